@@ -1,0 +1,149 @@
+"""Activation functions, as objects and by name.
+
+    "leaky_relu" --get_activation--> LeakyReLU(slope=0.05) --call on x--> activated x
+
+An activation is a function of one Tensor with no parameters to train. Where a formula would overflow in the part that is
+not selected, its argument is replaced there first: 0 * inf in the backward pass would be nan.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from math import sqrt
+
+from tinygrad_lab.ops import where
+from tinygrad_lab.tensor import Tensor
+
+
+class Activation(ABC):
+    """An elementwise function between two layers; calling it with a Tensor returns a Tensor of the same shape."""
+
+    @abstractmethod
+    def __call__(self, x: Tensor) -> Tensor:
+        """Apply the function to each element of `x`."""
+
+
+@dataclass(frozen=True)
+class Identity(Activation):
+    """Return x itself."""
+
+    def __call__(self, x: Tensor) -> Tensor:  # noqa: D102
+        return x
+
+
+@dataclass(frozen=True)
+class Sigmoid(Activation):
+    """1 / (1 + exp(-x)), without overflow."""
+
+    def __call__(self, x: Tensor) -> Tensor:  # noqa: D102
+        return x.sigmoid()
+
+
+@dataclass(frozen=True)
+class Tanh(Activation):
+    """The hyperbolic tangent."""
+
+    def __call__(self, x: Tensor) -> Tensor:  # noqa: D102
+        return x.tanh()
+
+
+@dataclass(frozen=True)
+class ReLU(Activation):
+    """max(x, 0), with derivative 0 at 0."""
+
+    def __call__(self, x: Tensor) -> Tensor:  # noqa: D102
+        return x.relu()
+
+
+@dataclass(frozen=True)
+class LeakyReLU(Activation):
+    """x above 0, `slope` x elsewhere; the derivative at 0 is `slope`, by default the report's 0.05.
+
+    Examples
+    --------
+    >>> LeakyReLU()(Tensor([-2.0, 0.0, 2.0]))
+    Tensor([-0.1,  0. ,  2. ])
+    """
+
+    slope: float = 0.05
+
+    def __call__(self, x: Tensor) -> Tensor:  # noqa: D102
+        return where(x > 0.0, x, self.slope * x)
+
+
+@dataclass(frozen=True)
+class ELU(Activation):
+    """x above 0, `alpha` (exp(x) - 1) elsewhere (Clevert, Unterthiner & Hochreiter, ICLR 2016)."""
+
+    alpha: float = 1.0
+
+    def __call__(self, x: Tensor) -> Tensor:  # noqa: D102
+        positive = x > 0.0
+        return where(positive, x, self.alpha * where(positive, 0.0, x).expm1())
+
+
+@dataclass(frozen=True)
+class SELU(Activation):
+    """1.0507 ELU(x) with alpha 1.6733: keeps mean 0 and variance 1 (Klambauer et al., NeurIPS 2017, eq. 2 and 14)."""
+
+    def __call__(self, x: Tensor) -> Tensor:  # noqa: D102
+        return 1.0507009873554804934193349852946 * ELU(1.6732632423543772848170429916717)(x)
+
+
+@dataclass(frozen=True)
+class GELU(Activation):
+    """x Φ(x), with the normal distribution function Φ computed by erf (Hendrycks & Gimpel, 2016)."""
+
+    def __call__(self, x: Tensor) -> Tensor:  # noqa: D102
+        return 0.5 * x * (1.0 + (x * sqrt(0.5)).erf())
+
+
+@dataclass(frozen=True)
+class SiLU(Activation):
+    """x sigmoid(x), also known as swish."""
+
+    def __call__(self, x: Tensor) -> Tensor:  # noqa: D102
+        return x * x.sigmoid()
+
+
+@dataclass(frozen=True)
+class Softplus(Activation):
+    """log(1 + exp(x)), without overflow."""
+
+    def __call__(self, x: Tensor) -> Tensor:  # noqa: D102
+        return x.softplus()
+
+
+ACTIVATIONS: dict[str, type[Activation]] = {
+    "identity": Identity,
+    "sigmoid": Sigmoid,
+    "tanh": Tanh,
+    "relu": ReLU,
+    "leaky_relu": LeakyReLU,
+    "elu": ELU,
+    "selu": SELU,
+    "gelu": GELU,
+    "silu": SiLU,
+    "softplus": Softplus,
+}
+
+
+def get_activation(activation: str | Activation) -> Activation:
+    """Return the activation of a name in `ACTIVATIONS`, with its default parameters, or an Activation itself.
+
+    Raises
+    ------
+    ValueError
+        Where no activation has this name.
+
+    Examples
+    --------
+    >>> get_activation("leaky_relu")
+    LeakyReLU(slope=0.05)
+    """
+    if isinstance(activation, Activation):
+        return activation
+    if not isinstance(activation, str) or activation not in ACTIVATIONS:
+        raise ValueError(f"activation {activation!r} is unknown; the known ones are {', '.join(ACTIVATIONS)}")
+    return ACTIVATIONS[activation]()

@@ -1,0 +1,196 @@
+"""Derivatives of functions of Tensors: gradients of any order, products with Jacobians and Hessians, and whole ones.
+
+    f, x --run f--> y --grad(create_graph=True)--> dy/dx, itself a function of x --grad--> d²y/dx² --> ...
+
+All of it is reverse mode. A Jacobian-vector product (forward mode) is the reverse mode used twice: the pullback u -> uᵀJ
+is linear in u, so pulling v back through *that* gives Jv, whatever u is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from tinygrad_lab.functions import stack
+from tinygrad_lab.graph import pull_back, set_linking
+from tinygrad_lab.tensor import Tensor, as_tensor, starting_cotangent
+
+
+def no_grad() -> AbstractContextManager[None]:
+    """Compute without a graph for the length of a block: results inside are constants.
+
+    Examples
+    --------
+    >>> w = Tensor(2.0, requires_grad=True)
+    >>> with no_grad():
+    ...     y = w * w
+    >>> y.requires_grad
+    False
+    """
+    return set_linking(False)
+
+
+def grad(
+    loss: Tensor, wrt: Sequence[Tensor], create_graph: bool = False, cotangent: ArrayLike | Tensor | None = None
+) -> list[Tensor]:
+    """Return the gradients of `loss` with respect to each tensor of `wrt`.
+
+    Parameters
+    ----------
+    loss : Tensor
+        One element, unless `cotangent` is given.
+    wrt : sequence of Tensor
+        Tensors that require a gradient: leaves, or results on the way to `loss`.
+    create_graph : bool
+        Whether the gradients can be differentiated in their turn.
+    cotangent : array_like, optional
+        The weights of the elements of `loss`, of its shape: the gradient is that of ``(cotangent * loss).sum()``.
+
+    Returns
+    -------
+    list of Tensor
+        Each of the shape and dtype of its tensor in `wrt`; zeros where `loss` does not depend on it.
+
+    Raises
+    ------
+    ValueError
+        Where `loss` or a tensor of `wrt` requires no gradient, or `loss` has more than one element and no cotangent.
+
+    Examples
+    --------
+    >>> x = Tensor(3.0, requires_grad=True)
+    >>> (slope,) = grad(x**3, [x], create_graph=True)
+    >>> (curvature,) = grad(slope, [x])
+    >>> slope.item(), curvature.item()
+    (27.0, 18.0)
+    """
+    start = starting_cotangent("grad", loss, cotangent)
+    for position, tensor in enumerate(wrt):
+        if not tensor.requires_grad:
+            raise ValueError(f"grad: wrt[{position}] has requires_grad=False, so nothing was recorded about it")
+    return _filled(pull_back(loss, start, wrt, create_graph=create_graph), wrt)
+
+
+def _filled(gradients: Sequence[Tensor | None], wrt: Sequence[Tensor]) -> list[Tensor]:
+    return [Tensor(np.zeros_like(x.data)) if g is None else g for g, x in zip(gradients, wrt, strict=True)]
+
+
+def _run(function: Callable[..., Tensor], inputs: Sequence[ArrayLike | Tensor]) -> tuple[Tensor, list[Tensor]]:
+    """Run `function` on differentiable stand-ins of `inputs`, which stay linked to them where they are Tensors."""
+    variables = []
+    for x in inputs:
+        tensor = as_tensor(x)
+        variable = tensor * 1.0 if tensor.requires_grad else Tensor(tensor, requires_grad=True)
+        variables.append(variable)
+    return as_tensor(function(*variables)), variables
+
+
+def value_and_grad(function: Callable[..., Tensor]) -> Callable[..., tuple[Tensor, list[Tensor]]]:
+    """Make a function that returns the value of `function` and its gradients with respect to each argument.
+
+    Examples
+    --------
+    >>> value, (dx, dy) = value_and_grad(lambda x, y: x * y)(2.0, 5.0)
+    >>> value.item(), dx.item(), dy.item()
+    (10.0, 5.0, 2.0)
+    """
+
+    def wrapped(*inputs: ArrayLike | Tensor) -> tuple[Tensor, list[Tensor]]:
+        value, variables = _run(function, inputs)
+        return value.detach(), grad(value, variables)
+
+    return wrapped
+
+
+def vjp(function: Callable[..., Tensor], *inputs: ArrayLike | Tensor) -> tuple[Tensor, Callable[..., list[Tensor]]]:
+    """Return the value of `function` at `inputs`, and the map from a cotangent u of it to uᵀJ for each input.
+
+    Examples
+    --------
+    >>> y, pullback = vjp(lambda x: x * x, [1.0, 2.0])
+    >>> pullback([1.0, 10.0])
+    [Tensor([ 2., 40.])]
+    """
+    value, variables = _run(function, inputs)
+    return value.detach(), lambda cotangent: grad(value, variables, cotangent=cotangent)
+
+
+def jvp(function: Callable[..., Tensor], inputs: Sequence[Any], tangents: Sequence[Any]) -> tuple[Tensor, Tensor]:
+    """Return the value of `function` at `inputs`, and its derivative Jv along the `tangents` v, one for each input.
+
+    Examples
+    --------
+    >>> value, slope = jvp(lambda x: x.exp(), [0.0], [2.0])
+    >>> value.item(), slope.item()
+    (1.0, 2.0)
+    """
+    value, variables = _run(function, inputs)
+    zeros = Tensor(np.zeros_like(value.data))
+    if not value.requires_grad:
+        return value, zeros
+    u = Tensor(zeros, requires_grad=True)
+    pulled = _filled(pull_back(value, u, variables, create_graph=True), variables)  # uᵀJ, linear in u
+    slope = zeros
+    for row, tangent in zip(pulled, tangents, strict=True):
+        if row.requires_grad:
+            slope = slope + grad(row, [u], cotangent=tangent)[0]
+    return value.detach(), slope
+
+
+def hvp(function: Callable[[Tensor], Tensor], x: ArrayLike | Tensor, v: ArrayLike | Tensor) -> Tensor:
+    """Return the product of the Hessian of the scalar `function` at `x` with `v`, without forming the Hessian.
+
+    The gradient of gᵀv, where g is the gradient (Pearlmutter, Neural Computation 6, 1994).
+
+    Examples
+    --------
+    >>> hvp(lambda x: (x**3).sum(), [1.0, 2.0], [1.0, 1.0])
+    Tensor([ 6., 12.])
+    """
+    value, (variable,) = _run(function, [x])
+    (slope,) = grad(value, [variable], create_graph=True)
+    if not slope.requires_grad:  # a linear function
+        return Tensor(np.zeros_like(variable.data))
+    return grad(slope, [variable], cotangent=v)[0]
+
+
+def jacobian(function: Callable[[Tensor], Tensor]) -> Callable[[ArrayLike | Tensor], Tensor]:
+    """Make a function that returns the Jacobian of `function`, of shape (*output.shape, *input.shape).
+
+    Examples
+    --------
+    >>> jacobian(lambda x: x * x)([1.0, 2.0])
+    Tensor([[2., 0.],
+            [0., 4.]])
+    """
+
+    def wrapped(x: ArrayLike | Tensor) -> Tensor:
+        value, (variable,) = _run(function, [x])
+        if not value.requires_grad:
+            return Tensor(np.zeros(value.shape + variable.shape, variable.dtype))
+        linked = isinstance(x, Tensor) and x.requires_grad  # only then can anyone differentiate the result
+        units = np.eye(value.size, dtype=value.dtype).reshape(value.size, *value.shape)
+        rows = [grad(value, [variable], create_graph=linked, cotangent=unit)[0] for unit in units]
+        return stack(rows).reshape(value.shape + variable.shape)
+
+    return wrapped
+
+
+def hessian(function: Callable[[Tensor], Tensor]) -> Callable[[ArrayLike | Tensor], Tensor]:
+    """Make a function that returns the Hessian of the scalar `function`, of shape (*input.shape, *input.shape).
+
+    Examples
+    --------
+    >>> hessian(lambda x: x[0] * x[1] * x[1])([2.0, 3.0])
+    Tensor([[0., 6.],
+            [6., 4.]])
+    """
+
+    def gradient(x: Tensor) -> Tensor:
+        return grad(function(x), [x], create_graph=True)[0]
+
+    return jacobian(gradient)

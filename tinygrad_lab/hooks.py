@@ -1,0 +1,88 @@
+"""Gradient hooks: pure functions from gradients to gradients, run by the optimizer in list order before its update.
+
+gradients --> ClipGradValue --> ClipGradNorm --> ... --> optimizer
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from functools import reduce
+from operator import add
+
+from tinygrad_lab.hyperparameters import hyperparameter
+from tinygrad_lab.ops import maximum
+from tinygrad_lab.tensor import Tensor
+
+
+class GradientHook(ABC):
+    """A function from the list of all gradients to another, with no branch on their values."""
+
+    @abstractmethod
+    def __call__(self, gradients: Sequence[Tensor]) -> list[Tensor]:
+        """Return the changed gradients, in the same order and shapes."""
+
+
+class ClipGradNorm(GradientHook):
+    """Rescale all gradients together so that their global norm is at most `max_norm`.
+
+    The factor is max_norm / √max(Σ g², max_norm²). Clamped before the root, it is exactly 1 below the limit, and its own
+    derivative is finite where all gradients are 0 (Pascanu, Mikolov & Bengio, ICML 2013).
+
+    Parameters
+    ----------
+    max_norm : float
+        Above 0.
+
+    Attributes
+    ----------
+    max_norm : Tensor of shape ()
+
+    Examples
+    --------
+    >>> ClipGradNorm(1.0)([Tensor([3.0]), Tensor([4.0])])
+    [Tensor([0.6]), Tensor([0.8])]
+    """
+
+    def __init__(self, max_norm: float) -> None:
+        self.max_norm = hyperparameter("ClipGradNorm", "max_norm", max_norm, zero=False)
+
+    def __call__(self, gradients: Sequence[Tensor]) -> list[Tensor]:  # noqa: D102
+        if not gradients:
+            return []
+        squares = reduce(add, [g.square().sum() for g in gradients])
+        limit = self.max_norm.astype(squares.dtype)
+        factor = limit / maximum(squares, limit * limit).sqrt()
+        return [g * factor for g in gradients]
+
+    def __repr__(self) -> str:
+        return f"ClipGradNorm({self.max_norm.item()})"
+
+
+class ClipGradValue(GradientHook):
+    """Limit each element of each gradient to [-limit, limit].
+
+    Parameters
+    ----------
+    limit : float
+        Above 0.
+
+    Attributes
+    ----------
+    limit : Tensor of shape ()
+
+    Examples
+    --------
+    >>> ClipGradValue(1.0)([Tensor([3.0, -0.5])])
+    [Tensor([ 1. , -0.5])]
+    """
+
+    def __init__(self, limit: float) -> None:
+        self.limit = hyperparameter("ClipGradValue", "limit", limit, zero=False)
+
+    def __call__(self, gradients: Sequence[Tensor]) -> list[Tensor]:  # noqa: D102
+        limits = [self.limit.astype(g.dtype) for g in gradients]
+        return [g.clip(-limit, limit) for g, limit in zip(gradients, limits, strict=True)]
+
+    def __repr__(self) -> str:
+        return f"ClipGradValue({self.limit.item()})"

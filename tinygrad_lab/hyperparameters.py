@@ -1,0 +1,55 @@
+"""Hyper-parameters of a training step: numbers that may differ between steps, kept as Tensors of no axes.
+
+*Why not Python numbers?* A recorded step would freeze them. As Tensors they are inputs of the step like any other: one
+recording serves every learning rate, penalty and clip norm.
+"""
+
+from __future__ import annotations
+
+from math import isfinite
+from typing import Any
+
+import numpy as np
+
+from tinygrad_lab.tensor import Tensor
+
+
+def hyperparameter(owner: str, name: str, value: Any, *, zero: bool = True, below: float | None = None) -> Tensor:
+    """Check a number and make a Tensor of it.
+
+    Parameters
+    ----------
+    owner, name : str
+        Whose hyper-parameter it is and its name, for the error message.
+    value : float
+        At least 0 and finite.
+    zero : bool
+        Whether 0 is allowed.
+    below : float, optional
+        A bound that `value` must stay below.
+
+    Returns
+    -------
+    Tensor of shape ()
+
+    Raises
+    ------
+    ValueError
+        Where `value` is no such number.
+
+    Examples
+    --------
+    >>> hyperparameter("SGD", "momentum", 1.5, below=1.0)
+    Traceback (most recent call last):
+    ValueError: SGD: momentum is 1.5, expected a number of at least 0 and below 1.0
+    """
+    if isinstance(value, Tensor) and value.size == 1:
+        value = value.item()
+    number = (
+        isinstance(value, (int, float, np.number)) and not isinstance(value, (bool, np.complexfloating)) and isfinite(value)
+    )
+    if not number or value < 0 or (value == 0 and not zero) or (below is not None and value >= below):
+        bound = "of at least 0" if zero else "above 0"
+        limit = f" and below {below}" if below is not None else ""
+        raise ValueError(f"{owner}: {name} is {value!r}, expected a number {bound}{limit}")
+    return Tensor(float(value))

@@ -1,0 +1,216 @@
+"""Layers: functions of Tensors that own the parameters to train.
+
+    x --> Linear --> Activation --> Linear --> ... --> prediction
+
+A parameter is a Tensor attribute that requires a gradient; a layer's parameters are its own and those of the layers among
+its attributes, in the order in which ``__init__`` sets them. Nothing is registered.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from math import sqrt
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike
+
+from tinygrad_lab.activations import Activation
+from tinygrad_lab.initializers import Initializer, XavierUniform, Zeros
+from tinygrad_lab.tensor import Tensor, as_tensor
+
+
+class Layer(ABC):
+    """A function of a Tensor with parameters.
+
+    A subclass sets its parameters and inner layers in ``__init__`` and computes in ``forward``. Lists, tuples and dicts of
+    layers count as layers.
+
+    Examples
+    --------
+    >>> class Scale(Layer):
+    ...     def __init__(self):
+    ...         self.factor = Tensor(2.0, requires_grad=True)
+    ...     def forward(self, x):
+    ...         return self.factor * x
+    >>> Scale()([1.0, 3.0])
+    Tensor([2., 6.], requires_grad=True)
+    >>> [name for name, _ in Scale().named_parameters()]
+    ['factor']
+    """
+
+    @abstractmethod
+    def forward(self, x: Tensor) -> Tensor:
+        """Compute the layer's output."""
+
+    def __call__(self, x: ArrayLike | Tensor) -> Tensor:
+        """Compute the layer's output for a Tensor or array."""
+        return self.forward(as_tensor(x))
+
+    def named_parameters(self) -> list[tuple[str, Tensor]]:
+        """List the names and parameters in definition order; one that is shared appears once, under its first name."""
+        first: dict[int, tuple[str, Tensor]] = {}
+        for name, tensor in _walk(vars(self), ""):
+            first.setdefault(id(tensor), (name, tensor))
+        return list(first.values())
+
+    def parameters(self) -> list[Tensor]:
+        """List the parameters in definition order."""
+        return [tensor for _, tensor in self.named_parameters()]
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """Return copies of the parameters' values by name."""
+        return {name: tensor.numpy() for name, tensor in self.named_parameters()}
+
+    def load_state_dict(self, state: Mapping[str, ArrayLike]) -> None:
+        """Set all parameters from `state`, or none.
+
+        Parameters
+        ----------
+        state : mapping of str to array_like
+            A value for every parameter, of its shape, and of a dtype that its own holds without loss.
+
+        Raises
+        ------
+        ValueError
+            Where names are missing or unknown, or a shape or dtype does not fit.
+        """
+        parameters = dict(self.named_parameters())
+        problems = [f"{name} is missing" for name in parameters if name not in state]
+        problems += [f"{name} is unknown" for name in state if name not in parameters]
+        values = {name: np.asarray(state[name]) for name in parameters if name in state}
+        for name, value in values.items():
+            tensor = parameters[name]
+            if value.shape != tensor.shape:
+                problems.append(f"{name} has shape {value.shape}, expected {tensor.shape}")
+            elif not np.can_cast(value.dtype, tensor.dtype):
+                problems.append(f"{name} has dtype {value.dtype}, expected {tensor.dtype}")
+        if problems:
+            raise ValueError(f"load_state_dict: {'; '.join(problems)}")
+        for name, value in values.items():
+            parameters[name].assign(value)
+
+    def summary(self) -> str:
+        """Return a table of the parameters: name, shape, number of elements.
+
+        Examples
+        --------
+        >>> print(Linear(1, 75, rng=np.random.default_rng(0)).summary())
+        parameter  shape    elements
+        weight     (75, 1)        75
+        bias       (75,)          75
+        total                    150
+        """
+        rows = [(name, str(tensor.shape), str(tensor.size)) for name, tensor in self.named_parameters()]
+        rows = [("parameter", "shape", "elements"), *rows, ("total", "", str(sum(x.size for x in self.parameters())))]
+        first, second, third = (max(len(row[i]) for row in rows) for i in range(3))
+        return "\n".join(f"{a:<{first}}  {b:<{second}}  {c:>{third}}" for a, b, c in rows)
+
+
+def _walk(fields: Mapping[Any, Any], prefix: str) -> Iterator[tuple[str, Tensor]]:
+    for key, value in fields.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, Tensor):
+            if value.requires_grad:
+                yield name, value
+        elif isinstance(value, Layer):
+            yield from _walk(vars(value), f"{name}.")
+        elif isinstance(value, (list, tuple)):
+            yield from _walk(dict(enumerate(value)), f"{name}.")
+        elif isinstance(value, dict):
+            yield from _walk(value, f"{name}.")
+
+
+class Linear(Layer):
+    """The affine map y = x Wᵀ + b.
+
+    Parameters
+    ----------
+    in_features, out_features : int
+        The numbers of features of x and y.
+    bias : bool
+        Whether to add b.
+    rng : numpy.random.Generator
+        The source of the initial weights.
+    weight_init : Initializer, optional
+        By default the report's: `XavierUniform` with a gain of √½, so a variance of 1 / (in_features + out_features).
+    bias_init : Initializer, optional
+        Zeros by default.
+    dtype : {float64, float32}
+
+    Attributes
+    ----------
+    weight : Tensor of shape (out_features, in_features)
+    bias : Tensor of shape (out_features,) or None
+
+    Examples
+    --------
+    >>> layer = Linear(3, 2, rng=np.random.default_rng(0))
+    >>> layer(np.ones((5, 3))).shape
+    (5, 2)
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        bias: bool = True,
+        *,
+        rng: np.random.Generator,
+        weight_init: Initializer | None = None,
+        bias_init: Initializer | None = None,
+        dtype: DTypeLike = np.float64,
+    ) -> None:
+        for name, size in (("in_features", in_features), ("out_features", out_features)):
+            if not isinstance(size, (int, np.integer)) or isinstance(size, bool) or size < 1:
+                raise ValueError(f"Linear: {name} is {size!r}, expected a positive integer")
+        if not isinstance(rng, np.random.Generator):
+            raise TypeError(f"Linear: rng is {rng!r}, expected a numpy Generator such as numpy.random.default_rng(0)")
+        weight_init = weight_init or XavierUniform(gain=sqrt(0.5))
+        bias_init = bias_init or Zeros()
+        self.weight = Tensor(weight_init((out_features, in_features), rng), requires_grad=True, dtype=dtype)
+        self.bias = Tensor(bias_init((out_features,), rng), requires_grad=True, dtype=dtype) if bias else None
+
+    def forward(self, x: Tensor) -> Tensor:  # noqa: D102
+        expected = self.weight.shape[1]
+        if not x.ndim or x.shape[-1] != expected:
+            given = f"{x.shape[-1]} features" if x.ndim else "no axis of features"
+            raise ValueError(f"{self!r}: input has {given}, expected {expected}")
+        product = x @ self.weight.T
+        return product if self.bias is None else product + self.bias
+
+    def __repr__(self) -> str:
+        out_features, in_features = self.weight.shape
+        return f"Linear({in_features}, {out_features}{'' if self.bias is not None else ', bias=False'})"
+
+
+class Sequential(Layer):
+    """Layers and activations, one after the other; their names are their positions.
+
+    Parameters
+    ----------
+    *layers : Layer or Activation
+
+    Examples
+    --------
+    >>> from tinygrad_lab.activations import Tanh
+    >>> rng = np.random.default_rng(0)
+    >>> net = Sequential(Linear(1, 8, rng=rng), Tanh(), Linear(8, 1, rng=rng))
+    >>> [name for name, _ in net.named_parameters()]
+    ['0.weight', '0.bias', '2.weight', '2.bias']
+    """
+
+    def __init__(self, *layers: Layer | Activation) -> None:
+        for position, layer in enumerate(layers):
+            if not isinstance(layer, (Layer, Activation)):
+                raise TypeError(f"Sequential: argument {position} is {layer!r}, expected a Layer or an Activation")
+            setattr(self, str(position), layer)  # its fields are its layers
+
+    def forward(self, x: Tensor) -> Tensor:  # noqa: D102
+        for layer in vars(self).values():
+            x = layer(x)
+        return x
+
+    def __repr__(self) -> str:
+        return f"Sequential({', '.join(map(repr, vars(self).values()))})"

@@ -1,0 +1,194 @@
+"""Losses: one number that says how far predictions are from targets.
+
+    prediction, target --> loss of each sample --(times sample_weight)--> mean over the samples
+
+Prediction and target have one row a sample. A loss never broadcasts one against the other: predictions of shape (n, 1)
+beside targets of shape (n,) would silently compare everything with everything.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from tinygrad_lab.ops import where
+from tinygrad_lab.tensor import Tensor, as_tensor
+
+
+class Loss(ABC):
+    """A mean over samples of a loss of one sample."""
+
+    class_labels: ClassVar[bool] = False
+    """Whether a target may be an integer label for each sample, rather than a row of numbers."""
+
+    @abstractmethod
+    def per_sample(self, prediction: Tensor, target: Tensor) -> Tensor:
+        """Return the loss of each sample, of shape (n,), for inputs that fit."""
+
+    def check(self, prediction: Tensor, target: Tensor) -> None:
+        """Raise ValueError where the two do not fit each other."""
+        if prediction.shape != target.shape or not prediction.ndim:
+            raise ValueError(
+                f"{type(self).__name__}: prediction has shape {prediction.shape}, target {target.shape}; expected the same"
+            )
+
+    def __call__(
+        self, prediction: ArrayLike | Tensor, target: ArrayLike | Tensor, sample_weight: ArrayLike | Tensor | None = None
+    ) -> Tensor:
+        """Return the mean loss.
+
+        Parameters
+        ----------
+        prediction : array_like or Tensor, shape (n, ...)
+        target : array_like or Tensor, shape (n, ...)
+        sample_weight : array_like or Tensor, shape (n,), optional
+            Factors of the samples' losses; the mean divides by n, not by their sum, so that they also count where n is 1.
+
+        Returns
+        -------
+        Tensor of shape ()
+
+        Raises
+        ------
+        ValueError
+            Where the shapes do not fit.
+        """
+        prediction, target = as_tensor(prediction), as_tensor(target)
+        self.check(prediction, target)
+        losses = self.per_sample(prediction, target)
+        if sample_weight is not None:
+            weight = as_tensor(sample_weight)
+            if weight.shape != losses.shape:
+                raise ValueError(
+                    f"{type(self).__name__}: sample_weight has shape {weight.shape}, expected {losses.shape}, one a sample"
+                )
+            losses = losses * weight
+        return losses.mean()
+
+
+def _features(x: Tensor) -> tuple[int, ...]:
+    """Return the axes beside that of the samples."""
+    return tuple(range(1, x.ndim))
+
+
+@dataclass(frozen=True)
+class HalfSquaredError(Loss):
+    """Half the squared Euclidean distance, Σ (ŷ - y)² / 2 over the features: the report's loss.
+
+    Examples
+    --------
+    >>> HalfSquaredError()([[3.0], [0.0]], [[1.0], [0.0]])
+    Tensor(1.)
+    """
+
+    def per_sample(self, prediction: Tensor, target: Tensor) -> Tensor:  # noqa: D102
+        return 0.5 * (prediction - target).square().sum(_features(prediction))
+
+
+@dataclass(frozen=True)
+class MeanSquaredError(Loss):
+    """The mean over the features of (ŷ - y)².
+
+    Examples
+    --------
+    >>> MeanSquaredError()([[3.0], [0.0]], [[1.0], [0.0]])
+    Tensor(2.)
+    """
+
+    def per_sample(self, prediction: Tensor, target: Tensor) -> Tensor:  # noqa: D102
+        return (prediction - target).square().mean(_features(prediction))
+
+
+@dataclass(frozen=True)
+class MeanAbsoluteError(Loss):
+    """The mean over the features of |ŷ - y|; its derivative at 0 is 0.
+
+    Examples
+    --------
+    >>> MeanAbsoluteError()([[3.0], [0.0]], [[1.0], [0.0]])
+    Tensor(1.)
+    """
+
+    def per_sample(self, prediction: Tensor, target: Tensor) -> Tensor:  # noqa: D102
+        return (prediction - target).abs().mean(_features(prediction))
+
+
+@dataclass(frozen=True)
+class Huber(Loss):
+    """The mean over the features of d²/2 where d = |ŷ - y| is at most `delta`, and delta (d - delta/2) beyond.
+
+    Source: Huber, Annals of Mathematical Statistics 35, 1964.
+
+    Examples
+    --------
+    >>> Huber(delta=1.0)([[3.0], [0.5]], [[0.0], [0.0]])
+    Tensor(1.3125)
+    """
+
+    delta: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not self.delta > 0:
+            raise ValueError(f"Huber: delta is {self.delta!r}, expected a positive number")
+
+    def per_sample(self, prediction: Tensor, target: Tensor) -> Tensor:  # noqa: D102
+        distance = (prediction - target).abs()
+        near = 0.5 * distance.square()
+        far = self.delta * (distance - 0.5 * self.delta)
+        return where(distance <= self.delta, near, far).mean(_features(prediction))
+
+
+@dataclass(frozen=True)
+class CrossEntropy(Loss):
+    """The cross-entropy of softmax(logits) with class labels or class probabilities, without overflow.
+
+    `prediction` holds logits, of shape (n, classes); `target` integer labels of shape (n,), or probabilities of shape
+    (n, classes).
+
+    Examples
+    --------
+    >>> CrossEntropy()([[0.0, 0.0], [100.0, 0.0]], [1, 0])
+    Tensor(0.34657359)
+    """
+
+    class_labels: ClassVar[bool] = True
+
+    def check(self, prediction: Tensor, target: Tensor) -> None:
+        """Raise ValueError where the shapes do not fit, or a label names no class."""
+        labels = target.dtype.kind in "iu"
+        if prediction.ndim != 2 or target.shape != (prediction.shape[:1] if labels else prediction.shape):
+            raise ValueError(
+                f"CrossEntropy: prediction has shape {prediction.shape}, target {target.shape} of {target.dtype}; "
+                "expected (n, classes) beside n integer labels or (n, classes) probabilities"
+            )
+        if labels and target.size and not 0 <= target.data.min() <= target.data.max() < prediction.shape[1]:
+            raise ValueError(
+                f"CrossEntropy: labels run from {target.data.min()} to {target.data.max()}, "
+                f"expected 0 to {prediction.shape[1] - 1}"
+            )
+
+    def per_sample(self, prediction: Tensor, target: Tensor) -> Tensor:  # noqa: D102
+        log_probability = prediction.log_softmax(axis=-1)
+        if target.dtype.kind in "iu":
+            return -log_probability[np.arange(prediction.shape[0]), target]
+        return -(target * log_probability).sum(axis=-1)
+
+
+@dataclass(frozen=True)
+class BinaryCrossEntropy(Loss):
+    """The mean over the features of the cross-entropy of sigmoid(logit) with targets in [0, 1], without overflow.
+
+    With z the logit and t the target it is log(1 + exp(z)) - t z.
+
+    Examples
+    --------
+    >>> BinaryCrossEntropy()([[0.0], [1000.0]], [[1.0], [1.0]])
+    Tensor(0.34657359)
+    """
+
+    def per_sample(self, prediction: Tensor, target: Tensor) -> Tensor:  # noqa: D102
+        return (prediction.softplus() - target * prediction).mean(_features(prediction))

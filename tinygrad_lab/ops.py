@@ -1,0 +1,466 @@
+"""The table of primitive operations: each one's forward, shape rule and vector-Jacobian products in one place.
+
+    inputs ---- run ----> y            shapes ---- shape ----> shape of y
+    x̄     <---- vjp ----- ȳ = g        loop: the same scalar expression, for generated code
+
+Here x̄ means dL/dx for whatever scalar L lies downstream; g means ȳ. A vector-Jacobian product (VJP) turns g into x̄.
+
+*How do second derivatives come for free?* A VJP is written with operators and with the ops of this very table. Given
+arrays, they compute numbers. Given Tensors, an op steps aside (`Op.__call__`) and lets the Tensor run it, so the VJP
+builds a graph that can be differentiated in its turn. Example: the VJP of `exp` is `g * y`; on Tensors that is a
+product, linked to g and y like any other.
+
+Rules, which let one recording of a program serve many lanes and be turned into loops:
+
+- Operands are positional, metadata is by keyword. Operands of an elementwise op have EQUAL shapes; `broadcast_to` is an
+  op of its own.
+- Axes count from the right, so that an axis added on the left changes nothing.
+- No Python branch looks at data. Where a derivative is a matter of choice, `where` selects; it never multiplies by a mask,
+  because 0 * inf is nan.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from math import pi, prod, sqrt
+from typing import Any
+
+import numpy as np
+from scipy import special
+
+Shape = tuple[int, ...]
+VJP = Callable[..., Any]
+
+OP_TABLE: dict[str, Op] = {}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Op:
+    """The description of one primitive operation.
+
+    Attributes
+    ----------
+    name : str
+    run : callable
+        ``run(*arrays, out=None, **params)`` returns an ndarray; with `out`, it writes there (a view ignores it).
+    shape : callable
+        ``shape(*shapes, **params)`` returns the result's shape, or raises ValueError.
+    vjps : sequence of callable or None, or callable
+        One ``vjp(g, y, *inputs, **params)`` for each input; None, or a missing one, where the op is constant in it. An
+        op of any number of inputs gives a function ``position -> vjp`` instead.
+    loop : str or None
+        One scalar of the result as an expression of the inputs' scalars ``{0}``, ``{1}``, ``{2}``; elementwise ops only.
+    view : bool
+        Whether the result shares the memory of the input, where NumPy can.
+    values : slice
+        Which operands are values, of one dtype; the others are conditions or index arrays.
+
+    Examples
+    --------
+    >>> exp(np.array([0.0, 1.0]))
+    array([1.        , 2.71828183])
+    >>> exp.shape((3, 2))
+    (3, 2)
+    >>> exp.vjp(0)(np.array([3.0]), np.array([1.0]), np.array([0.0]))       # g = 3, y = exp(x), x = 0
+    array([3.])
+    """
+
+    name: str
+    run: Callable[..., Any]
+    shape: Callable[..., Shape]
+    vjps: Sequence[VJP | None] | Callable[[int], VJP] = ()
+    loop: str | None = None
+    view: bool = False
+    values: slice = field(default_factory=lambda: slice(None))
+
+    def __post_init__(self) -> None:
+        OP_TABLE[self.name] = self
+
+    def __call__(self, *operands: Any, **params: Any) -> Any:
+        """Run on arrays; an operand that has its own way of running ops (a Tensor has) is asked to do it."""
+        for operand in operands:
+            if hasattr(operand, "__op__"):
+                return operand.__op__(self, *operands, **params)
+        return self.run(*operands, **params)
+
+    def vjp(self, position: int) -> VJP | None:
+        """Return the VJP for the input at `position`, None where the op is constant in it."""
+        if callable(self.vjps):
+            return self.vjps(position)
+        return self.vjps[position] if position < len(self.vjps) else None
+
+    @property
+    def elementwise(self) -> bool:
+        """Whether each scalar of the result depends on one scalar of each input."""
+        return self.loop is not None
+
+    @property
+    def differentiable(self) -> bool:
+        """Whether the result depends smoothly on some input."""
+        return bool(self.vjps)
+
+    def __repr__(self) -> str:
+        return f"<op {self.name}>"
+
+
+# Elementwise ---------------------------------------------------------------------------------------------------------
+
+
+def equal_shapes(*shapes: Shape) -> Shape:
+    """Return the one shape that all `shapes` are: the shape rule of every elementwise op.
+
+    Raises
+    ------
+    ValueError
+        Where two shapes differ.
+    """
+    if any(shape != shapes[0] for shape in shapes):
+        raise ValueError(f"operands of a primitive have equal shapes, got {' and '.join(map(str, shapes))}")
+    return shapes[0]
+
+
+def _elementwise(name: str, run: Callable[..., Any], loop: str, *vjps: VJP | None) -> Op:
+    return Op(name, run, equal_shapes, vjps, loop)
+
+
+def _select(condition: Any, a: Any, b: Any, out: Any = None) -> Any:
+    if out is None:
+        return np.where(condition, a, b)
+    np.copyto(out, b)
+    np.copyto(out, a, where=condition)
+    return out
+
+
+# where: ā = g where the condition holds, else 0; b̄ the other way round
+where: Op = Op(
+    "where", _select, equal_shapes,
+    (None, lambda g, y, c, a, b: where(c, g, 0.0), lambda g, y, c, a, b: where(c, 0.0, g)),
+    "({1} if {0} else {2})", values=slice(1, None),
+)  # fmt: skip
+
+# Comparisons have boolean results, on which nothing depends smoothly: no VJP.
+less: Op = _elementwise("less", np.less, "({0} < {1})")
+less_equal: Op = _elementwise("less_equal", np.less_equal, "({0} <= {1})")
+greater: Op = _elementwise("greater", np.greater, "({0} > {1})")
+greater_equal: Op = _elementwise("greater_equal", np.greater_equal, "({0} >= {1})")
+equal: Op = _elementwise("equal", np.equal, "({0} == {1})")
+not_equal: Op = _elementwise("not_equal", np.not_equal, "({0} != {1})")
+
+# y = a + b        ā = g,  b̄ = g
+add: Op = _elementwise("add", np.add, "({0} + {1})", lambda g, y, a, b: g, lambda g, y, a, b: g)
+
+# y = a - b        ā = g,  b̄ = -g
+subtract: Op = _elementwise("subtract", np.subtract, "({0} - {1})", lambda g, y, a, b: g, lambda g, y, a, b: -g)
+
+# y = a b          ā = g b,  b̄ = g a
+multiply: Op = _elementwise("multiply", np.multiply, "({0} * {1})", lambda g, y, a, b: g * b, lambda g, y, a, b: g * a)
+
+# y = a / b        ā = g / b,  b̄ = -g y / b
+divide: Op = _elementwise("divide", np.divide, "({0} / {1})", lambda g, y, a, b: g / b, lambda g, y, a, b: -g * y / b)
+
+
+# y = a^b          ā = g b a^(b-1), and 0 where b = 0;  b̄ = g y log a, and 0 where a = 0
+def _power_base(g: Any, y: Any, a: Any, b: Any) -> Any:
+    constant = equal(b, 0.0)
+    return where(constant, 0.0, g * b * power(a, where(constant, 1.0, b - 1.0)))
+
+
+def _power_exponent(g: Any, y: Any, a: Any, b: Any) -> Any:
+    zero = equal(a, 0.0)
+    return where(zero, 0.0, g * y * log(where(zero, 1.0, a)))
+
+
+power: Op = _elementwise("power", np.power, "({0} ** {1})", _power_base, _power_exponent)
+
+
+# y = max(a, b)    ā = g where a > b, g/2 where a = b, else 0;  b̄ the same with a and b exchanged
+def _share(g: Any, wins: Any, ties: Any) -> Any:
+    return where(wins, g, where(ties, 0.5 * g, 0.0))
+
+
+maximum: Op = _elementwise(
+    "maximum", np.maximum, "max({0}, {1})",
+    lambda g, y, a, b: _share(g, greater(a, b), equal(a, b)),
+    lambda g, y, a, b: _share(g, less(a, b), equal(a, b)),
+)  # fmt: skip
+minimum: Op = _elementwise(
+    "minimum", np.minimum, "min({0}, {1})",
+    lambda g, y, a, b: _share(g, less(a, b), equal(a, b)),
+    lambda g, y, a, b: _share(g, greater(a, b), equal(a, b)),
+)  # fmt: skip
+
+# y = -x           x̄ = -g
+negative: Op = _elementwise("negative", np.negative, "(-{0})", lambda g, y, x: -g)
+
+# y = sign x       constant between its jumps; sign 0 = 0
+sign: Op = _elementwise("sign", np.sign, "sign({0})")
+
+# y = |x|          x̄ = g sign x, so 0 at 0
+absolute: Op = _elementwise("absolute", np.absolute, "abs({0})", lambda g, y, x: g * sign(x))
+
+# y = √x           x̄ = g / 2y
+sqrt_: Op = _elementwise("sqrt", np.sqrt, "sqrt({0})", lambda g, y, x: g / (2.0 * y))
+
+# y = eˣ           x̄ = g y
+exp: Op = _elementwise("exp", np.exp, "exp({0})", lambda g, y, x: g * y)
+
+# y = eˣ - 1       x̄ = g (y + 1)
+expm1: Op = _elementwise("expm1", np.expm1, "expm1({0})", lambda g, y, x: g * (y + 1.0))
+
+# y = log x        x̄ = g / x
+log: Op = _elementwise("log", np.log, "log({0})", lambda g, y, x: g / x)
+
+# y = log(1 + x)   x̄ = g / (1 + x)
+log1p: Op = _elementwise("log1p", np.log1p, "log1p({0})", lambda g, y, x: g / (x + 1.0))
+
+# y = sin x        x̄ = g cos x
+sin: Op = _elementwise("sin", np.sin, "sin({0})", lambda g, y, x: g * cos(x))
+
+# y = cos x        x̄ = -g sin x
+cos: Op = _elementwise("cos", np.cos, "cos({0})", lambda g, y, x: -g * sin(x))
+
+# y = tanh x       x̄ = g (1 - y²)
+tanh: Op = _elementwise("tanh", np.tanh, "tanh({0})", lambda g, y, x: g * (1.0 - y * y))
+
+# y = 1/(1 + e⁻ˣ)  x̄ = g y (1 - y), with 1 - y written as sigmoid(-x), which keeps its digits where y is near 1
+sigmoid: Op = _elementwise(
+    "sigmoid", special.expit, "(1 / (1 + exp(-{0})) if {0} >= 0 else exp({0}) / (1 + exp({0})))",
+    lambda g, y, x: g * y * sigmoid(-x),
+)  # fmt: skip
+
+# y = log(1 + eˣ)  x̄ = g sigmoid x
+softplus: Op = _elementwise(
+    "softplus", lambda x, out=None: np.logaddexp(0.0, x, out=out), "(max({0}, 0) + log1p(exp(-abs({0}))))",
+    lambda g, y, x: g * sigmoid(x),
+)  # fmt: skip
+
+# y = erf x        x̄ = g 2/√π e^(-x²)
+erf: Op = _elementwise("erf", special.erf, "erf({0})", lambda g, y, x: g * (2.0 / sqrt(pi)) * exp(-x * x))
+
+
+# Change of dtype -----------------------------------------------------------------------------------------------------
+
+
+def _astype(x: Any, *, dtype: np.dtype, out: Any = None) -> Any:
+    if out is None:
+        return x.astype(dtype)
+    np.copyto(out, x, casting="unsafe")
+    return out
+
+
+# y = x in another precision      x̄ = g in the precision of x
+astype: Op = Op("astype", _astype, lambda shape, **_: shape, (lambda g, y, x, dtype: astype(g, dtype=x.dtype),))
+
+
+# Reductions, and broadcasting, the adjoint of the sum ----------------------------------------------------------------
+
+
+def _reduced(shape: Shape, *, axes: tuple[int, ...]) -> Shape:
+    return tuple(1 if i - len(shape) in axes else n for i, n in enumerate(shape))
+
+
+def _reduce(ufunc: np.ufunc) -> Callable[..., Any]:
+    return lambda x, *, axes, out=None: ufunc.reduce(x, axis=axes, out=out, keepdims=True)
+
+
+# y = Σ x over axes, which stay with length 1      x̄ = g repeated along them
+reduce_sum: Op = Op(
+    "reduce_sum", _reduce(np.add), _reduced,
+    (lambda g, y, x, axes: broadcast_to(g, shape=x.shape),),
+)  # fmt: skip
+
+
+# y = max x over axes                              x̄ = g, shared evenly by the elements that attain the maximum
+def _reduce_max_vjp(g: Any, y: Any, x: Any, axes: tuple[int, ...]) -> Any:
+    attains = equal(x, broadcast_to(y, shape=x.shape))
+    share = g / reduce_sum(astype(attains, dtype=g.dtype), axes=axes)
+    return where(attains, broadcast_to(share, shape=x.shape), 0.0)
+
+
+reduce_max: Op = Op("reduce_max", _reduce(np.maximum), _reduced, (_reduce_max_vjp,))
+
+
+def _stretched(old: Shape, *, shape: Shape) -> Shape:
+    lead = len(shape) - len(old)
+    if lead < 0 or any(n not in (1, m) for n, m in zip(old, shape[lead:], strict=True)):
+        raise ValueError(f"shape {old} does not broadcast to {shape}")
+    return shape
+
+
+# y = x repeated along axes of length 1 and new axes on the left      x̄ = Σ g over those
+def _broadcast_vjp(g: Any, y: Any, x: Any, shape: Shape) -> Any:
+    lead = len(shape) - x.ndim
+    repeated = [i for i, n in enumerate(shape) if i < lead or (n != 1 and x.shape[i - lead] == 1)]
+    return reshape(reduce_sum(g, axes=tuple(i - len(shape) for i in repeated)), shape=x.shape)
+
+
+def _broadcast(x: Any, *, shape: Shape) -> Any:
+    # numpy.broadcast_to does the same for every x; the two usual cases have a shorter way to the same view.
+    if x.ndim == 0:
+        return np.ndarray(shape, x.dtype, x, strides=(0,) * len(shape))
+    return x.reshape(shape) if x.size == prod(shape) else np.broadcast_to(x, shape)
+
+
+broadcast_to: Op = Op("broadcast_to", _broadcast, _stretched, (_broadcast_vjp,), view=True)
+
+
+# Movement ------------------------------------------------------------------------------------------------------------
+
+
+def _reshaped(old: Shape, *, shape: Shape) -> Shape:
+    if prod(old) != prod(shape):
+        raise ValueError(f"shape {old} has {prod(old)} elements, which do not fill {shape}")
+    return shape
+
+
+# y = x in another shape       x̄ = g in the shape of x
+reshape: Op = Op(
+    "reshape", lambda x, *, shape: x.reshape(shape), _reshaped,
+    (lambda g, y, x, shape: reshape(g, shape=x.shape),), view=True,
+)  # fmt: skip
+
+
+# y = x with its last len(axes) axes permuted       x̄ = g with the permutation undone
+def _transpose(x: Any, *, axes: tuple[int, ...]) -> Any:
+    return x.transpose(*range(x.ndim - len(axes)), *axes)
+
+
+def _transposed(shape: Shape, *, axes: tuple[int, ...]) -> Shape:
+    return shape[: len(shape) - len(axes)] + tuple(shape[axis] for axis in axes)
+
+
+def _inverse(axes: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(axes.index(axis) - len(axes) for axis in range(-len(axes), 0))
+
+
+transpose: Op = Op(
+    "transpose", _transpose, _transposed,
+    (lambda g, y, x, axes: transpose(g, axes=_inverse(axes)),), view=True,
+)  # fmt: skip
+
+
+def _concatenated(*shapes: Shape, axis: int) -> Shape:
+    rests = {shape[:axis] + shape[len(shape) + axis + 1 :] for shape in shapes}
+    if len(rests) > 1:
+        raise ValueError(f"shapes {', '.join(map(str, shapes))} differ beside axis {axis}")
+    joined = list(shapes[0])
+    joined[axis] = sum(shape[axis] for shape in shapes)
+    return tuple(joined)
+
+
+# y = [a b c ...] along axis       each input gets its own piece of g
+def _concatenate_vjp(position: int) -> VJP:
+    def vjp(g: Any, y: Any, *inputs: Any, axis: int) -> Any:
+        start = sum(x.shape[axis] for x in inputs[:position])
+        piece = slice(start, start + inputs[position].shape[axis])
+        return getitem(g, index=(..., piece, *[slice(None)] * (-axis - 1)))
+
+    return vjp
+
+
+concatenate: Op = Op(
+    "concatenate", lambda *arrays, axis, out=None: np.concatenate(arrays, axis, out), _concatenated, _concatenate_vjp
+)
+
+
+# Indexing and its adjoint --------------------------------------------------------------------------------------------
+#
+# `index` is what stands in the brackets, with ARRAY in the place of each index array: those are operands.
+
+ARRAY = "array"
+
+
+def _complete(index: tuple[Any, ...], arrays: Sequence[Any]) -> tuple[Any, ...]:
+    remaining = iter(arrays)
+    return tuple(next(remaining) if item is ARRAY else item for item in index)
+
+
+def _getitem(x: Any, *arrays: Any, index: tuple[Any, ...], out: Any = None) -> Any:
+    if out is None:
+        return x[_complete(index, arrays)]
+    out[...] = x[_complete(index, arrays)]
+    return out
+
+
+def _indexed(shape: Shape, *index_shapes: Shape, index: tuple[Any, ...]) -> Shape:
+    # NumPy applies its own rules to an array that occupies a single element of memory.
+    return _getitem(np.broadcast_to(0.0, shape), *[np.zeros(s, int) for s in index_shapes], index=index).shape
+
+
+def _getitem_vjp(g: Any, y: Any, x: Any, *arrays: Any, index: tuple[Any, ...]) -> Any:
+    return scatter_add(g, *arrays, index=index, shape=x.shape)
+
+
+# y = x[index]      x̄ = zeros with g added at index, as often as an element was taken
+getitem: Op = Op("getitem", _getitem, _indexed, (_getitem_vjp,), view=True)  # slices and integers
+gather: Op = Op("gather", _getitem, _indexed, (_getitem_vjp,), values=slice(1))  # with index arrays
+
+
+def _scatter_add(g: Any, *arrays: Any, index: tuple[Any, ...], shape: Shape, out: Any = None) -> Any:
+    if out is None:
+        out = np.zeros(shape, g.dtype)
+    else:
+        out.fill(0)
+    if arrays:
+        np.add.at(out, _complete(index, arrays), g)
+    else:
+        out[index] = g
+    return out
+
+
+# y = zeros with x added at index        x̄ = g[index]
+scatter_add: Op = Op(
+    "scatter_add", _scatter_add, lambda *_, shape, index: shape,
+    (lambda g, y, x, *arrays, index, shape: (gather if arrays else getitem)(g, *arrays, index=index),),
+    values=slice(1),
+)  # fmt: skip
+
+
+# Contractions --------------------------------------------------------------------------------------------------------
+
+
+def _multiplied(a: Shape, b: Shape) -> Shape:
+    if len(a) < 2 or a[:-2] != b[:-2] or a[-1] != b[-2]:
+        raise ValueError(f"matmul takes (..., n, k) and (..., k, m) with equal leading axes, got {a} and {b}")
+    return (*a[:-1], b[-1])
+
+
+# y = a b, matrices in the last two axes       ā = g bᵀ,  b̄ = aᵀ g
+matmul: Op = Op(
+    "matmul", np.matmul, _multiplied,
+    (
+        lambda g, y, a, b: matmul(g, transpose(b, axes=(-1, -2))),
+        lambda g, y, a, b: matmul(transpose(a, axes=(-1, -2)), g),
+    ),
+)  # fmt: skip
+
+
+def _contract(*arrays: Any, subscripts: str, out: Any = None) -> Any:
+    return np.einsum(subscripts, *arrays, out=out, optimize=True)
+
+
+def _contracted(*shapes: Shape, subscripts: str) -> Shape:
+    terms, result = subscripts.split("->")
+    lengths: dict[str, int] = {}
+    for term, shape in zip(terms.split(","), shapes, strict=True):
+        for letter, n in zip(term, shape, strict=True):
+            if lengths.setdefault(letter, n) != n:
+                raise ValueError(f"einsum {subscripts!r}: axis {letter!r} has lengths {lengths[letter]} and {n}")
+    return tuple(lengths[letter] for letter in result)
+
+
+# y = Σ a b c ... by subscripts, each letter of a term standing also in the result or in another term.
+# x̄ = the same contraction with g in the place of x, and the letters of x for a result
+def _einsum_vjp(position: int) -> VJP:
+    def vjp(g: Any, y: Any, *inputs: Any, subscripts: str) -> Any:
+        terms, result = subscripts.split("->")
+        letters = terms.split(",")
+        wanted, letters[position] = letters[position], result
+        operands = (*inputs[:position], g, *inputs[position + 1 :])
+        return einsum(*operands, subscripts=f"{','.join(letters)}->{wanted}")
+
+    return vjp
+
+
+einsum: Op = Op("einsum", _contract, _contracted, _einsum_vjp)

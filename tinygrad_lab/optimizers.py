@@ -1,0 +1,304 @@
+"""Optimizers: how gradients change parameters.
+
+    gradients --> hooks, in order --> update(parameters, gradients, state, lr) --> new parameters, new state
+
+`update` is a pure function of Tensors; `step` and the Trainer call it and assign what it returns. Its state is a dict of
+lists of Tensors, one entry a parameter; a quantity that all parameters share has one entry.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from tinygrad_lab.autodiff import no_grad
+from tinygrad_lab.hooks import GradientHook
+from tinygrad_lab.hyperparameters import hyperparameter
+from tinygrad_lab.tensor import Tensor
+
+State = dict[str, list[Tensor]]
+
+
+class Optimizer(ABC):
+    """The parameters to train, the state of the method, and the hooks on the gradients.
+
+    Parameters
+    ----------
+    parameters : iterable of Tensor
+        Leaves that require a gradient.
+    lr : float
+        The learning rate; a Trainer's scheduler sets it before every epoch.
+    hooks : sequence of GradientHook
+        Run on the gradients in this order before each update.
+
+    Attributes
+    ----------
+    parameters : list of Tensor
+    lr : Tensor of shape ()
+    hooks : list of GradientHook
+    state : dict of str to list of Tensor
+    """
+
+    def __init__(self, parameters: Iterable[Tensor], lr: float, hooks: Sequence[GradientHook] = ()) -> None:
+        owner = type(self).__name__
+        self.parameters = list(parameters)
+        if not self.parameters:
+            raise ValueError(f"{owner}: got no parameters, expected at least one, such as model.parameters()")
+        for position, parameter in enumerate(self.parameters):
+            if not isinstance(parameter, Tensor) or not parameter.requires_grad:
+                raise ValueError(f"{owner}: parameters[{position}] is no Tensor that requires a gradient")
+        for position, hook in enumerate(hooks):
+            if not isinstance(hook, GradientHook):
+                raise TypeError(f"{owner}: hooks[{position}] is {hook!r}, expected a GradientHook")
+        self.lr = hyperparameter(owner, "lr", lr)
+        self.hooks = list(hooks)
+        self.state: State = {}
+
+    @abstractmethod
+    def update(
+        self, parameters: Sequence[Tensor], gradients: Sequence[Tensor], state: State, lr: Tensor
+    ) -> tuple[list[Tensor], State]:
+        """Return the new parameters and the new state, changing nothing."""
+
+    def run_hooks(self, gradients: Sequence[Tensor]) -> list[Tensor]:
+        """Return the gradients as the hooks leave them."""
+        changed = list(gradients)
+        for hook in self.hooks:
+            changed = hook(changed)
+        return changed
+
+    def commit(self, parameters: Sequence[Tensor], state: State) -> None:
+        """Assign the results of `update`."""
+        for parameter, value in zip(self.parameters, parameters, strict=True):
+            parameter.assign(value)
+        self.state = state
+
+    def step(self) -> None:
+        """Update the parameters from their `.grad`; a parameter without one counts as having gradient 0.
+
+        Examples
+        --------
+        >>> w = Tensor([1.0], requires_grad=True)
+        >>> optimizer = SGD([w], lr=0.1)
+        >>> (w * w).sum().backward()
+        >>> optimizer.step()
+        >>> w
+        Tensor([0.8], requires_grad=True)
+        """
+        with no_grad():
+            gradients = [Tensor(np.zeros_like(w.data)) if w.grad is None else w.grad for w in self.parameters]
+            self.commit(*self.update(self.parameters, self.run_hooks(gradients), self.state, self.lr))
+
+    def zero_grad(self) -> None:
+        """Forget the gradients that `backward` has accumulated."""
+        for parameter in self.parameters:
+            parameter.grad = None
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """Return copies of the state's arrays, named ``name.position``."""
+        return {f"{name}.{i}": x.numpy() for name, entries in self.state.items() for i, x in enumerate(entries)}
+
+    def load_state_dict(self, state: dict[str, np.ndarray]) -> None:
+        """Set the whole state from what `state_dict` returned.
+
+        Raises
+        ------
+        ValueError
+            Where a name or shape is not one of this optimizer's.
+        """
+        expected = {name: x.shape for name, x in self.state_dict().items()}
+        given = {name: np.shape(x) for name, x in state.items()}
+        if expected != given:
+            odd = sorted(name for name in expected.keys() | given.keys() if expected.get(name) != given.get(name))
+            raise ValueError(f"{type(self).__name__}: state differs from what this optimizer keeps in {', '.join(odd)}")
+        self.state = {name: [Tensor(state[f"{name}.{i}"]) for i in range(len(entries))] for name, entries in self.state.items()}
+
+    def _zeros(self) -> list[Tensor]:
+        return [Tensor(np.zeros_like(parameter.data)) for parameter in self.parameters]
+
+
+class SGD(Optimizer):
+    """Stochastic gradient descent, with momentum v <- μ v + g and step -lr v, or -lr (g + μ v) after Nesterov.
+
+    Parameters
+    ----------
+    parameters : iterable of Tensor
+    lr : float
+    momentum : float
+        μ, from 0 (plain gradient descent) to below 1.
+    nesterov : bool
+        Whether to look ahead along the momentum (Sutskever et al., ICML 2013), as PyTorch does it.
+    hooks : sequence of GradientHook
+    """
+
+    def __init__(
+        self,
+        parameters: Iterable[Tensor],
+        lr: float = 0.01,
+        momentum: float = 0.0,
+        nesterov: bool = False,
+        hooks: Sequence[GradientHook] = (),
+    ) -> None:
+        super().__init__(parameters, lr, hooks)
+        self.momentum = hyperparameter("SGD", "momentum", momentum, below=1.0)
+        self.nesterov = nesterov
+        if nesterov and not momentum:
+            raise ValueError("SGD: nesterov=True with momentum 0, expected a momentum above 0")
+        if momentum:
+            self.state = {"velocity": self._zeros()}
+
+    def update(
+        self, parameters: Sequence[Tensor], gradients: Sequence[Tensor], state: State, lr: Tensor
+    ) -> tuple[list[Tensor], State]:
+        """Return the new parameters and velocities."""
+        if not state:
+            return [w - lr.astype(w.dtype) * g for w, g in zip(parameters, gradients, strict=True)], state
+        new_parameters = []
+        velocities = []
+        for w, g, velocity in zip(parameters, gradients, state["velocity"], strict=True):
+            momentum = self.momentum.astype(w.dtype)
+            velocity = momentum * velocity + g
+            velocities.append(velocity)
+            direction = g + momentum * velocity if self.nesterov else velocity
+            new_parameters.append(w - lr.astype(w.dtype) * direction)
+        return new_parameters, {"velocity": velocities}
+
+
+class RMSprop(Optimizer):
+    """Steps of -lr g / (√v + eps), where v is the running mean of g² (Tieleman & Hinton, lecture 6.5, 2012).
+
+    Parameters
+    ----------
+    parameters : iterable of Tensor
+    lr : float
+    alpha : float
+        The share of v that a step keeps, from 0 to below 1.
+    eps : float
+    hooks : sequence of GradientHook
+    """
+
+    def __init__(
+        self,
+        parameters: Iterable[Tensor],
+        lr: float = 0.01,
+        alpha: float = 0.99,
+        eps: float = 1e-8,
+        hooks: Sequence[GradientHook] = (),
+    ) -> None:
+        super().__init__(parameters, lr, hooks)
+        self.alpha = hyperparameter("RMSprop", "alpha", alpha, below=1.0)
+        self.eps = hyperparameter("RMSprop", "eps", eps)
+        self.state = {"square": self._zeros()}
+
+    def update(
+        self, parameters: Sequence[Tensor], gradients: Sequence[Tensor], state: State, lr: Tensor
+    ) -> tuple[list[Tensor], State]:
+        """Return the new parameters and running means of squares."""
+        new_parameters = []
+        squares = []
+        for w, g, square in zip(parameters, gradients, state["square"], strict=True):
+            alpha = self.alpha.astype(w.dtype)
+            square = alpha * square + (1.0 - alpha) * g.square()
+            squares.append(square)
+            new_parameters.append(w - lr.astype(w.dtype) * (g / (square.sqrt() + self.eps.astype(w.dtype))))
+        return new_parameters, {"square": squares}
+
+
+class _MomentEstimator(Optimizer):
+    """What Adam and AdamW share: running means of the gradients and their squares, corrected for their start at 0."""
+
+    def __init__(
+        self, parameters: Iterable[Tensor], lr: float, betas: tuple[float, float], eps: float, hooks: Sequence[GradientHook]
+    ) -> None:
+        super().__init__(parameters, lr, hooks)
+        owner = type(self).__name__
+        if len(betas) != 2:
+            raise ValueError(f"{owner}: betas is {betas!r}, expected two numbers")
+        self.betas = [hyperparameter(owner, f"betas[{i}]", beta, below=1.0) for i, beta in enumerate(betas)]
+        self.eps = hyperparameter(owner, "eps", eps)
+        # The powers β^t of the corrections are state, so that a step is the same function at every t.
+        self.state = {"mean": self._zeros(), "square": self._zeros(), "powers": [Tensor(1.0), Tensor(1.0)]}
+
+    @abstractmethod
+    def _decayed(self, w: Tensor, lr: Tensor) -> Tensor:
+        """Return a parameter as weight decay leaves it."""
+
+    def update(
+        self, parameters: Sequence[Tensor], gradients: Sequence[Tensor], state: State, lr: Tensor
+    ) -> tuple[list[Tensor], State]:
+        """Return the new parameters, running means and powers."""
+        powers = [power * beta for power, beta in zip(state["powers"], self.betas, strict=True)]
+        new_parameters = []
+        means = []
+        squares = []
+        for w, g, mean, square in zip(parameters, gradients, state["mean"], state["square"], strict=True):
+            beta1, beta2 = (beta.astype(w.dtype) for beta in self.betas)
+            correction1, correction2 = ((1.0 - power).astype(w.dtype) for power in powers)
+            mean = beta1 * mean + (1.0 - beta1) * g
+            square = beta2 * square + (1.0 - beta2) * g.square()
+            means.append(mean)
+            squares.append(square)
+            direction = (mean / correction1) / ((square / correction2).sqrt() + self.eps.astype(w.dtype))
+            new_parameters.append(self._decayed(w, lr) - lr.astype(w.dtype) * direction)
+        return new_parameters, {"mean": means, "square": squares, "powers": powers}
+
+
+class Adam(_MomentEstimator):
+    """Steps of -lr m̂ / (√v̂ + eps), with running means m of g and v of g², corrected for their start at 0.
+
+    Source: Kingma & Ba, ICLR 2015, algorithm 1.
+
+    Parameters
+    ----------
+    parameters : iterable of Tensor
+    lr : float
+    betas : pair of float
+        The shares of m and v that a step keeps, from 0 to below 1.
+    eps : float
+    hooks : sequence of GradientHook
+    """
+
+    def __init__(
+        self,
+        parameters: Iterable[Tensor],
+        lr: float = 0.001,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        hooks: Sequence[GradientHook] = (),
+    ) -> None:
+        super().__init__(parameters, lr, betas, eps, hooks)
+
+    def _decayed(self, w: Tensor, lr: Tensor) -> Tensor:  # noqa: ARG002
+        return w
+
+
+class AdamW(_MomentEstimator):
+    """Adam after w <- (1 - lr weight_decay) w, apart from the gradient (Loshchilov & Hutter, ICLR 2019, algorithm 2).
+
+    Parameters
+    ----------
+    parameters : iterable of Tensor
+    lr : float
+    betas : pair of float
+        The shares of m and v that a step keeps, from 0 to below 1.
+    eps : float
+    weight_decay : float
+    hooks : sequence of GradientHook
+    """
+
+    def __init__(
+        self,
+        parameters: Iterable[Tensor],
+        lr: float = 0.001,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.01,
+        hooks: Sequence[GradientHook] = (),
+    ) -> None:
+        super().__init__(parameters, lr, betas, eps, hooks)
+        self.weight_decay = hyperparameter("AdamW", "weight_decay", weight_decay)
+
+    def _decayed(self, w: Tensor, lr: Tensor) -> Tensor:
+        return w * (1.0 - lr * self.weight_decay).astype(w.dtype)

@@ -1,0 +1,169 @@
+"""Learning rates as pure functions of the epoch, which counts from 0.
+
+    scheduler(epoch) --> learning rate of all updates of that epoch
+
+A decay over N epochs has moved 1/N of its way in the first of them and arrives in the last, as the report's does; later
+epochs stay at its final value.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from math import cos, isfinite, pi
+
+
+class Scheduler(ABC):
+    """A learning rate for each epoch."""
+
+    @abstractmethod
+    def __call__(self, epoch: int) -> float:
+        """Return the learning rate of `epoch`, 0 for the first one."""
+
+
+@dataclass(frozen=True)
+class ConstantLR(Scheduler):
+    """The same learning rate in every epoch.
+
+    Examples
+    --------
+    >>> ConstantLR(0.1)(5)
+    0.1
+    """
+
+    lr: float
+
+    def __post_init__(self) -> None:
+        _check_rates(self, lr=self.lr)
+
+    def __call__(self, epoch: int) -> float:  # noqa: ARG002, D102
+        return self.lr
+
+
+@dataclass(frozen=True)
+class LinearDecay(Scheduler):
+    """By equal differences from `initial` to `final` in so many `epochs`: the decay of the report's text.
+
+    Examples
+    --------
+    >>> [LinearDecay(0.5, 0.1, epochs=2)(epoch) for epoch in range(3)]
+    [0.3, 0.1, 0.1]
+    """
+
+    initial: float
+    final: float
+    epochs: int
+
+    def __post_init__(self) -> None:
+        _check_rates(self, initial=self.initial, final=self.final)
+        _check_count(self, epochs=self.epochs)
+
+    def __call__(self, epoch: int) -> float:  # noqa: D102
+        progress = _progress(epoch, self.epochs)
+        return self.initial * (1.0 - progress) + self.final * progress
+
+
+@dataclass(frozen=True)
+class GeometricDecay(Scheduler):
+    """By equal ratios from `initial` to `final` in so many `epochs`: the decay behind the report's figures.
+
+    Examples
+    --------
+    >>> [round(GeometricDecay(1.0, 0.01, epochs=2)(epoch), 12) for epoch in range(3)]
+    [0.1, 0.01, 0.01]
+    """
+
+    initial: float
+    final: float
+    epochs: int
+
+    def __post_init__(self) -> None:
+        _check_rates(self, initial=self.initial, final=self.final)
+        _check_count(self, epochs=self.epochs)
+
+    def __call__(self, epoch: int) -> float:  # noqa: D102
+        return float(self.initial * (self.final / self.initial) ** _progress(epoch, self.epochs))
+
+
+@dataclass(frozen=True)
+class CosineDecay(Scheduler):
+    """Along half a cosine from `initial` to `final` in so many `epochs` (Loshchilov & Hutter, ICLR 2017, eq. 5).
+
+    Examples
+    --------
+    >>> round(CosineDecay(1.0, 0.2, epochs=2)(0), 12)
+    0.6
+    """
+
+    initial: float
+    final: float
+    epochs: int
+
+    def __post_init__(self) -> None:
+        _check_rates(self, initial=self.initial, final=self.final)
+        _check_count(self, epochs=self.epochs)
+
+    def __call__(self, epoch: int) -> float:  # noqa: D102
+        return self.final + (self.initial - self.final) * (1.0 + cos(pi * _progress(epoch, self.epochs))) / 2.0
+
+
+@dataclass(frozen=True)
+class StepDecay(Scheduler):
+    """Times `factor` after every `every` epochs.
+
+    Examples
+    --------
+    >>> [StepDecay(1.0, 0.5, every=2)(epoch) for epoch in range(5)]
+    [1.0, 1.0, 0.5, 0.5, 0.25]
+    """
+
+    initial: float
+    factor: float
+    every: int
+
+    def __post_init__(self) -> None:
+        _check_rates(self, initial=self.initial, factor=self.factor)
+        _check_count(self, every=self.every)
+
+    def __call__(self, epoch: int) -> float:  # noqa: D102
+        return float(self.initial * self.factor ** (epoch // self.every))
+
+
+@dataclass(frozen=True)
+class WarmUp(Scheduler):
+    """In equal steps up to the first learning rate of `scheduler` in so many `epochs`, then `scheduler` from its start.
+
+    Examples
+    --------
+    >>> [WarmUp(ConstantLR(0.4), epochs=3)(epoch) for epoch in range(5)]
+    [0.1, 0.2, 0.30000000000000004, 0.4, 0.4]
+    """
+
+    scheduler: Scheduler
+    epochs: int
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.scheduler, Scheduler):
+            raise TypeError(f"WarmUp: scheduler is {self.scheduler!r}, expected a Scheduler")
+        _check_count(self, epochs=self.epochs)
+
+    def __call__(self, epoch: int) -> float:  # noqa: D102
+        if epoch < self.epochs:
+            return self.scheduler(0) * (epoch + 1) / (self.epochs + 1)
+        return self.scheduler(epoch - self.epochs)
+
+
+def _progress(epoch: int, epochs: int) -> float:
+    return min((epoch + 1) / epochs, 1.0)
+
+
+def _check_rates(scheduler: Scheduler, **rates: float) -> None:
+    for name, rate in rates.items():
+        if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not isfinite(rate) or rate <= 0:
+            raise ValueError(f"{type(scheduler).__name__}: {name} is {rate!r}, expected a number above 0")
+
+
+def _check_count(scheduler: Scheduler, **counts: int) -> None:
+    for name, count in counts.items():
+        if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+            raise ValueError(f"{type(scheduler).__name__}: {name} is {count!r}, expected a positive integer")

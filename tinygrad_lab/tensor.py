@@ -1,0 +1,365 @@
+"""The Tensor: an array that remembers what it was computed from, and `apply`, the only place where an op runs.
+
+    operators, methods, NumPy's functions --> align operands --> apply(op, *tensors) --> Tensor, linked to its inputs
+
+Aligning means that operands become Tensors of one dtype and one shape, by `astype` and `broadcast_to` ops of their own,
+so that each gradient comes back in its operand's dtype and shape with no further rule.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike
+
+from tinygrad_lab import ops
+from tinygrad_lab.functions import concatenate, einsum, matmul, stack
+from tinygrad_lab.graph import Link, ancestors, pull_back, state
+from tinygrad_lab.methods import TensorMethods
+from tinygrad_lab.ops import Op
+
+
+class Tensor(TensorMethods):
+    """An immutable array with reverse-mode differentiation.
+
+    Parameters
+    ----------
+    data : array_like
+        Numbers or booleans; copied. Python floats and float64 arrays give float64, float32 arrays float32.
+    requires_grad : bool
+        Whether derivatives with respect to this tensor can be asked for.
+    dtype : {float64, float32} or integer dtype, optional
+        The dtype to convert to.
+
+    Attributes
+    ----------
+    data : ndarray
+        The elements, read-only. `assign` gives a leaf new ones.
+    grad : Tensor or None
+        What `backward` has accumulated; only on tensors that were not computed from others.
+
+    Raises
+    ------
+    TypeError
+        Where `data` holds complex numbers, strings or objects, or integers require a gradient.
+    ValueError
+        Where `data` is ragged.
+
+    Examples
+    --------
+    >>> w = Tensor([1.0, 2.0], requires_grad=True)
+    >>> loss = (w * w).sum()
+    >>> loss.backward()
+    >>> w.grad
+    Tensor([2., 4.])
+    """
+
+    __slots__ = ("__weakref__", "_data", "_link", "grad", "requires_grad")
+
+    _data: np.ndarray
+    _link: Link | None
+    grad: Tensor | None
+    requires_grad: bool
+
+    def __init__(self, data: ArrayLike | Tensor, requires_grad: bool = False, dtype: DTypeLike | None = None) -> None:
+        self._data = _own_array(data, dtype)
+        if requires_grad and self._data.dtype.kind != "f":
+            raise TypeError(f"Tensor: a gradient needs floating-point data, got {self._data.dtype}; give dtype=float")
+        self._link = None
+        self.grad = None
+        self.requires_grad = requires_grad
+
+    # Data ------------------------------------------------------------------------------------------------------------
+
+    @property
+    def data(self) -> np.ndarray:  # noqa: D102 (documented in the class)
+        self._data.flags.writeable = False
+        return self._data
+
+    @property
+    def shape(self) -> ops.Shape:
+        """The lengths of the axes."""
+        return self._data.shape
+
+    @property
+    def ndim(self) -> int:
+        """The number of axes."""
+        return self._data.ndim
+
+    @property
+    def size(self) -> int:
+        """The number of elements."""
+        return self._data.size
+
+    @property
+    def dtype(self) -> np.dtype:
+        """The dtype of the elements."""
+        return self._data.dtype
+
+    def numpy(self) -> np.ndarray:
+        """Return a copy of the elements, outside of any graph."""
+        return self._data.copy()
+
+    def item(self) -> Any:
+        """Return the only element as a Python number."""
+        if self.size != 1:
+            raise ValueError(f"item: a Tensor of shape {self.shape} has {self.size} elements, expected 1")
+        return self._data.item()
+
+    def detach(self) -> Tensor:
+        """Return a constant with the same elements."""
+        return wrap(self._data)
+
+    def assign(self, value: ArrayLike | Tensor) -> None:
+        """Give a leaf new elements of the same shape; they are converted to its dtype.
+
+        A graph that has used the old ones refuses from then on to be differentiated through this tensor.
+
+        Raises
+        ------
+        ValueError
+            Where the shape differs, or where this tensor was computed from others.
+        """
+        array = _own_array(value, self.dtype)
+        if array.shape != self.shape:
+            raise ValueError(f"assign: value has shape {array.shape}, expected {self.shape}")
+        if self._link is not None:
+            raise ValueError(f"assign: this Tensor is the result of {self._link.op.name}; only a leaf can be assigned to")
+        self._data = array
+
+    def __repr__(self) -> str:
+        text = np.array2string(self._data, separator=", ", prefix="Tensor(")
+        dtype = f", dtype={self.dtype}" if self.dtype not in (np.float64, np.int64, np.bool_) else ""
+        return f"Tensor({text}{dtype}{', requires_grad=True' if self.requires_grad else ''})"
+
+    def __len__(self) -> int:
+        if not self.ndim:
+            raise TypeError("len() of a Tensor without axes")
+        return self.shape[0]
+
+    def __float__(self) -> float:
+        return float(self.item())
+
+    def __int__(self) -> int:
+        return int(self.item())
+
+    def __bool__(self) -> bool:
+        if self.size != 1:
+            raise ValueError(f"the truth value of a Tensor of shape {self.shape} is ambiguous; reduce it first")
+        return bool(self.item())
+
+    def __setitem__(self, index: Any, value: Any) -> NoReturn:
+        raise TypeError("a Tensor is immutable; build a new one with where or concatenate, or assign to a whole leaf")
+
+    # Differentiation -------------------------------------------------------------------------------------------------
+
+    def backward(self, gradient: ArrayLike | Tensor | None = None) -> None:
+        """Add the gradient of this tensor to `.grad` of every leaf that it was computed from and that requires one.
+
+        Parameters
+        ----------
+        gradient : array_like, optional
+            The cotangent of this tensor; needed unless it has one element, whose cotangent is 1.
+
+        Raises
+        ------
+        ValueError
+            Where this tensor depends on nothing that requires a gradient, or `gradient` is missing or of another shape.
+        """
+        cotangent = starting_cotangent("backward", self, gradient)
+        leaves = [tensor for tensor in ancestors(self) if tensor._link is None]
+        for leaf, share in zip(leaves, pull_back(self, cotangent, leaves), strict=True):
+            leaf.grad = share if leaf.grad is None else leaf.grad + share
+
+    __hash__ = object.__hash__
+
+    # Protocols: an op, a NumPy ufunc or NumPy's `asarray` meets a Tensor ---------------------------------------------
+
+    def __op__(self, op: Op, *operands: Any, **params: Any) -> Tensor:
+        return apply(op, *_align(op, operands), **params)
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *operands: Any, **options: Any) -> Any:
+        own = _UFUNCS.get(ufunc)
+        if own is None or method != "__call__" or options:
+            given = f" with {', '.join(options)}=" if options else ""
+            raise _no_graph(f"{ufunc.__name__}{'' if method == '__call__' else '.' + method}{given}")
+        return own(*operands)
+
+    def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        own = _FUNCTIONS.get(function.__name__)
+        if own is None:
+            raise _no_graph(function.__name__)
+        return own(*args, **kwargs)
+
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> np.ndarray:
+        if self.requires_grad:
+            raise TypeError("this Tensor requires a gradient, which an array would lose; use .detach() or .numpy() to say so")
+        return np.array(self.data, dtype=dtype, copy=copy)
+
+
+# Construction --------------------------------------------------------------------------------------------------------
+
+
+def _own_array(data: Any, dtype: DTypeLike | None) -> np.ndarray:
+    """Copy `data` into an array of our own, so that writes to the original never reach a graph."""
+    if isinstance(data, Tensor) and dtype in (None, data.dtype):
+        return data._data  # which nobody writes to
+    try:
+        array = np.array(data._data if isinstance(data, Tensor) else data)
+    except ValueError as error:
+        raise ValueError(f"Tensor: data is ragged, expected a rectangular array ({error})") from None
+    if array.dtype.kind not in "fiub":
+        raise TypeError(f"Tensor: data has dtype {array.dtype}, expected real numbers or booleans")
+    if dtype is not None:
+        array = array.astype(dtype, copy=False)
+    if array.dtype.kind == "f" and array.dtype not in (np.float32, np.float64):
+        raise TypeError(f"Tensor: data has dtype {array.dtype}, expected float64 or float32; convert it with dtype=")
+    return array
+
+
+def wrap(array: Any) -> Tensor:
+    """Make a constant of an array without a copy: for results, which nobody else holds."""
+    tensor = Tensor.__new__(Tensor)
+    tensor._data = array if type(array) is np.ndarray else np.asarray(array)  # a ufunc turns 0-d arrays into scalars
+    tensor._link = None
+    tensor.grad = None
+    tensor.requires_grad = False
+    return tensor
+
+
+def as_tensor(data: ArrayLike | Tensor) -> Tensor:
+    """Return `data` itself where it is a Tensor, else a constant Tensor with a copy of it."""
+    return data if isinstance(data, Tensor) else Tensor(data)
+
+
+# Running ops ---------------------------------------------------------------------------------------------------------
+
+
+def apply(op: Op, *tensors: Tensor, **params: Any) -> Tensor:
+    """Run `op` on aligned tensors and link the result to them: every op of every computation passes here.
+
+    Parameters
+    ----------
+    op : Op
+    *tensors : Tensor
+        The operands; those of an elementwise op have equal shapes and, except for conditions, equal dtypes.
+    **params
+        The op's metadata.
+
+    Returns
+    -------
+    Tensor
+
+    Examples
+    --------
+    >>> apply(ops.reduce_sum, Tensor([1.0, 2.0]), axes=(-1,))
+    Tensor([3.])
+    """
+    arrays = [tensor._data for tensor in tensors]
+    result = wrap(op.run(*arrays, **params))
+    if state.linking and op.vjps:
+        for tensor in tensors:
+            if tensor.requires_grad:
+                result.requires_grad = True
+                result._link = Link(op, tensors, arrays, params)
+                break
+    return result
+
+
+def _align(op: Op, operands: Sequence[Any]) -> Sequence[Tensor]:
+    """Make Tensors of the operands, their values of one floating dtype, and for an elementwise op of one shape.
+
+    A Python number takes the dtype of the tensors beside it. Integers and booleans become floats beside floats. Two
+    different floating dtypes are refused: precision changes only where it is asked for.
+    """
+    if _are_aligned(operands):
+        return operands
+    mixed = [x if isinstance(x, Tensor) or _is_number(x) else Tensor(x) for x in operands]
+    common: np.dtype | None = None
+    for x in mixed[op.values]:
+        if isinstance(x, Tensor) and x.dtype.kind in "fc":
+            if common is not None and x.dtype != common and x.dtype.kind == common.kind:
+                raise TypeError(f"{op.name}: operands are {common} and {x.dtype}; convert one with .astype()")
+            common = x.dtype
+    if common is not None:
+        mixed[op.values] = [
+            x.astype(common) if isinstance(x, Tensor) and x.dtype.kind in "iub" else x for x in mixed[op.values]
+        ]
+    if not op.elementwise:
+        return [x if isinstance(x, Tensor) else Tensor(x) for x in mixed]
+    shape = _broadcast_shape(op, [x._data.shape for x in mixed if isinstance(x, Tensor)])
+    return [_stretch(x, shape) if isinstance(x, Tensor) else _constant(x, shape, common) for x in mixed]
+
+
+def _are_aligned(operands: Sequence[Any]) -> bool:
+    first = operands[0]
+    if type(first) is not Tensor:
+        return False
+    for x in operands[1:]:
+        if type(x) is not Tensor or x._data.shape != first._data.shape or x._data.dtype != first._data.dtype:
+            return False
+    return True
+
+
+def _stretch(x: Tensor, shape: ops.Shape) -> Tensor:
+    return x if x._data.shape == shape else apply(ops.broadcast_to, x, shape=shape)
+
+
+def _is_number(x: Any) -> bool:
+    return isinstance(x, (float, int, np.number, np.bool_)) and not isinstance(x, np.complexfloating)
+
+
+def _constant(number: Any, shape: ops.Shape, dtype: np.dtype | None) -> Tensor:
+    """Repeat a number over `shape` in a single element of memory."""
+    element = np.array(number, dtype)
+    return wrap(np.ndarray(shape, element.dtype, element, strides=(0,) * len(shape)))
+
+
+def _broadcast_shape(op: Op, shapes: Sequence[ops.Shape]) -> ops.Shape:
+    others = {shape for shape in shapes if shape}
+    if len(others) < 2:
+        return others.pop() if others else ()
+    try:
+        return np.broadcast_shapes(*others)
+    except ValueError:
+        raise ValueError(f"{op.name}: shapes {' and '.join(map(str, shapes))} do not broadcast") from None
+
+
+def starting_cotangent(caller: str, output: Tensor, gradient: ArrayLike | Tensor | None) -> Tensor:
+    """Check that `output` can be differentiated, and return its cotangent: `gradient`, or 1 for a single element."""
+    if not output.requires_grad:
+        raise ValueError(f"{caller}: the output depends on no Tensor with requires_grad=True, so it has no gradient")
+    if gradient is None:
+        if output.size != 1:
+            raise ValueError(
+                f"{caller}: the output has shape {output.shape}, expected one element; reduce it, or give its cotangent"
+            )
+        return _constant(1.0, output.shape, output.dtype)
+    cotangent = as_tensor(gradient).astype(output.dtype)
+    if cotangent.shape != output.shape:
+        raise ValueError(f"{caller}: the cotangent has shape {cotangent.shape}, the output {output.shape}; expected the same")
+    return cotangent
+
+
+# NumPy's names -------------------------------------------------------------------------------------------------------
+
+_UFUNCS: dict[Any, Callable[..., Any]] = {
+    op.run: op for op in ops.OP_TABLE.values() if op.elementwise and isinstance(op.run, np.ufunc)
+} | {np.matmul: matmul, np.square: Tensor.square, np.positive: Tensor.__pos__}
+
+_METHODS = """sum mean max min prod var std clip astype
+              reshape transpose swapaxes squeeze expand_dims broadcast_to split"""
+_FUNCTIONS: dict[str, Callable[..., Any]] = {name: getattr(Tensor, name) for name in _METHODS.split()} | {
+    "where": ops.where,
+    "concatenate": concatenate,
+    "stack": stack,
+    "einsum": einsum,
+}
+
+
+def _no_graph(function: str) -> TypeError:
+    return TypeError(
+        f"numpy.{function} does not keep the graph of a Tensor; use the Tensor's methods, or .numpy() to leave the graph"
+    )

@@ -1,0 +1,10 @@
+"""Training a model: the Trainer, what it records, and what may watch it.
+
+Trainer.fit --> epoch: learning rate, updates, validation --> History --> callbacks --> next epoch, or stop
+"""
+
+from tinygrad_lab.training.callbacks import Callback, Checkpoint, EarlyStopping, ProgressBar
+from tinygrad_lab.training.history import History
+from tinygrad_lab.training.trainer import NonFiniteLossError, Trainer
+
+__all__ = ["Callback", "Checkpoint", "EarlyStopping", "History", "NonFiniteLossError", "ProgressBar", "Trainer"]

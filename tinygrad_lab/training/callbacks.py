@@ -1,0 +1,165 @@
+"""Callbacks: objects that a training calls after every epoch, in order.
+
+A callback reads the Trainer and the History, and may end the training by returning a reason.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from math import inf
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tinygrad_lab.training.history import History
+
+if TYPE_CHECKING:
+    from tinygrad_lab.training.trainer import Trainer
+
+
+class Callback:
+    """A watcher of a training that does nothing: subclasses redefine the moments that concern them.
+
+    Examples
+    --------
+    >>> class StopBelow(Callback):
+    ...     def __init__(self, loss):
+    ...         self.loss = loss
+    ...     def on_epoch_end(self, trainer, history):
+    ...         return "good enough" if history.last("train_loss") < self.loss else ""
+    """
+
+    def on_fit_start(self, trainer: Trainer, history: History, epochs: int) -> None:
+        """Prepare for a training that is to end at `epochs`; a resumed one has epochs in `history` already."""
+
+    def on_epoch_end(self, trainer: Trainer, history: History) -> str:  # noqa: ARG002
+        """Look at a finished epoch; return a reason to stop, or an empty string."""
+        return ""
+
+    def on_epoch_seen(self, trainer: Trainer, history: History) -> None:
+        """Act once every callback has looked at the epoch."""
+
+    def on_fit_end(self, trainer: Trainer, history: History) -> None:
+        """Clean up, also after an error."""
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """Return what a resumed training needs, as arrays by name."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, np.ndarray]) -> None:
+        """Take up what `state_dict` returned."""
+
+
+class EarlyStopping(Callback):
+    """Stop where a loss has not improved for a number of epochs, and go back to the best weights.
+
+    Parameters
+    ----------
+    patience : int
+        The number of epochs without improvement after which to stop.
+    monitor : str
+        The entry of the history to watch.
+    min_delta : float
+        By how much an epoch must be better than the best to count.
+    restore_best : bool
+        Whether the model gets the weights of the best epoch at the end.
+
+    Attributes
+    ----------
+    best_epoch : int
+        The epoch with the best value, counted from 0.
+    best_value : float
+    """
+
+    def __init__(
+        self, patience: int, monitor: str = "validation_loss", min_delta: float = 0.0, restore_best: bool = True
+    ) -> None:
+        if not isinstance(patience, int) or patience < 1:
+            raise ValueError(f"EarlyStopping: patience is {patience!r}, expected a positive integer")
+        self.patience = patience
+        self.monitor = monitor
+        self.min_delta = min_delta
+        self.restore_best = restore_best
+        self.best_value = inf
+        self.best_epoch = -1
+        self._best_weights: dict[str, np.ndarray] = {}
+
+    def on_fit_start(self, trainer: Trainer, history: History, epochs: int) -> None:  # noqa: ARG002, D102
+        if not history.epochs:
+            self.best_value = inf
+            self.best_epoch = -1
+            self._best_weights = {}
+
+    def on_epoch_end(self, trainer: Trainer, history: History) -> str:  # noqa: D102
+        if self.monitor not in history:
+            raise ValueError(
+                f"EarlyStopping: monitors {self.monitor!r}, but the history has {', '.join(history)}; give fit validation data"
+            )
+        epoch = history.epochs - 1
+        if history.last(self.monitor) < self.best_value - self.min_delta:
+            self.best_value = history.last(self.monitor)
+            self.best_epoch = epoch
+            self._best_weights = trainer.model.state_dict()
+        waited = epoch - self.best_epoch
+        return f"{self.monitor} has not improved for {waited} epochs" if waited >= self.patience else ""
+
+    def on_fit_end(self, trainer: Trainer, history: History) -> None:  # noqa: ARG002, D102
+        if self.restore_best and self._best_weights:
+            trainer.model.load_state_dict(self._best_weights)
+
+    def state_dict(self) -> dict[str, np.ndarray]:  # noqa: D102
+        weights = {f"weights.{name}": value for name, value in self._best_weights.items()}
+        return {"best_value": np.array(self.best_value), "best_epoch": np.array(self.best_epoch)} | weights
+
+    def load_state_dict(self, state: Mapping[str, np.ndarray]) -> None:  # noqa: D102
+        self.best_value = float(state["best_value"])
+        self.best_epoch = int(state["best_epoch"])
+        self._best_weights = {k.removeprefix("weights."): v for k, v in state.items() if k.startswith("weights.")}
+
+
+class Checkpoint(Callback):
+    """Write all that is needed to resume the training to a file, every few epochs and after the last.
+
+    Parameters
+    ----------
+    path : path
+        Replaced atomically each time. ``trainer.fit(..., resume=path)`` goes on from it, to the same bits.
+    every : int
+        The number of epochs between two writes.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], every: int = 1) -> None:
+        if not isinstance(every, int) or every < 1:
+            raise ValueError(f"Checkpoint: every is {every!r}, expected a positive integer")
+        self.path = path
+        self.every = every
+        self._epochs = 0
+
+    def on_fit_start(self, trainer: Trainer, history: History, epochs: int) -> None:  # noqa: ARG002, D102
+        self._epochs = epochs
+
+    def on_epoch_seen(self, trainer: Trainer, history: History) -> None:  # noqa: D102
+        if history.epochs % self.every == 0 or history.epochs == self._epochs or history.stop_reason:
+            trainer.save_checkpoint(self.path)
+
+
+class ProgressBar(Callback):
+    """Show the epochs on standard error, with the latest losses."""
+
+    def __init__(self) -> None:
+        self._bar: Any = None
+
+    def on_fit_start(self, trainer: Trainer, history: History, epochs: int) -> None:  # noqa: ARG002, D102
+        from tqdm import tqdm  # imported here: only those who want a bar pay for it
+
+        self._bar = tqdm(total=epochs, initial=history.epochs, unit="epoch", file=sys.stderr)
+
+    def on_epoch_end(self, trainer: Trainer, history: History) -> str:  # noqa: ARG002, D102
+        self._bar.set_postfix({name: f"{history.last(name):.4g}" for name in history}, refresh=False)
+        self._bar.update()
+        return ""
+
+    def on_fit_end(self, trainer: Trainer, history: History) -> None:  # noqa: ARG002, D102
+        self._bar.close()

@@ -1,0 +1,67 @@
+"""Checking the data of a training: arrays of finite numbers, one row a sample."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+
+def check_rows(name: str, data: ArrayLike, dtype: np.dtype) -> np.ndarray:
+    """Return `data` as an array of `dtype` with one row a sample; a 1-D array is one feature.
+
+    Raises
+    ------
+    TypeError
+        Where the data are complex, text or objects.
+    ValueError
+        Where they are ragged, empty, or hold nan or infinity; the message names the first such place.
+    """
+    array = _real_array(name, data)
+    if not array.ndim or not len(array):
+        raise ValueError(f"{name} has shape {array.shape}, expected at least one sample, of shape (samples, features)")
+    finite = np.isfinite(array)
+    if not finite.all():
+        position = tuple(int(i) for i in np.argwhere(~finite)[0])
+        raise ValueError(f"{name} holds {array[position]} at {position}, expected finite numbers")
+    return (array[:, None] if array.ndim == 1 else array).astype(dtype)
+
+
+def check_labels(name: str, data: ArrayLike) -> np.ndarray | None:
+    """Return `data` as it is where it is a 1-D array of integers, which are class labels; else None."""
+    array = _real_array(name, data)
+    return array if array.ndim == 1 and array.dtype.kind in "iu" else None
+
+
+def check_weights(name: str, data: ArrayLike, samples: int, dtype: np.dtype) -> np.ndarray:
+    """Return sample weights as an array of shape (samples,).
+
+    Raises
+    ------
+    ValueError
+        Where the shape differs, a weight is negative or not finite, or all are 0.
+    """
+    array = _real_array(name, data).astype(dtype)
+    if array.shape != (samples,):
+        raise ValueError(f"{name} has shape {array.shape}, expected ({samples},), one weight a sample")
+    if not np.isfinite(array).all() or array.min() < 0 or not array.any():
+        raise ValueError(f"{name} runs from {array.min()} to {array.max()}, expected finite weights of at least 0, not all 0")
+    return array
+
+
+def check_same_length(**arrays: Any) -> None:
+    """Raise ValueError where the arrays differ in their number of rows."""
+    if len({len(array) for array in arrays.values()}) > 1:
+        counts = " and ".join(f"{name} has {len(array)} samples" for name, array in arrays.items())
+        raise ValueError(f"{counts}, expected the same number")
+
+
+def _real_array(name: str, data: ArrayLike) -> np.ndarray:
+    try:
+        array = np.asarray(data)
+    except ValueError as error:
+        raise ValueError(f"{name} is ragged, expected rows of equal length ({error})") from None
+    if array.dtype.kind not in "fiub":
+        raise TypeError(f"{name} has dtype {array.dtype}, expected real numbers")
+    return array

@@ -1,0 +1,108 @@
+"""What a training records: one number an epoch for each loss and for the learning rate."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+class History(Mapping[str, np.ndarray]):
+    """The course of a training: ``history["train_loss"]``, ``["lr"]`` and, with validation data, ``["validation_loss"]``.
+
+    Each is a float64 array with one entry for each epoch that was finished.
+
+    Attributes
+    ----------
+    epochs : int
+        The number of epochs finished.
+    stop_reason : str
+        Why the training ended before its last epoch; empty where it did not.
+
+    Examples
+    --------
+    >>> history = History()
+    >>> history.append(train_loss=2.0, lr=0.1)
+    >>> history.append(train_loss=1.0, lr=0.1)
+    >>> history["train_loss"]
+    array([2., 1.])
+    """
+
+    def __init__(self) -> None:
+        self._values: dict[str, list[float]] = {}
+        self.stop_reason = ""
+
+    @property
+    def epochs(self) -> int:  # noqa: D102 (documented in the class)
+        return max(map(len, self._values.values()), default=0)
+
+    def append(self, **values: float) -> None:
+        """Add one epoch."""
+        for name, value in values.items():
+            self._values.setdefault(name, []).append(float(value))
+
+    def last(self, name: str) -> float:
+        """Return the value of the latest epoch.
+
+        Raises
+        ------
+        KeyError
+            Where nothing of this name is recorded.
+        """
+        self._check(name)
+        return self._values[name][-1]
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        self._check(name)
+        return np.array(self._values[name])
+
+    def _check(self, name: str) -> None:
+        if name not in self._values:
+            raise KeyError(f"history has no {name!r}; it has {', '.join(self._values) or 'no epochs yet'}")
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __repr__(self) -> str:
+        latest = ", ".join(f"{name}={values[-1]:.6g}" for name, values in self._values.items())
+        return f"<History of {self.epochs} epochs{': ' if latest else ''}{latest}>"
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """Return the recorded arrays by name, and why the training stopped."""
+        return dict(self) | {"stop_reason": np.array(self.stop_reason)}
+
+    def load_state_dict(self, state: Mapping[str, np.ndarray]) -> None:
+        """Replace what is recorded by what `state_dict` returned."""
+        self._values = {name: values.tolist() for name, values in state.items() if name != "stop_reason"}
+        self.stop_reason = str(state["stop_reason"])
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Draw the losses against the epoch, on a logarithmic scale.
+
+        Parameters
+        ----------
+        ax : matplotlib.axes.Axes, optional
+            Where to draw; a new figure by default.
+
+        Returns
+        -------
+        matplotlib.axes.Axes
+        """
+        if ax is None:
+            from matplotlib.figure import Figure  # imported here: drawing is rare, and the import is slow
+
+            ax = Figure(figsize=(7, 4), layout="constrained").subplots()
+        for name in self:
+            if name != "lr":
+                ax.plot(np.arange(1, self.epochs + 1), self[name], label=name.replace("_", " "))
+        ax.set(xlabel="epoch", ylabel="loss", yscale="log")
+        ax.grid(alpha=0.3)
+        ax.legend()
+        return ax
