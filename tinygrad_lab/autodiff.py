@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike
 
 from tinygrad_lab.functions import stack
 from tinygrad_lab.graph import pull_back, set_linking
-from tinygrad_lab.tensor import Tensor, as_tensor, starting_cotangent
+from tinygrad_lab.tensor import Tensor, as_tensor, starting_cotangent, wrap
 
 
 def no_grad() -> AbstractContextManager[None]:
@@ -76,7 +76,7 @@ def grad(
 
 
 def _filled(gradients: Sequence[Tensor | None], wrt: Sequence[Tensor]) -> list[Tensor]:
-    return [Tensor(np.zeros_like(x.data)) if g is None else g for g, x in zip(gradients, wrt, strict=True)]
+    return [wrap(np.zeros_like(x.data)) if g is None else g for g, x in zip(gradients, wrt, strict=True)]
 
 
 def _run(function: Callable[..., Tensor], inputs: Sequence[ArrayLike | Tensor]) -> tuple[Tensor, list[Tensor]]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -42,21 +42,52 @@ class Link:
 
 class _State(threading.local):
     linking = True
+    recording: list[Line] | None = None
+
+
+class Line(NamedTuple):
+    """One op that ran: a line of a recording."""
+
+    op: Op
+    inputs: Sequence[Any]
+    params: dict[str, Any]
+    result: Any
 
 
 state = _State()
-"""Whether results are linked to their inputs (`state.linking`), in this thread."""
+"""Per thread: whether results are linked to their inputs, and the recording that is open, if one is."""
 
 
 @contextmanager
 def set_linking(enabled: bool) -> Iterator[None]:
-    """Switch the linking of results to their inputs on or off for a block, in this thread."""
+    """Switch the linking of results to their inputs on or off for a block."""
     before = state.linking
     state.linking = enabled
     try:
         yield
     finally:
         state.linking = before
+
+
+@contextmanager
+def record() -> Iterator[list[Line]]:
+    """Record every op that runs in a block, in order.
+
+    Examples
+    --------
+    >>> from tinygrad_lab.tensor import Tensor
+    >>> with record() as lines:
+    ...     y = Tensor(2.0).exp() + 1.0
+    >>> [line.op.name for line in lines]
+    ['exp', 'add']
+    """
+    before = state.recording
+    lines: list[Line] = []
+    state.recording = lines
+    try:
+        yield lines
+    finally:
+        state.recording = before
 
 
 def ancestors(output: Any) -> list[Any]:

@@ -181,7 +181,7 @@ class TensorMethods:
     def astype(self, dtype: DTypeLike) -> Self:
         """Return the elements in another dtype; gradients come back in this one. Integers are constants."""
         target = np.dtype(dtype)
-        if target == self.dtype:
+        if target == self.dtype or "c" in (target.kind, self.dtype.kind):  # complex: a complex step is passing through
             return self
         return ops.astype(self if target.kind == "f" else self.detach(), dtype=target)
 
@@ -258,7 +258,7 @@ class TensorMethods:
     def _shift(self, axis: Axis) -> Self:
         """Return the maximum over `axis` as a constant, 0 where infinite: subtracted first, it keeps exp in range."""
         top = self.max(axis, keepdims=True).detach()
-        return ops.where(ops.equal(ops.absolute(top), inf), 0.0, top)
+        return ops.where(ops.equal(top, inf), 0.0, ops.where(ops.equal(top, -inf), 0.0, top))
 
     def logsumexp(self, axis: Axis = None, keepdims: bool = False) -> Self:
         """Return log(sum(exp(x))) over `axis`, without overflow."""
@@ -363,10 +363,10 @@ def _normalise_index(index: Any, shape: ops.Shape) -> tuple[tuple[Any, ...], lis
             continue
         array = np.asarray(item) if not hasattr(item, "__op__") else item
         if array.dtype == bool:
-            positions = np.asarray(array).nonzero()  # a mask stands for the positions where it holds
-            if array.ndim == 0 or len(positions) != array.ndim:
+            if array.ndim == 0:
                 raise IndexError("a single True or False is no index; give a mask of the axes' shape")
             np.broadcast_to(False, shape)[index]  # NumPy refuses a mask of another shape
+            positions = np.asarray(array).nonzero()  # a mask stands for the positions where it holds
         elif array.dtype.kind not in "iu":
             raise IndexError(f"an index is made of integers, slices, None, ... and masks, got {item!r}")
         elif array.ndim == 0:

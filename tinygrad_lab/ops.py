@@ -197,7 +197,7 @@ negative: Op = _elementwise("negative", np.negative, "(-{0})", lambda g, y, x: -
 sign: Op = _elementwise("sign", np.sign, "sign({0})")
 
 # y = |x|          x̄ = g sign x, so 0 at 0
-absolute: Op = _elementwise("absolute", np.absolute, "abs({0})", lambda g, y, x: g * sign(x))
+absolute: Op = _elementwise("abs", np.absolute, "abs({0})", lambda g, y, x: g * sign(x))
 
 # y = √x           x̄ = g / 2y
 sqrt_: Op = _elementwise("sqrt", np.sqrt, "sqrt({0})", lambda g, y, x: g / (2.0 * y))
@@ -284,7 +284,7 @@ reduce_max: Op = Op("reduce_max", _reduce(np.maximum), _reduced, (_reduce_max_vj
 def _stretched(old: Shape, *, shape: Shape) -> Shape:
     lead = len(shape) - len(old)
     if lead < 0 or any(n not in (1, m) for n, m in zip(old, shape[lead:], strict=True)):
-        raise ValueError(f"shape {old} does not broadcast to {shape}")
+        raise ValueError(f"broadcast_to: shape {old} does not broadcast to {shape}")
     return shape
 
 
@@ -310,7 +310,7 @@ broadcast_to: Op = Op("broadcast_to", _broadcast, _stretched, (_broadcast_vjp,),
 
 def _reshaped(old: Shape, *, shape: Shape) -> Shape:
     if prod(old) != prod(shape):
-        raise ValueError(f"shape {old} has {prod(old)} elements, which do not fill {shape}")
+        raise ValueError(f"reshape: shape {old} has {prod(old)} elements, which do not fill {shape}")
     return shape
 
 
@@ -343,7 +343,7 @@ transpose: Op = Op(
 def _concatenated(*shapes: Shape, axis: int) -> Shape:
     rests = {shape[:axis] + shape[len(shape) + axis + 1 :] for shape in shapes}
     if len(rests) > 1:
-        raise ValueError(f"shapes {', '.join(map(str, shapes))} differ beside axis {axis}")
+        raise ValueError(f"concatenate: shapes {', '.join(map(str, shapes))} differ beside axis {axis}")
     joined = list(shapes[0])
     joined[axis] = sum(shape[axis] for shape in shapes)
     return tuple(joined)

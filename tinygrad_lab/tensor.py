@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, DTypeLike
 
 from tinygrad_lab import ops
 from tinygrad_lab.functions import concatenate, einsum, matmul, stack
-from tinygrad_lab.graph import Link, ancestors, pull_back, state
+from tinygrad_lab.graph import Line, Link, ancestors, pull_back, state
 from tinygrad_lab.methods import TensorMethods
 from tinygrad_lab.ops import Op
 
@@ -265,6 +265,8 @@ def apply(op: Op, *tensors: Tensor, **params: Any) -> Tensor:
                 result.requires_grad = True
                 result._link = Link(op, tensors, arrays, params)
                 break
+    if state.recording is not None:
+        state.recording.append(Line(op, tensors, params, result))
     return result
 
 

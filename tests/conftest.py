@@ -1,0 +1,21 @@
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+# Derandomised: a failure in CI is a failure everywhere. The number of examples is what the default run has time for.
+settings.register_profile(
+    "default", max_examples=25, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.register_profile("thorough", max_examples=500, deadline=None)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+
+@pytest.fixture(scope="session")
+def report_data() -> Path:
+    """The folder of the report's original data, which the project does not ship."""
+    folder = Path(os.environ.get("TINYGRAD_LAB_DATA", Path(__file__).parents[2] / "shared" / "data"))
+    if not (folder / "training_set.txt").exists():
+        pytest.skip(f"the report's original data are not in {folder}")
+    return folder

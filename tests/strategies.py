@@ -1,0 +1,170 @@
+"""One strategy for each op of the table: operands of its domain, away from its kinks, and its parameters.
+
+`operands_of(op)` draws ``(operands, params)`` such that ``apply(op, *operands, **params)`` is valid. An op without an entry
+fails the tests that range over the table, so that nobody adds one untested.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import strategies as st
+
+from tinygrad_lab import ops
+from tinygrad_lab.testing.strategies import broadcasting_shapes, distinct_values, shapes, values
+
+DOMAINS = {"log": (0.25, 2.0), "sqrt": (0.25, 2.0), "log1p": (-0.5, 2.0)}
+BINARY_DOMAINS = {"divide": ((-2.0, 2.0), (0.5, 2.0)), "power": ((0.25, 2.0), (-2.0, 2.0))}
+UNARY = "abs sign negative sqrt exp expm1 log log1p sin cos tanh sigmoid softplus erf".split()
+BINARY = (
+    "add subtract multiply divide power maximum minimum less less_equal greater greater_equal equal not_equal".split()
+)
+
+
+def _unary(name):
+    @st.composite
+    def draw_operands(draw, dtype):
+        low, high = DOMAINS.get(name, (-2.0, 2.0))
+        return [draw(values(shapes(), dtype, low=low, high=high))], {}
+
+    return draw_operands
+
+
+def _binary(name):
+    @st.composite
+    def draw_operands(draw, dtype):
+        shape = draw(shapes())
+        domains = BINARY_DOMAINS.get(name, ((-2.0, 2.0),) * 2)
+        return [draw(values(shape, dtype, low=low, high=high, grid=i)) for i, (low, high) in enumerate(domains)], {}
+
+    return draw_operands
+
+
+@st.composite
+def _where(draw, dtype):
+    shape = draw(shapes())
+    return [draw(values(shape)) > 0, draw(values(shape, dtype)), draw(values(shape, dtype))], {}
+
+
+@st.composite
+def _astype(draw, dtype):
+    # Always to double: the numerical derivative of a rounding to single precision would see only the rounding.
+    return [draw(values(shapes(), dtype))], {"dtype": np.dtype(np.float64)}
+
+
+@st.composite
+def _reduce(draw, dtype):
+    shape = draw(shapes(min_dims=1))
+    axes = draw(st.sets(st.integers(-len(shape), -1), min_size=1))
+    return [draw(distinct_values(shape, dtype) if np.prod(shape) <= 32 else values(shape, dtype))], {"axes": tuple(sorted(axes))}
+
+
+@st.composite
+def _reduce_max(draw, dtype):
+    shape = draw(shapes(min_dims=1, max_side=3))
+    axes = draw(st.sets(st.integers(-len(shape), -1), min_size=1))
+    return [draw(distinct_values(shape, dtype))], {"axes": tuple(sorted(axes))}
+
+
+@st.composite
+def _broadcast_to(draw, dtype):
+    shape, other = draw(broadcasting_shapes())
+    return [draw(values(shape, dtype))], {"shape": np.broadcast_shapes(shape, other)}
+
+
+@st.composite
+def _reshape(draw, dtype):
+    shape = draw(shapes())
+    return [draw(values(shape, dtype))], {"shape": draw(st.permutations((*shape, 1)).map(tuple))}
+
+
+@st.composite
+def _transpose(draw, dtype):
+    shape = draw(shapes())
+    trailing = draw(st.integers(0, len(shape)))
+    return [draw(values(shape, dtype))], {"axes": tuple(draw(st.permutations(range(-trailing, 0))))}
+
+
+@st.composite
+def _concatenate(draw, dtype):
+    shape = draw(shapes(min_dims=1))
+    axis = draw(st.integers(-len(shape), -1))
+    lengths = draw(st.lists(st.integers(0, 3), min_size=1, max_size=3))
+    parts = [(*shape[:axis], n, *shape[len(shape) + axis + 1 :]) for n in lengths]
+    return [draw(values(part, dtype)) for part in parts], {"axis": axis}
+
+
+@st.composite
+def _basic_index(draw, shape):
+    n = shape[0]
+    start = draw(st.integers(0, n - 1))
+    return draw(
+        st.sampled_from(
+            [
+                (..., start, *[slice(None)] * (len(shape) - 1)),
+                (..., slice(start, n), *[slice(None)] * (len(shape) - 1)),
+                (..., slice(None, None, -1), *[slice(None)] * (len(shape) - 1)),
+                (..., None, *[slice(None)] * len(shape)),
+            ]
+        )
+    )
+
+
+@st.composite
+def _getitem(draw, dtype):
+    shape = draw(shapes(min_dims=1))
+    return [draw(values(shape, dtype))], {"index": draw(_basic_index(shape))}
+
+
+@st.composite
+def _gather(draw, dtype):
+    shape = draw(shapes(min_dims=1))
+    taken = draw(st.lists(st.integers(-shape[0], shape[0] - 1), min_size=1, max_size=5))
+    rest = [slice(None)] * (len(shape) - 1)
+    return [draw(values(shape, dtype)), np.array(taken)], {"index": (..., ops.ARRAY, *rest)}
+
+
+@st.composite
+def _scatter_add(draw, dtype):
+    (x, *arrays), params = draw(st.one_of(_getitem(dtype), _gather(dtype)))
+    taken = (ops.gather if arrays else ops.getitem)(x, *arrays, **params)
+    return [draw(values(taken.shape, dtype)), *arrays], params | {"shape": x.shape}
+
+
+@st.composite
+def _matmul(draw, dtype):
+    batch = draw(shapes(max_dims=1, max_side=2))
+    n, k, m = draw(st.tuples(*[st.integers(1, 3)] * 3))
+    return [draw(values((*batch, n, k), dtype)), draw(values((*batch, k, m), dtype))], {}
+
+
+@st.composite
+def _einsum(draw, dtype):
+    subscripts = draw(st.sampled_from(["ij,jk->ik", "ij->ji", "i,j->ij", "bij,bjk->bik", "ij,jk,kl->il", "ij,ij->", "ij,i->j"]))
+    lengths = {letter: draw(st.integers(1, 3)) for letter in "bijkl"}
+    terms = subscripts.split("->")[0].split(",")
+    return [draw(values(tuple(lengths[x] for x in term), dtype)) for term in terms], {"subscripts": subscripts}
+
+
+OPERANDS = (
+    {name: _unary(name) for name in UNARY}
+    | {name: _binary(name) for name in BINARY}
+    | {
+        "where": _where,
+        "astype": _astype,
+        "reduce_sum": _reduce,
+        "reduce_max": _reduce_max,
+        "broadcast_to": _broadcast_to,
+        "reshape": _reshape,
+        "transpose": _transpose,
+        "concatenate": _concatenate,
+        "getitem": _getitem,
+        "gather": _gather,
+        "scatter_add": _scatter_add,
+        "matmul": _matmul,
+        "einsum": _einsum,
+    }
+)
+
+
+def operands_of(op, dtype=np.float64):
+    return OPERANDS[op.name](dtype)

@@ -1,0 +1,164 @@
+"""Derivatives of any order, graphs of any depth, and what `backward` leaves behind."""
+
+import gc
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import tinygrad_lab as tl
+from tinygrad_lab import Tensor
+from tinygrad_lab.testing import check_grad
+from tinygrad_lab.testing.strategies import values
+
+
+def function(x):
+    return (x.sin() * x.exp() + x * x[0]).sum()
+
+
+def test_grad_of_any_order():
+    x = Tensor(0.7, requires_grad=True)
+    y = x.sin()
+    for expected in (np.cos(0.7), -np.sin(0.7), -np.cos(0.7), np.sin(0.7), np.cos(0.7)):
+        (y,) = tl.grad(y, [x], create_graph=True)
+        assert y.item() == pytest.approx(expected, rel=1e-14)
+    assert check_grad(lambda t: t.exp() * t, 0.3, order=4) < 1e-12
+
+
+def test_gradients_are_constants_unless_a_graph_is_asked_for():
+    x = Tensor([1.0, 2.0], requires_grad=True)
+    (slope,) = tl.grad((x * x).sum(), [x])
+    assert not slope.requires_grad
+    (slope,) = tl.grad((x * x).sum(), [x], create_graph=True)
+    assert slope.requires_grad
+
+
+def test_a_tensor_used_twice_gets_the_sum_of_both_shares():
+    x = Tensor(3.0, requires_grad=True)
+    y = x * x
+    z = y * y + y
+    assert tl.grad(z, [x])[0].item() == 4 * 27 + 6
+    assert tl.grad(z, [y])[0].item() == 2 * 9 + 1  # a result on the way is as good as a leaf
+
+
+def test_backward_accumulates_into_leaves_only():
+    x = Tensor(3.0, requires_grad=True)
+    y = x * x
+    z = y * 2.0
+    z.backward()
+    assert x.grad.item() == 12.0
+    assert y.grad is None
+    z.backward()
+    assert x.grad.item() == 24.0  # a second backward is right, and adds
+    x.grad = None
+    z.backward()
+    assert x.grad.item() == 12.0
+
+
+def test_backward_of_a_vector_takes_a_cotangent():
+    x = Tensor([1.0, 2.0], requires_grad=True)
+    (x * x).backward([1.0, 10.0])
+    assert x.grad.data.tolist() == [2.0, 40.0]
+
+
+def test_what_the_output_does_not_depend_on_has_gradient_zero():
+    x = Tensor([1.0, 2.0], requires_grad=True)
+    other = Tensor(np.ones((2, 2)), requires_grad=True)
+    assert tl.grad(x.sum(), [other])[0].data.tolist() == [[0.0, 0.0], [0.0, 0.0]]
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda x, c: tl.grad(x, [x]), r"grad: the output has shape \(2,\), expected one element"),
+        (lambda x, c: tl.grad(c.sum(), [x]), "grad: the output depends on no Tensor with requires_grad=True"),
+        (lambda x, c: tl.grad(x.sum(), [c]), r"grad: wrt\[0\] has requires_grad=False"),
+        (lambda x, c: tl.grad(x, [x], cotangent=[1.0]), r"grad: the cotangent has shape \(1,\)"),
+        (lambda x, c: x.backward(), "backward: the output has shape"),
+        (lambda x, c: c.sum().backward(), "backward: the output depends on no Tensor"),
+        (lambda x, c: check_grad(lambda i: i, [1, 2]), "no input is floating-point"),
+    ],
+)
+def test_what_cannot_be_differentiated_is_refused(call, message):
+    with pytest.raises(ValueError, match=message):
+        call(Tensor([1.0, 2.0], requires_grad=True), Tensor([1.0, 2.0]))
+
+
+def test_a_graph_100_000_ops_deep():
+    x = Tensor(1.0, requires_grad=True)
+    y = x
+    for _ in range(100_000):
+        y = y + 1.0
+    assert tl.grad(y, [x])[0].item() == 1.0
+    y.backward()
+    assert x.grad.item() == 1.0
+    del y  # and its links are freed without recursion
+    gc.collect()
+
+
+def test_a_diamond_of_100_levels_is_walked_once_per_node():
+    x = Tensor(1.0, requires_grad=True)
+    y = x
+    for _ in range(100):
+        y = 0.5 * y + 0.5 * y
+    assert tl.grad(y, [x])[0].item() == 1.0
+
+
+def test_no_grad_and_detach():
+    x = Tensor(2.0, requires_grad=True)
+    with tl.no_grad():
+        assert not (x * x).requires_grad
+        with tl.no_grad():
+            pass
+        assert not (x * x).requires_grad
+    assert (x * x).requires_grad
+    y = x * x.detach()
+    assert tl.grad(y, [x])[0].item() == 2.0
+    with pytest.raises(ZeroDivisionError), tl.no_grad():
+        raise ZeroDivisionError
+    assert (x * x).requires_grad
+
+
+@given(data=st.data())
+def test_products_with_jacobians_and_hessians_agree_with_the_whole_ones(data):
+    x, v, u = (data.draw(values((3,), grid=i)) for i in range(3))
+
+    def f(t):
+        return t.exp() * t.sum() + t[::-1] * t
+
+    jacobian = tl.jacobian(f)(x).data
+    value, slope = tl.jvp(f, [x], [v])
+    np.testing.assert_allclose(value.data, f(Tensor(x)).data)
+    np.testing.assert_allclose(slope.data, jacobian @ v, rtol=1e-12, atol=1e-12)
+    _, pullback = tl.vjp(f, x)
+    np.testing.assert_allclose(pullback(u)[0].data, u @ jacobian, rtol=1e-12, atol=1e-12)
+
+    hessian = tl.hessian(function)(x).data
+    np.testing.assert_allclose(hessian, hessian.T, atol=1e-12)
+    np.testing.assert_allclose(tl.hvp(function, x, v).data, hessian @ v, rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(tl.jacobian(lambda t: tl.grad(function(t), [t], create_graph=True)[0])(x).data, hessian)
+
+
+def test_derivatives_of_linear_and_constant_functions():
+    x = np.array([1.0, 2.0])
+    assert not tl.hessian(lambda t: 3.0 * t.sum())(x).data.any()
+    assert not tl.hvp(lambda t: t.sum(), x, x).data.any()
+    assert not tl.jacobian(lambda t: Tensor([1.0, 2.0, 3.0]))(x).data.any()
+    assert tl.jacobian(lambda t: Tensor([1.0, 2.0, 3.0]))(x).shape == (3, 2)
+    assert not tl.jvp(lambda t: Tensor(1.0), [x], [x])[1].data.any()
+    assert tl.jvp(lambda s, t: s * 2.0 + t, [x, x], [x, x])[1].data.tolist() == [3.0, 6.0]
+
+
+def test_hessian_of_a_hessian():
+    third = tl.jacobian(tl.hessian(lambda t: (t**3).sum()))(np.array([1.0, 2.0])).data
+    expected = np.zeros((2, 2, 2))
+    expected[[0, 1], [0, 1], [0, 1]] = 6.0
+    np.testing.assert_allclose(third, expected)
+
+
+def test_value_and_grad_of_several_arguments():
+    value, (dx, dy) = tl.value_and_grad(lambda x, y: (x * y).sum())([1.0, 2.0], [3.0, 4.0])
+    assert value.item() == 11.0
+    assert dx.data.tolist() == [3.0, 4.0]
+    assert dy.data.tolist() == [1.0, 2.0]

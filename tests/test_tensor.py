@@ -1,0 +1,384 @@
+"""Tensors: broadcasting, NumPy's rules and protocols, dtypes, immutability, indexing, and the errors."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import tinygrad_lab as tl
+from tinygrad_lab import Tensor
+from tinygrad_lab.testing import check_grad
+from tinygrad_lab.testing.strategies import broadcasting_shapes, distinct_values, shapes, values
+
+BINARY = {
+    "+": lambda a, b: a + b,
+    "-": lambda a, b: a - b,
+    "*": lambda a, b: a * b,
+    "/": lambda a, b: a / b,
+    "**": lambda a, b: a**b,
+    "maximum": np.maximum,
+    "minimum": np.minimum,
+}
+
+
+@pytest.mark.parametrize("name", BINARY)
+@given(data=st.data())
+def test_broadcasting_follows_numpy_and_each_gradient_has_its_operands_shape(name, data):
+    left, right = data.draw(broadcasting_shapes())
+    a = data.draw(values(left, low=0.5))
+    b = data.draw(values(right, low=0.5, grid=1))
+    function = BINARY[name]
+    x, y = Tensor(a, requires_grad=True), Tensor(b, requires_grad=True)
+    z = function(x, y)
+    np.testing.assert_array_equal(z.data, function(a, b))
+    dx, dy = tl.grad(z, [x, y], cotangent=np.ones(z.shape))
+    assert dx.shape == x.shape
+    assert dy.shape == y.shape
+    check_grad(function, a, b, order=2, rtol=1e-9)
+
+
+@pytest.mark.parametrize("name", BINARY)
+def test_operators_take_arrays_and_numbers_on_either_side(name):
+    function = BINARY[name]
+    x = Tensor([0.5, 2.0], requires_grad=True)
+    for other in (3.0, 3, np.float64(3.0), np.array([1.0, 3.0]), np.array(3.0)):
+        for a, b in ((x, other), (other, x)):
+            result = function(a, b)
+            assert isinstance(result, Tensor)
+            assert result.requires_grad
+            np.testing.assert_array_equal(result.data, function(np.asarray(getattr(a, "data", a)), np.asarray(getattr(b, "data", b))))
+
+
+def test_lists_and_in_place_operators():
+    x = Tensor([1.0, 2.0])
+    assert (x + [1.0, 1.0]).data.tolist() == [2.0, 3.0]
+    y = x
+    y += 1.0
+    assert x.data.tolist() == [1.0, 2.0]
+    array = np.ones(2)
+    with pytest.raises(TypeError, match=r"numpy.add with out= does not keep the graph"):
+        array += x
+
+
+def test_comparisons_are_boolean_and_constant():
+    x = Tensor([1.0, 2.0, 3.0], requires_grad=True)
+    for result, expected in (
+        (x < 2, [True, False, False]),
+        (x <= 2, [True, True, False]),
+        (x > 2, [False, False, True]),
+        (x >= 2, [False, True, True]),
+        (x == 2, [False, True, False]),
+        (x != 2, [True, False, True]),
+        (2 > x, [True, False, False]),
+    ):
+        assert result.dtype == bool
+        assert result.data.tolist() == expected
+        assert not result.requires_grad
+
+
+REDUCTIONS = ["sum", "mean", "max", "min", "prod", "var", "std"]
+
+
+@pytest.mark.parametrize("name", [*REDUCTIONS, "logsumexp", "norm"])
+@pytest.mark.parametrize("keepdims", [False, True])
+@given(data=st.data())
+def test_reductions_over_one_axis_several_or_all(name, keepdims, data):
+    shape = data.draw(shapes(min_dims=1, max_side=3))
+    x = data.draw(distinct_values(shape))
+    axis = data.draw(
+        st.one_of(
+            st.none(),
+            st.integers(-len(shape), len(shape) - 1),
+            st.sets(st.integers(0, len(shape) - 1), min_size=1).map(tuple),
+        )
+    )
+    numpy_name = {"norm": "linalg.norm"}.get(name, name)
+    result = getattr(Tensor(x), name)(axis=axis, keepdims=keepdims)
+    if name == "logsumexp":
+        expected = np.log(np.exp(x).sum(axis=axis, keepdims=keepdims))
+    elif name == "norm":
+        expected = np.sqrt((x * x).sum(axis=axis, keepdims=keepdims))
+    else:
+        expected = getattr(np, numpy_name)(x, axis=axis, keepdims=keepdims)
+    np.testing.assert_allclose(result.data, expected, rtol=1e-13, atol=1e-15)
+    assert result.shape == expected.shape
+    spread = name not in ("std", "var") or x.std(axis=axis).min() > 0.05  # the root has a kink where all are equal
+    if spread:
+        check_grad(lambda t: getattr(t, name)(axis=axis, keepdims=keepdims), x, order=2, rtol=1e-8)
+
+
+@pytest.mark.parametrize("name", ["softmax", "log_softmax"])
+@given(data=st.data())
+def test_softmax_over_one_axis_several_or_all(name, data):
+    shape = data.draw(shapes(min_dims=1, max_side=3))
+    x = data.draw(distinct_values(shape))
+    axis = data.draw(st.one_of(st.none(), st.integers(-len(shape), len(shape) - 1), st.just(tuple(range(len(shape))))))
+    exps = np.exp(x)
+    expected = exps / exps.sum(axis=axis, keepdims=True)
+    result = getattr(Tensor(x), name)(axis=axis)
+    np.testing.assert_allclose(result.data, np.log(expected) if name == "log_softmax" else expected, rtol=1e-12, atol=1e-14)
+    check_grad(lambda t: getattr(t, name)(axis=axis), x, order=2, rtol=1e-8)
+
+
+def test_nothing_overflows_that_need_not():
+    big = Tensor([1000.0, -1000.0, 0.0])
+    assert big.logsumexp().item() == 1000.0
+    assert big.softmax().data.tolist() == [1.0, 0.0, 0.0]
+    assert big.log_softmax().data.tolist() == [0.0, -2000.0, -1000.0]
+    assert big.sigmoid().data.tolist() == [1.0, 0.0, 0.5]
+    assert big.softplus().data.tolist() == [1000.0, 0.0, np.log(2.0)]
+    assert Tensor([np.inf, 1.0]).logsumexp().item() == np.inf
+
+
+def test_prod_with_zeros_has_right_derivatives_of_both_orders():
+    for x in ([2.0, 0.0, 3.0], [0.0, 0.0, 3.0], [0.0], [[1.0, 0.0], [0.0, 5.0]]):
+        check_grad(lambda t: t.prod(), x, order=2)
+    assert Tensor(np.ones((0, 3))).prod(axis=0).data.tolist() == [1.0, 1.0, 1.0]
+
+
+@given(data=st.data())
+def test_matmul_follows_numpy_for_vectors_matrices_and_batches(data):
+    n, k, m = data.draw(st.tuples(*[st.integers(1, 3)] * 3))
+    left, right = data.draw(broadcasting_shapes(max_dims=2, max_side=2))
+    a_shape = data.draw(st.sampled_from([(k,), (n, k), (*left, n, k)]))
+    b_shape = data.draw(st.sampled_from([(k,), (k, m), (*right, k, m)]))
+    a, b = data.draw(values(a_shape)), data.draw(values(b_shape))
+    expected = np.matmul(a, b)
+    result = Tensor(a) @ Tensor(b)
+    assert result.shape == expected.shape
+    np.testing.assert_allclose(result.data, expected, rtol=1e-13, atol=1e-13)
+    np.testing.assert_array_equal((a @ Tensor(b)).data, result.data)
+    check_grad(lambda s, t: s @ t, a, b, order=2, rtol=1e-9)
+
+
+EINSUMS = [
+    ("ij,jk->ik", [(2, 3), (3, 2)]),
+    ("ij,jk", [(2, 3), (3, 2)]),
+    ("ii->", [(3, 3)]),
+    ("ii->i", [(3, 3)]),
+    ("ii", [(3, 3)]),
+    ("iji->j", [(2, 3, 2)]),
+    ("iii->i", [(2, 2, 2)]),
+    ("ij->j", [(2, 3)]),
+    ("ij->ji", [(2, 3)]),
+    ("ij->", [(2, 3)]),
+    ("i,j->ji", [(2,), (3,)]),
+    ("...ij,...jk->...ik", [(2, 2, 3), (2, 3, 2)]),
+    ("...i,i->...", [(2, 3), (3,)]),
+    ("i...", [(2, 3)]),
+    ("ij, jk , kl -> il", [(2, 3), (3, 2), (2, 2)]),
+    (",ij->ij", [(), (2, 2)]),
+]
+
+
+@pytest.mark.parametrize(("subscripts", "operand_shapes"), EINSUMS)
+def test_einsum_follows_numpy(subscripts, operand_shapes):
+    rng = np.random.default_rng(0)
+    arrays = [rng.normal(size=shape) for shape in operand_shapes]
+    result = tl.einsum(subscripts, *map(Tensor, arrays))
+    np.testing.assert_allclose(result.data, np.einsum(subscripts, *arrays), rtol=1e-13)
+    check_grad(lambda *tensors: tl.einsum(subscripts, *tensors), *arrays, order=2)
+
+
+@pytest.mark.parametrize(
+    ("subscripts", "operand_shapes"),
+    [("ij,jk->ik", [(2, 3)]), ("ij->ik", [(2, 3)]), ("ij->ii", [(2, 3)]), ("ijk->i", [(2, 3)]), ("ij,jk->ik", [(2, 3), (2, 2)])],
+)
+def test_einsum_refuses_subscripts_that_do_not_fit(subscripts, operand_shapes):
+    with pytest.raises(ValueError, match="einsum"):
+        tl.einsum(subscripts, *[Tensor(np.ones(shape)) for shape in operand_shapes])
+
+
+INDICES = [
+    0, -1, slice(1, None), slice(None, None, -1), (slice(None), 1), (..., 0), (None, 1), (1, None, slice(0, 2)),
+    [0, 2, 2], (slice(None), [1, 1, 0]), ([0, 1], [2, 2]), ([[0, 1], [2, 0]],), ([0, 1], slice(None), [1, 1]), (0, slice(None), [1, 1]),
+    np.array([True, False, True]), (slice(None), np.array([True, False, True])), (..., [1, 0]), np.int64(1), (np.array(1), [0, 1]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("index", INDICES, ids=repr)
+def test_indexing_follows_numpy_with_a_scatter_add_gradient(index):
+    x = np.random.default_rng(0).normal(size=(3, 3, 2))
+    np.testing.assert_array_equal(Tensor(x)[index].data, x[index])
+    check_grad(lambda t: t[index], x, order=2)
+
+
+def test_an_element_taken_twice_gets_both_gradients():
+    x = Tensor([1.0, 2.0, 3.0], requires_grad=True)
+    x[[0, 0, 2]].sum().backward()
+    assert x.grad.data.tolist() == [2.0, 0.0, 1.0]
+
+
+def test_a_tensor_of_integers_is_an_index():
+    x = Tensor([[1.0, 2.0], [3.0, 4.0]], requires_grad=True)
+    assert x[Tensor([0, 1]), Tensor([1, 0])].data.tolist() == [2.0, 3.0]
+    assert x[x > 1.5].data.tolist() == [2.0, 3.0, 4.0]
+
+
+@pytest.mark.parametrize(
+    ("index", "error"),
+    [(5, IndexError), ((0, 0, 0, 0), IndexError), ((..., ...), IndexError), ("a", IndexError), (1.5, IndexError), (True, IndexError),
+     (np.array([True, False]), IndexError)],
+)  # fmt: skip
+def test_indices_that_do_not_fit_are_refused(index, error):
+    with pytest.raises(error):
+        Tensor(np.ones((3, 3, 2)))[index]
+
+
+MOVEMENTS = {
+    "reshape": lambda x: x.reshape(3, -1),
+    "reshape of a tuple": lambda x: x.reshape((4, 3)),
+    "transpose": lambda x: x.transpose(),
+    "transpose by axes": lambda x: x.transpose(1, 0, 2),
+    "T": lambda x: x.T,
+    "swapaxes": lambda x: x.swapaxes(0, -1),
+    "squeeze": lambda x: x.squeeze(),
+    "squeeze one": lambda x: x.squeeze(2),
+    "expand_dims": lambda x: np.expand_dims(x, (0, -1)),
+    "broadcast_to": lambda x: np.broadcast_to(x, (5, 2, 6, 4)),
+    "concatenate": lambda x: np.concatenate([x, x * 2.0], axis=1),
+    "stack": lambda x: np.stack([x, x * 2.0], axis=-1),
+    "split": lambda x: np.split(x, 3, axis=1)[1],
+    "split at": lambda x: np.split(x, [1, 4], axis=1)[2],
+    "clip": lambda x: np.clip(x, -0.4, 0.7),
+    "where": lambda x: np.where(x > 0.0, x * x, 2.0),
+}
+
+
+@pytest.mark.parametrize("name", MOVEMENTS)
+def test_movements_follow_numpy_and_numpys_functions_keep_the_graph(name):
+    x = np.random.default_rng(0).normal(size=(2, 6, 1) if "broadcast" not in name else (2, 6, 1))
+    function = MOVEMENTS[name]
+    result = function(Tensor(x, requires_grad=True))
+    assert isinstance(result, Tensor)
+    np.testing.assert_array_equal(result.data, function(x))
+    check_grad(function, x, order=2)
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        (lambda x: x.reshape(4, 2), "reshape"),
+        (lambda x: x.reshape(-1, -1), "reshape"),
+        (lambda x: x.transpose(0), "transpose"),
+        (lambda x: x.squeeze(0), "squeeze"),
+        (lambda x: x.broadcast_to(3, 3), "broadcast"),
+        (lambda x: x.split(4), "split"),
+        (lambda x: x + np.ones(4), r"add: shapes \(2, 3\) and \(4,\) do not broadcast"),
+        (lambda x: x @ np.ones(2), "matmul: .* inner lengths 3 and 2"),
+        (lambda x: x @ np.float64(2.0), "matmul"),
+        (lambda x: tl.concatenate([x, Tensor([1.0])]), "concatenate"),
+        (lambda x: tl.concatenate([]), "concatenate"),
+        (lambda x: tl.stack([x, Tensor([1.0])]), "stack"),
+        (lambda x: x.item(), "item: .* 6 elements"),
+        (lambda x: bool(x), "ambiguous"),
+    ],
+)
+def test_shapes_that_do_not_fit_are_refused(function, message):
+    with pytest.raises(ValueError, match=message):
+        function(Tensor(np.ones((2, 3))))
+
+
+@pytest.mark.parametrize(
+    ("data", "error", "message"),
+    [
+        ([[1.0], [1.0, 2.0]], ValueError, "ragged"),
+        ("abc", TypeError, "dtype <U3"),
+        (1j, TypeError, "complex128"),
+        ([None], TypeError, "object"),
+        (np.float16(1.0), TypeError, "float16"),
+    ],
+)
+def test_data_that_are_no_real_numbers_are_refused(data, error, message):
+    with pytest.raises(error, match=message):
+        Tensor(data)
+    if isinstance(data, complex):
+        with pytest.raises(error, match="complex"):
+            Tensor(1.0) * data
+
+
+def test_integers_cannot_require_a_gradient():
+    with pytest.raises(TypeError, match="floating-point"):
+        Tensor([1, 2], requires_grad=True)
+
+
+def test_dtypes_change_only_where_asked_for():
+    single = Tensor([1.0, 2.0], dtype=np.float32, requires_grad=True)
+    double = Tensor([1.0, 2.0])
+    assert double.dtype == np.float64
+    assert (single * 2.0 + 1).exp().dtype == np.float32
+    assert (single * np.float64(2.0)).dtype == np.float32
+    assert (single * np.array([1, 2])).dtype == np.float32
+    with pytest.raises(TypeError, match="multiply: operands are float32 and float64"):
+        single * double
+    with pytest.raises(TypeError, match="matmul"):
+        single @ double
+    product = single.astype(np.float64) * double
+    assert product.dtype == np.float64
+    (slope,) = tl.grad(product.sum(), [single])
+    assert slope.dtype == np.float32
+    assert single.mean().dtype == single.std().dtype == single.softmax().dtype == np.float32
+
+
+def test_ndarray_times_tensor_keeps_the_graph():
+    x = Tensor([1.0, 2.0], requires_grad=True)
+    y = np.array([3.0, 4.0]) * x
+    assert isinstance(y, Tensor)
+    y.sum().backward()
+    assert x.grad.data.tolist() == [3.0, 4.0]
+    assert isinstance(np.exp(x), Tensor)
+    assert isinstance(np.sum(x, axis=0), Tensor)
+
+
+def test_numpy_functions_that_would_lose_the_graph_are_refused():
+    x = Tensor([1.0, 2.0], requires_grad=True)
+    for function in (np.floor, np.add.reduce, np.cumsum, np.linalg.norm):
+        with pytest.raises(TypeError, match="does not keep the graph"):
+            function(x)
+
+
+def test_asarray_of_a_tensor_that_requires_a_gradient_is_refused():
+    x = Tensor([1.0, 2.0], requires_grad=True)
+    with pytest.raises(TypeError, match="requires a gradient"):
+        np.asarray(x)
+    assert np.asarray(x.detach()).tolist() == [1.0, 2.0]
+    assert x.numpy().tolist() == [1.0, 2.0]
+
+
+def test_writes_never_reach_a_graph():
+    array = np.array([1.0, 2.0])
+    x = Tensor(array, requires_grad=True)
+    y = (x * array).sum()
+    array[:] = 100.0  # the original is no longer ours
+    x.numpy()[:] = 100.0  # and a copy neither
+    with pytest.raises(ValueError, match="read-only"):
+        x.data[0] = 100.0
+    with pytest.raises(TypeError, match="immutable"):
+        x[0] = 100.0
+    y.backward()
+    assert x.grad.data.tolist() == [1.0, 2.0]
+
+
+def test_assigning_a_leaf_that_a_graph_used_raises_instead_of_a_wrong_gradient():
+    x = Tensor([1.0, 2.0], requires_grad=True)
+    y = (x * x).sum()
+    x.assign([3.0, 4.0])
+    with pytest.raises(RuntimeError, match="multiply: an input of shape .* was assigned a new value"):
+        y.backward()
+    (x * x).sum().backward()
+    assert x.grad.data.tolist() == [6.0, 8.0]
+    with pytest.raises(ValueError, match="assign: value has shape"):
+        x.assign([1.0])
+    with pytest.raises(ValueError, match="only a leaf"):
+        (x * 2.0).assign([1.0, 1.0])
+
+
+def test_iteration_length_and_representation():
+    x = Tensor([[1.0, 2.0], [3.0, 4.0]], requires_grad=True)
+    assert len(x) == 2
+    assert [row.data.tolist() for row in x] == [[1.0, 2.0], [3.0, 4.0]]
+    assert repr(Tensor([1.0], dtype=np.float32)) == "Tensor([1.], dtype=float32)"
+    assert float(Tensor(2.5)) == 2.5
+    assert int(Tensor([3])) == 3
+    with pytest.raises(TypeError, match="len"):
+        len(Tensor(1.0))
