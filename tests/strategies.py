@@ -15,9 +15,7 @@ from tinygrad_lab.testing.strategies import broadcasting_shapes, distinct_values
 DOMAINS = {"log": (0.25, 2.0), "sqrt": (0.25, 2.0), "log1p": (-0.5, 2.0)}
 BINARY_DOMAINS = {"divide": ((-2.0, 2.0), (0.5, 2.0)), "power": ((0.25, 2.0), (-2.0, 2.0))}
 UNARY = "abs sign negative sqrt exp expm1 log log1p sin cos tanh sigmoid softplus erf".split()
-BINARY = (
-    "add subtract multiply divide power maximum minimum less less_equal greater greater_equal equal not_equal".split()
-)
+BINARY = "add subtract multiply divide power maximum minimum less less_equal greater greater_equal equal not_equal".split()
 
 
 def _unary(name):
@@ -55,7 +53,9 @@ def _astype(draw, dtype):
 def _reduce(draw, dtype):
     shape = draw(shapes(min_dims=1))
     axes = draw(st.sets(st.integers(-len(shape), -1), min_size=1))
-    return [draw(distinct_values(shape, dtype) if np.prod(shape) <= 32 else values(shape, dtype))], {"axes": tuple(sorted(axes))}
+    return [draw(distinct_values(shape, dtype) if np.prod(shape) <= 32 else values(shape, dtype))], {
+        "axes": tuple(sorted(axes))
+    }
 
 
 @st.composite

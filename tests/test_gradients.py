@@ -115,7 +115,8 @@ def test_the_reports_network_in_full_size():
 
 @pytest.mark.parametrize("factor", [1.01, 0.0])
 @pytest.mark.parametrize(
-    ("op", "position"), [(ops.matmul, 0), (ops.matmul, 1), (ops.add, 1), (ops.where, 1), (ops.broadcast_to, 0), (ops.transpose, 0)]
+    ("op", "position"),
+    [(ops.matmul, 0), (ops.matmul, 1), (ops.add, 1), (ops.where, 1), (ops.broadcast_to, 0), (ops.transpose, 0)],
 )
 def test_the_network_check_rejects_a_wrong_vjp(op, position, factor):
     with mutant(op, position, factor), pytest.raises(AssertionError, match="check_grad"):

@@ -46,7 +46,9 @@ def test_operators_take_arrays_and_numbers_on_either_side(name):
             result = function(a, b)
             assert isinstance(result, Tensor)
             assert result.requires_grad
-            np.testing.assert_array_equal(result.data, function(np.asarray(getattr(a, "data", a)), np.asarray(getattr(b, "data", b))))
+            np.testing.assert_array_equal(
+                result.data, function(np.asarray(getattr(a, "data", a)), np.asarray(getattr(b, "data", b)))
+            )
 
 
 def test_lists_and_in_place_operators():
@@ -182,7 +184,13 @@ def test_einsum_follows_numpy(subscripts, operand_shapes):
 
 @pytest.mark.parametrize(
     ("subscripts", "operand_shapes"),
-    [("ij,jk->ik", [(2, 3)]), ("ij->ik", [(2, 3)]), ("ij->ii", [(2, 3)]), ("ijk->i", [(2, 3)]), ("ij,jk->ik", [(2, 3), (2, 2)])],
+    [
+        ("ij,jk->ik", [(2, 3)]),
+        ("ij->ik", [(2, 3)]),
+        ("ij->ii", [(2, 3)]),
+        ("ijk->i", [(2, 3)]),
+        ("ij,jk->ik", [(2, 3), (2, 2)]),
+    ],
 )
 def test_einsum_refuses_subscripts_that_do_not_fit(subscripts, operand_shapes):
     with pytest.raises(ValueError, match="einsum"):
