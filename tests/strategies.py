@@ -14,8 +14,22 @@ from tinygrad_lab.testing.strategies import broadcasting_shapes, distinct_values
 
 DOMAINS = {"log": (0.25, 2.0), "sqrt": (0.25, 2.0), "log1p": (-0.5, 2.0)}
 BINARY_DOMAINS = {"divide": ((-2.0, 2.0), (0.5, 2.0)), "power": ((0.25, 2.0), (-2.0, 2.0))}
-UNARY = "abs sign negative sqrt exp expm1 log log1p sin cos tanh sigmoid softplus erf".split()
-BINARY = "add subtract multiply divide power maximum minimum less less_equal greater greater_equal equal not_equal".split()
+UNARY = ["abs", "sign", "negative", "sqrt", "exp", "expm1", "log", "log1p", "sin", "cos", "tanh", "sigmoid", "softplus", "erf"]
+BINARY = [
+    "add",
+    "subtract",
+    "multiply",
+    "divide",
+    "power",
+    "maximum",
+    "minimum",
+    "less",
+    "less_equal",
+    "greater",
+    "greater_equal",
+    "equal",
+    "not_equal",
+]
 
 
 def _unary(name):

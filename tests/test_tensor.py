@@ -53,7 +53,7 @@ def test_operators_take_arrays_and_numbers_on_either_side(name):
 
 def test_lists_and_in_place_operators():
     x = Tensor([1.0, 2.0])
-    assert (x + [1.0, 1.0]).data.tolist() == [2.0, 3.0]
+    assert (x + (1.0, 1.0)).data.tolist() == [2.0, 3.0]
     y = x
     y += 1.0
     assert x.data.tolist() == [1.0, 2.0]
@@ -199,8 +199,9 @@ def test_einsum_refuses_subscripts_that_do_not_fit(subscripts, operand_shapes):
 
 INDICES = [
     0, -1, slice(1, None), slice(None, None, -1), (slice(None), 1), (..., 0), (None, 1), (1, None, slice(0, 2)),
-    [0, 2, 2], (slice(None), [1, 1, 0]), ([0, 1], [2, 2]), ([[0, 1], [2, 0]],), ([0, 1], slice(None), [1, 1]), (0, slice(None), [1, 1]),
-    np.array([True, False, True]), (slice(None), np.array([True, False, True])), (..., [1, 0]), np.int64(1), (np.array(1), [0, 1]),
+    [0, 2, 2], (slice(None), [1, 1, 0]), ([0, 1], [2, 2]), ([[0, 1], [2, 0]],), ([0, 1], slice(None), [1, 1]),
+    (0, slice(None), [1, 1]), np.array([True, False, True]), (slice(None), np.array([True, False, True])), (..., [1, 0]),
+    np.int64(1), (np.array(1), [0, 1]),
 ]  # fmt: skip
 
 
@@ -223,13 +224,9 @@ def test_a_tensor_of_integers_is_an_index():
     assert x[x > 1.5].data.tolist() == [2.0, 3.0, 4.0]
 
 
-@pytest.mark.parametrize(
-    ("index", "error"),
-    [(5, IndexError), ((0, 0, 0, 0), IndexError), ((..., ...), IndexError), ("a", IndexError), (1.5, IndexError), (True, IndexError),
-     (np.array([True, False]), IndexError)],
-)  # fmt: skip
-def test_indices_that_do_not_fit_are_refused(index, error):
-    with pytest.raises(error):
+@pytest.mark.parametrize("index", [5, (0, 0, 0, 0), (..., ...), "a", 1.5, True, np.array([True, False])], ids=repr)
+def test_indices_that_do_not_fit_are_refused(index):
+    with pytest.raises(IndexError):
         Tensor(np.ones((3, 3, 2)))[index]
 
 
@@ -255,7 +252,7 @@ MOVEMENTS = {
 
 @pytest.mark.parametrize("name", MOVEMENTS)
 def test_movements_follow_numpy_and_numpys_functions_keep_the_graph(name):
-    x = np.random.default_rng(0).normal(size=(2, 6, 1) if "broadcast" not in name else (2, 6, 1))
+    x = np.random.default_rng(0).normal(size=(2, 6, 1))
     function = MOVEMENTS[name]
     result = function(Tensor(x, requires_grad=True))
     assert isinstance(result, Tensor)

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from functools import reduce
 from operator import add
 
+import numpy as np
+
 from tinygrad_lab.hyperparameters import hyperparameter
 from tinygrad_lab.ops import maximum
 from tinygrad_lab.tensor import Tensor
@@ -32,7 +34,7 @@ class ClipGradNorm(GradientHook):
     Parameters
     ----------
     max_norm : float
-        Above 0.
+        From 1e-150 to 1e150: its square, and that of the norm, are computed in double precision.
 
     Attributes
     ----------
@@ -46,14 +48,16 @@ class ClipGradNorm(GradientHook):
 
     def __init__(self, max_norm: float) -> None:
         self.max_norm = hyperparameter("ClipGradNorm", "max_norm", max_norm, zero=False)
+        if not 1e-150 <= self.max_norm.item() <= 1e150:
+            raise ValueError(f"ClipGradNorm: max_norm is {max_norm!r}, expected a number from 1e-150 to 1e150")
 
     def __call__(self, gradients: Sequence[Tensor]) -> list[Tensor]:  # noqa: D102
         if not gradients:
             return []
-        squares = reduce(add, [g.square().sum() for g in gradients])
-        limit = self.max_norm.astype(squares.dtype)
+        squares = reduce(add, [g.astype(np.float64).square().sum() for g in gradients])
+        limit = self.max_norm
         factor = limit / maximum(squares, limit * limit).sqrt()
-        return [g * factor for g in gradients]
+        return [g * factor.astype(g.dtype) for g in gradients]
 
     def __repr__(self) -> str:
         return f"ClipGradNorm({self.max_norm.item()})"

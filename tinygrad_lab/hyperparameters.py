@@ -6,11 +6,9 @@ recording serves every learning rate, penalty and clip norm.
 
 from __future__ import annotations
 
-from math import isfinite
 from typing import Any
 
-import numpy as np
-
+from tinygrad_lab.checks import is_finite_number
 from tinygrad_lab.tensor import Tensor
 
 
@@ -45,10 +43,7 @@ def hyperparameter(owner: str, name: str, value: Any, *, zero: bool = True, belo
     """
     if isinstance(value, Tensor) and value.size == 1:
         value = value.item()
-    number = (
-        isinstance(value, (int, float, np.number)) and not isinstance(value, (bool, np.complexfloating)) and isfinite(value)
-    )
-    if not number or value < 0 or (value == 0 and not zero) or (below is not None and value >= below):
+    if not is_finite_number(value) or value < 0 or (value == 0 and not zero) or (below is not None and value >= below):
         bound = "of at least 0" if zero else "above 0"
         limit = f" and below {below}" if below is not None else ""
         raise ValueError(f"{owner}: {name} is {value!r}, expected a number {bound}{limit}")

@@ -8,8 +8,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from math import sqrt
+from typing import Any
 
 import numpy as np
+
+from tinygrad_lab.checks import is_finite_number
 
 
 class Initializer(ABC):
@@ -31,6 +34,10 @@ class Constant(Initializer):
     """
 
     value: float
+
+    def __post_init__(self) -> None:
+        if not is_finite_number(self.value):
+            raise ValueError(f"Constant: value is {self.value!r}, expected a finite number")
 
     def __call__(self, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:  # noqa: ARG002, D102
         return np.full(shape, float(self.value))
@@ -60,6 +67,9 @@ class XavierUniform(Initializer):
 
     gain: float = 1.0
 
+    def __post_init__(self) -> None:
+        _check_gain(self, self.gain)
+
     def __call__(self, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:  # noqa: D102
         bound = self.gain * sqrt(6.0 / sum(_fans(shape)))
         return rng.uniform(-bound, bound, shape)
@@ -71,6 +81,9 @@ class XavierNormal(Initializer):
 
     gain: float = 1.0
 
+    def __post_init__(self) -> None:
+        _check_gain(self, self.gain)
+
     def __call__(self, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:  # noqa: D102
         return rng.normal(0.0, self.gain * sqrt(2.0 / sum(_fans(shape))), shape)
 
@@ -80,6 +93,9 @@ class HeUniform(Initializer):
     """Uniform between ±gain √(3 / fan_in): variance gain² / fan_in; a gain of √2 suits ReLU (He et al., ICCV 2015, eq. 10)."""
 
     gain: float = sqrt(2.0)
+
+    def __post_init__(self) -> None:
+        _check_gain(self, self.gain)
 
     def __call__(self, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:  # noqa: D102
         bound = self.gain * sqrt(3.0 / _fans(shape)[0])
@@ -92,12 +108,20 @@ class HeNormal(Initializer):
 
     gain: float = sqrt(2.0)
 
+    def __post_init__(self) -> None:
+        _check_gain(self, self.gain)
+
     def __call__(self, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:  # noqa: D102
         return rng.normal(0.0, self.gain / sqrt(_fans(shape)[0]), shape)
 
 
+def _check_gain(initializer: Initializer, gain: Any) -> None:
+    if not is_finite_number(gain) or gain <= 0:
+        raise ValueError(f"{type(initializer).__name__}: gain is {gain!r}, expected a number above 0")
+
+
 def _fans(shape: tuple[int, ...]) -> tuple[int, int]:
     """Return (fan_in, fan_out) of a weight of shape (fan_out, fan_in)."""
-    if len(shape) != 2:
+    if len(shape) != 2 or min(shape) < 1:
         raise ValueError(f"initializer: shape {shape} is no (fan_out, fan_in); use Zeros or Constant for other parameters")
     return shape[1], shape[0]

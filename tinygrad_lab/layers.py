@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from tinygrad_lab.activations import Activation
+from tinygrad_lab.checks import is_positive_integer
 from tinygrad_lab.initializers import Initializer, XavierUniform, Zeros
 from tinygrad_lab.tensor import Tensor, as_tensor
 
@@ -79,7 +80,12 @@ class Layer(ABC):
         parameters = dict(self.named_parameters())
         problems = [f"{name} is missing" for name in parameters if name not in state]
         problems += [f"{name} is unknown" for name in state if name not in parameters]
-        values = {name: np.asarray(state[name]) for name in parameters if name in state}
+        values: dict[str, np.ndarray] = {}
+        for name in parameters.keys() & state.keys():
+            try:
+                values[name] = np.asarray(state[name])
+            except ValueError:
+                problems.append(f"{name} is ragged")
         for name, value in values.items():
             tensor = parameters[name]
             if value.shape != tensor.shape:
@@ -112,7 +118,7 @@ def _walk(fields: Mapping[Any, Any], prefix: str) -> Iterator[tuple[str, Tensor]
     for key, value in fields.items():
         name = f"{prefix}{key}"
         if isinstance(value, Tensor):
-            if value.requires_grad:
+            if value.requires_grad and value.is_leaf:  # a result that a layer keeps is no parameter
                 yield name, value
         elif isinstance(value, Layer):
             yield from _walk(vars(value), f"{name}.")
@@ -163,12 +169,15 @@ class Linear(Layer):
         dtype: DTypeLike = np.float64,
     ) -> None:
         for name, size in (("in_features", in_features), ("out_features", out_features)):
-            if not isinstance(size, (int, np.integer)) or isinstance(size, bool) or size < 1:
+            if not is_positive_integer(size):
                 raise ValueError(f"Linear: {name} is {size!r}, expected a positive integer")
         if not isinstance(rng, np.random.Generator):
             raise TypeError(f"Linear: rng is {rng!r}, expected a numpy Generator such as numpy.random.default_rng(0)")
-        weight_init = weight_init or XavierUniform(gain=sqrt(0.5))
-        bias_init = bias_init or Zeros()
+        weight_init = XavierUniform(gain=sqrt(0.5)) if weight_init is None else weight_init
+        bias_init = Zeros() if bias_init is None else bias_init
+        for name, init in (("weight_init", weight_init), ("bias_init", bias_init)):
+            if not isinstance(init, Initializer):
+                raise TypeError(f"Linear: {name} is {init!r}, expected an Initializer such as HeUniform()")
         self.weight = Tensor(weight_init((out_features, in_features), rng), requires_grad=True, dtype=dtype)
         self.bias = Tensor(bias_init((out_features,), rng), requires_grad=True, dtype=dtype) if bias else None
 
@@ -205,12 +214,24 @@ class Sequential(Layer):
         for position, layer in enumerate(layers):
             if not isinstance(layer, (Layer, Activation)):
                 raise TypeError(f"Sequential: argument {position} is {layer!r}, expected a Layer or an Activation")
-            setattr(self, str(position), layer)  # its fields are its layers
+            setattr(self, str(position), layer)  # under this name its parameters appear
+        self._length = len(layers)
 
     def forward(self, x: Tensor) -> Tensor:  # noqa: D102
-        for layer in vars(self).values():
+        for layer in self:
             x = layer(x)
         return x
 
+    def __len__(self) -> int:
+        return self._length
+
+    def __getitem__(self, position: int) -> Layer | Activation:
+        if not -self._length <= position < self._length:
+            raise IndexError(f"Sequential: position {position} of {self._length} layers")
+        return getattr(self, str(position % self._length))
+
+    def __iter__(self) -> Iterator[Layer | Activation]:
+        return (self[position] for position in range(self._length))
+
     def __repr__(self) -> str:
-        return f"Sequential({', '.join(map(repr, vars(self).values()))})"
+        return f"Sequential({', '.join(map(repr, self))})"

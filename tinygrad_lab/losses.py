@@ -15,6 +15,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import ArrayLike
 
+from tinygrad_lab.checks import is_finite_number
 from tinygrad_lab.ops import where
 from tinygrad_lab.tensor import Tensor, as_tensor
 
@@ -132,7 +133,7 @@ class Huber(Loss):
     delta: float = 1.0
 
     def __post_init__(self) -> None:
-        if not self.delta > 0:
+        if not is_finite_number(self.delta) or self.delta <= 0:
             raise ValueError(f"Huber: delta is {self.delta!r}, expected a positive number")
 
     def per_sample(self, prediction: Tensor, target: Tensor) -> Tensor:  # noqa: D102

@@ -47,8 +47,12 @@ class Optimizer(ABC):
         if not self.parameters:
             raise ValueError(f"{owner}: got no parameters, expected at least one, such as model.parameters()")
         for position, parameter in enumerate(self.parameters):
-            if not isinstance(parameter, Tensor) or not parameter.requires_grad:
-                raise ValueError(f"{owner}: parameters[{position}] is no Tensor that requires a gradient")
+            if not isinstance(parameter, Tensor) or not parameter.requires_grad or not parameter.is_leaf:
+                raise ValueError(f"{owner}: parameters[{position}] is no leaf Tensor that requires a gradient")
+            if any(parameter is earlier for earlier in self.parameters[:position]):
+                raise ValueError(f"{owner}: parameters[{position}] is there twice, expected each once")
+        if isinstance(hooks, GradientHook):
+            raise TypeError(f"{owner}: hooks is {hooks!r}, expected a list of hooks: [{hooks!r}]")
         for position, hook in enumerate(hooks):
             if not isinstance(hook, GradientHook):
                 raise TypeError(f"{owner}: hooks[{position}] is {hook!r}, expected a GradientHook")
@@ -106,10 +110,10 @@ class Optimizer(ABC):
         Raises
         ------
         ValueError
-            Where a name or shape is not one of this optimizer's.
+            Where a name, shape or dtype is not one of this optimizer's.
         """
-        expected = {name: x.shape for name, x in self.state_dict().items()}
-        given = {name: np.shape(x) for name, x in state.items()}
+        expected = {name: (x.shape, x.dtype) for name, x in self.state_dict().items()}
+        given = {name: (np.shape(x), getattr(x, "dtype", None)) for name, x in state.items()}
         if expected != given:
             odd = sorted(name for name in expected.keys() | given.keys() if expected.get(name) != given.get(name))
             raise ValueError(f"{type(self).__name__}: state differs from what this optimizer keeps in {', '.join(odd)}")
@@ -214,7 +218,7 @@ class _MomentEstimator(Optimizer):
     ) -> None:
         super().__init__(parameters, lr, hooks)
         owner = type(self).__name__
-        if len(betas) != 2:
+        if not isinstance(betas, (tuple, list)) or len(betas) != 2:
             raise ValueError(f"{owner}: betas is {betas!r}, expected two numbers")
         self.betas = [hyperparameter(owner, f"betas[{i}]", beta, below=1.0) for i, beta in enumerate(betas)]
         self.eps = hyperparameter(owner, "eps", eps)

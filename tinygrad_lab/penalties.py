@@ -70,8 +70,9 @@ class Penalty(ABC):
         """Return the proximal map of `step` times `_size`."""
 
     def __repr__(self) -> str:
+        numbers = ", ".join(str(x.item()) for x in vars(self).values() if isinstance(x, Tensor))
         place = "" if self.placement == "loss" else f", {self.placement}=True"
-        return f"{type(self).__name__}({self.strength.item()}{place})"
+        return f"{type(self).__name__}({numbers}{place})"
 
 
 class L1Penalty(Penalty):

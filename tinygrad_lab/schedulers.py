@@ -10,7 +10,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from math import cos, isfinite, pi
+from math import cos, pi
+from typing import Any
+
+from tinygrad_lab.checks import is_finite_number, is_positive_integer
 
 
 class Scheduler(ABC):
@@ -157,13 +160,14 @@ def _progress(epoch: int, epochs: int) -> float:
     return min((epoch + 1) / epochs, 1.0)
 
 
-def _check_rates(scheduler: Scheduler, **rates: float) -> None:
+def _check_rates(scheduler: Scheduler, **rates: Any) -> None:
     for name, rate in rates.items():
-        if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not isfinite(rate) or rate <= 0:
+        if not is_finite_number(rate) or rate <= 0:
             raise ValueError(f"{type(scheduler).__name__}: {name} is {rate!r}, expected a number above 0")
+        object.__setattr__(scheduler, name, float(rate))  # a NumPy scalar of single precision would lower that of the result
 
 
-def _check_count(scheduler: Scheduler, **counts: int) -> None:
+def _check_count(scheduler: Scheduler, **counts: Any) -> None:
     for name, count in counts.items():
-        if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+        if not is_positive_integer(count):
             raise ValueError(f"{type(scheduler).__name__}: {name} is {count!r}, expected a positive integer")

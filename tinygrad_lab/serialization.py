@@ -1,64 +1,70 @@
-"""Arrays on disk, safely: an uncompressed ``.npz`` that NumPy can read too, never pickle.
+"""Arrays on disk in the safetensors format, with a checksum: never pickle.
 
-    {name: array} --write a temporary file, flush, rename--> file --check every header, then read--> {name: array}
+    {name: array}, {name: text} --write a temporary file, flush, rename--> file --check, then read--> the same
 
-A file is either there in full or as it was before. Nothing in it is executed, and no array is allocated before its name,
-dtype, shape and declared size have been checked against the bytes that are really there.
+A file is either there in full or as it was before. Nothing in it is executed. Before an array is allocated, safetensors has
+checked that the declared sizes cover the file exactly; names and shapes are compared next, the checksum of all content last.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
-import zipfile
 from collections.abc import Mapping
-from math import prod
-from pathlib import Path
-from tempfile import NamedTemporaryFile
-from typing import IO
 
 import numpy as np
-from numpy.lib import format as npy
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
 
+from tinygrad_lab.files import replacing
 from tinygrad_lab.layers import Layer
 
-Header = tuple[tuple[int, ...], np.dtype]
+CHECKSUM = "sha256"
+METADATA = "__metadata__"  # where safetensors keeps the texts
 
 
 class WeightsError(ValueError):
     """A file of arrays that cannot be read, or holds something else than expected."""
 
 
-def save_arrays(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray]) -> None:
-    """Write named arrays to `path`, atomically.
+def save_arrays(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray], texts: Mapping[str, str] | None = None) -> None:
+    """Write named arrays, and texts beside them, to `path`, atomically.
+
+    Parameters
+    ----------
+    path : path
+        By custom it ends with ``.safetensors``.
+    arrays : mapping of str to ndarray
+        Of floats, integers or booleans. They come back in the byte order of the machine that reads them.
+    texts : mapping of str to str, optional
 
     Raises
     ------
     TypeError
-        Where an array holds Python objects.
+        Where an array holds anything else.
+    ValueError
+        Where an array or a text has a name that the format keeps for itself.
     OSError
         Where the folder cannot be written; `path` is then as it was.
     """
-    for name, array in arrays.items():
-        if np.asarray(array).dtype.hasobject:
-            raise TypeError(f"save_arrays: {name} has dtype {np.asarray(array).dtype}, expected numbers, booleans or text")
-    path = Path(path)
-    temporary = NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False)  # noqa: SIM115
-    try:
-        with temporary as file:
-            with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-                for name, array in arrays.items():
-                    with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
-                        npy.write_array(member, np.asarray(array), allow_pickle=False)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary.name, path)
-    except BaseException:
-        os.unlink(temporary.name)
-        raise
+    contiguous = {name: np.asarray(array, order="C") for name, array in arrays.items()}
+    for name, array in contiguous.items():
+        if array.dtype.kind not in "fiub" or array.dtype.itemsize > 8:
+            problem = f"{name} has dtype {array.dtype}, expected real numbers of at most 64 bits or booleans"
+            raise TypeError(f"save_arrays: {_one_line(problem)}")
+    texts = dict(texts or {})
+    if METADATA in contiguous or CHECKSUM in texts:
+        raise ValueError(f"save_arrays: an array cannot be named {METADATA}, nor a text {CHECKSUM}; choose another name")
+    data = save(contiguous, texts | {CHECKSUM: _digest(contiguous, texts)})
+    with replacing(path) as file:
+        file.write(data)
 
 
-def load_arrays(path: str | os.PathLike[str], expected: Mapping[str, tuple[int, ...]] | None = None) -> dict[str, np.ndarray]:
-    """Read what `save_arrays` wrote.
+def load_arrays(
+    path: str | os.PathLike[str], expected: Mapping[str, tuple[int, ...]] | None = None
+) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """Read the arrays and texts that `save_arrays` wrote.
 
     Parameters
     ----------
@@ -70,53 +76,48 @@ def load_arrays(path: str | os.PathLike[str], expected: Mapping[str, tuple[int, 
     ------
     WeightsError
         Where the file is none of ours, damaged, or holds other names or shapes than expected.
-    FileNotFoundError
-        Where there is no file.
+    OSError
+        Where there is no file, or it cannot be read.
     """
+    if os.path.isdir(path):
+        raise WeightsError(f"{os.fspath(path)}: is a directory, expected a file of arrays")
     try:
-        with zipfile.ZipFile(path) as archive:
-            headers = {_member_name(path, info): _header(path, archive, info) for info in archive.infolist()}
+        with safe_open(path, framework="numpy") as file:
+            texts = dict(file.metadata() or {})
             if expected is not None:
-                _compare(path, {name: shape for name, (shape, _) in headers.items()}, expected)
-            return {name: _read(archive, name) for name in headers}
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
-        raise WeightsError(f"{path}: no readable file of arrays ({error}); expected one that save_arrays wrote") from None
-    except IsADirectoryError:
-        raise WeightsError(f"{path}: is a directory, expected a file of arrays") from None
+                found = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118 (no mapping)
+                _compare(path, found, expected)
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except WeightsError:
+        raise
+    except (
+        SafetensorError,
+        AttributeError,
+        TypeError,
+        ValueError,
+    ) as error:  # the latter three by NumPy
+        reason = _one_line(str(error))
+        raise WeightsError(f"{os.fspath(path)}: no readable file of arrays ({reason}); expected one by save_arrays") from None
+    checksum = texts.pop(CHECKSUM, None)
+    if checksum is None:
+        raise WeightsError(f"{os.fspath(path)}: has no checksum; expected a file by save_arrays")
+    if checksum != _digest(arrays, texts):
+        raise WeightsError(f"{os.fspath(path)}: the content does not fit its checksum; the file is damaged or not ours")
+    return arrays, texts
 
 
-def _member_name(path: str | os.PathLike[str], info: zipfile.ZipInfo) -> str:
-    if not info.filename.endswith(".npy") or info.compress_type != zipfile.ZIP_STORED:
-        raise WeightsError(f"{path}: member {info.filename!r} is no uncompressed .npy array")
-    return info.filename.removesuffix(".npy")
+def _digest(arrays: Mapping[str, np.ndarray], texts: Mapping[str, str]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        array = arrays[name].astype(arrays[name].dtype.newbyteorder("<"), copy=False)  # the byte order in the file
+        digest.update(json.dumps((name, array.shape, array.dtype.str)).encode())  # JSON, as repr shows a subclass of str
+        digest.update(array.tobytes())
+    digest.update(json.dumps(sorted(texts.items())).encode())
+    return digest.hexdigest()
 
 
-def _header(path: str | os.PathLike[str], archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Header:
-    """Read the shape and dtype that a member declares, and check them against its size in the file."""
-    with archive.open(info) as member:
-        try:
-            version = npy.read_magic(member)
-            read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-            shape, _, dtype = read(member)
-            offset = member.tell()
-        except ValueError as error:
-            raise WeightsError(f"{path}: member {info.filename!r} has no valid header ({error})") from None
-    if dtype.hasobject:
-        raise WeightsError(f"{path}: member {info.filename!r} holds Python objects, expected numbers, booleans or text")
-    declared = prod(shape) * dtype.itemsize
-    present = info.file_size - offset
-    if declared != present or info.compress_size != info.file_size:
-        raise WeightsError(f"{path}: member {info.filename!r} declares {declared} bytes and holds {present}")
-    return shape, dtype
-
-
-def _read(archive: zipfile.ZipFile, name: str) -> np.ndarray:
-    with archive.open(f"{name}.npy") as member:
-        return _read_array(member)
-
-
-def _read_array(member: IO[bytes]) -> np.ndarray:
-    return npy.read_array(member, allow_pickle=False)
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
 
 
 def _compare(
@@ -130,7 +131,7 @@ def _compare(
         if name in found and found[name] != tuple(shape)
     ]
     if problems:
-        raise WeightsError(f"{path}: {'; '.join(problems)}")
+        raise WeightsError(f"{os.fspath(path)}: {_one_line('; '.join(problems))}")
 
 
 def save_weights(path: str | os.PathLike[str], layer: Layer) -> None:
@@ -142,8 +143,8 @@ def save_weights(path: str | os.PathLike[str], layer: Layer) -> None:
     >>> from tinygrad_lab.layers import Linear
     >>> layer, other = (Linear(2, 1, rng=np.random.default_rng(seed)) for seed in (0, 1))
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     save_weights(f"{folder}/layer.npz", layer)
-    ...     load_weights(f"{folder}/layer.npz", other)
+    ...     save_weights(f"{folder}/layer.safetensors", layer)
+    ...     load_weights(f"{folder}/layer.safetensors", other)
     >>> bool((other.weight.data == layer.weight.data).all())
     True
     """
@@ -157,9 +158,11 @@ def load_weights(path: str | os.PathLike[str], layer: Layer) -> None:
     ------
     WeightsError
         Where the file is damaged, or names, shapes or dtypes are not those of `layer`.
+    OSError
+        Where there is no file, or it cannot be read.
     """
-    state = load_arrays(path, {name: tensor.shape for name, tensor in layer.named_parameters()})
+    state, _ = load_arrays(path, {name: tensor.shape for name, tensor in layer.named_parameters()})
     try:
         layer.load_state_dict(state)
     except ValueError as error:
-        raise WeightsError(f"{path}: {error}") from None
+        raise WeightsError(f"{os.fspath(path)}: {error}") from None

@@ -98,6 +98,11 @@ class Tensor(TensorMethods):
         """The dtype of the elements."""
         return self._data.dtype
 
+    @property
+    def is_leaf(self) -> bool:
+        """Whether this tensor was given, rather than computed from others that require a gradient."""
+        return self._link is None
+
     def numpy(self) -> np.ndarray:
         """Return a copy of the elements, outside of any graph."""
         return self._data.copy()

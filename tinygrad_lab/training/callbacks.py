@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tinygrad_lab.checks import is_positive_integer
 from tinygrad_lab.training.history import History
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ class EarlyStopping(Callback):
     def __init__(
         self, patience: int, monitor: str = "validation_loss", min_delta: float = 0.0, restore_best: bool = True
     ) -> None:
-        if not isinstance(patience, int) or patience < 1:
+        if not is_positive_integer(patience):
             raise ValueError(f"EarlyStopping: patience is {patience!r}, expected a positive integer")
         self.patience = patience
         self.monitor = monitor
@@ -131,7 +132,7 @@ class Checkpoint(Callback):
     """
 
     def __init__(self, path: str | os.PathLike[str], every: int = 1) -> None:
-        if not isinstance(every, int) or every < 1:
+        if not is_positive_integer(every):
             raise ValueError(f"Checkpoint: every is {every!r}, expected a positive integer")
         self.path = path
         self.every = every

@@ -75,13 +75,13 @@ class History(Mapping[str, np.ndarray]):
         return f"<History of {self.epochs} epochs{': ' if latest else ''}{latest}>"
 
     def state_dict(self) -> dict[str, np.ndarray]:
-        """Return the recorded arrays by name, and why the training stopped."""
-        return dict(self) | {"stop_reason": np.array(self.stop_reason)}
+        """Return the recorded arrays by name."""
+        return dict(self)
 
-    def load_state_dict(self, state: Mapping[str, np.ndarray]) -> None:
+    def load_state_dict(self, state: Mapping[str, np.ndarray], stop_reason: str = "") -> None:
         """Replace what is recorded by what `state_dict` returned."""
-        self._values = {name: values.tolist() for name, values in state.items() if name != "stop_reason"}
-        self.stop_reason = str(state["stop_reason"])
+        self._values = {name: values.tolist() for name, values in state.items()}
+        self.stop_reason = stop_reason
 
     def plot(self, ax: Axes | None = None) -> Axes:
         """Draw the losses against the epoch, on a logarithmic scale.

@@ -11,11 +11,14 @@ import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from math import isfinite
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from tinygrad_lab.autodiff import grad, no_grad
+from tinygrad_lab.checks import is_positive_integer
+from tinygrad_lab.data import check_labels, check_rows, check_same_length, check_weights
 from tinygrad_lab.layers import Layer
 from tinygrad_lab.losses import Loss
 from tinygrad_lab.optimizers import Optimizer, State
@@ -24,7 +27,6 @@ from tinygrad_lab.schedulers import Scheduler
 from tinygrad_lab.serialization import WeightsError, load_arrays, save_arrays
 from tinygrad_lab.tensor import Tensor, wrap
 from tinygrad_lab.training.callbacks import Callback
-from tinygrad_lab.training.data import check_labels, check_rows, check_same_length, check_weights
 from tinygrad_lab.training.history import History
 
 
@@ -287,33 +289,32 @@ class Trainer:
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "history": self.history.state_dict(),
-            "setting": {name: np.array(text) for name, text in self._settings().items()},
         } | {f"callback{i}": callback.state_dict() for i, callback in enumerate(self._callbacks)}
-        save_arrays(path, {f"{part}.{name}": array for part, arrays in parts.items() for name, array in arrays.items()})
+        arrays = {f"{part}.{name}": array for part, entries in parts.items() for name, array in entries.items()}
+        save_arrays(path, arrays, self._settings() | {"stop_reason": self.history.stop_reason})
 
     def _load_checkpoint(self, path: str | os.PathLike[str]) -> None:
-        arrays = load_arrays(path)
+        arrays, texts = load_arrays(path)
+        stop_reason = texts.pop("stop_reason", "")
 
         def part(prefix: str) -> dict[str, np.ndarray]:
             return {name.removeprefix(prefix): x for name, x in arrays.items() if name.startswith(prefix)}
 
-        stored = {name: str(text) for name, text in part("setting.").items()}
         current = self._settings()
-        differing = sorted(name for name in current.keys() | stored.keys() if current.get(name) != stored.get(name))
+        differing = sorted(name for name in current.keys() | texts.keys() if current.get(name) != texts.get(name))
         if differing:
             raise WeightsError(f"{path}: is a checkpoint of another training; it differs in {', '.join(differing)}")
         self.model.load_state_dict(part("model."))
         self.optimizer.load_state_dict(part("optimizer."))
-        self.history.load_state_dict(part("history."))
+        self.history.load_state_dict(part("history."), stop_reason)
         for i, callback in enumerate(self._callbacks):
             callback.load_state_dict(part(f"callback{i}."))
 
     def _settings(self) -> dict[str, str]:
         """Describe what must be equal for a resumed training to reach the same bits."""
         optimizer = self.optimizer
-        fixed = {name: x for name, x in vars(optimizer).items() if name not in ("lr", "parameters", "state")}
-        if self.scheduler is None:
-            fixed["lr"] = optimizer.lr
+        changing = {"parameters", "state"} | ({"lr"} if self.scheduler is not None else set())
+        fixed = {name: _describe(x) for name, x in vars(optimizer).items() if name not in changing}
         return {
             "data": self._data_digest,
             "parameters": repr([(name, x.shape, str(x.dtype)) for name, x in self.model.named_parameters()]),
@@ -326,8 +327,15 @@ class Trainer:
         }
 
 
-def _positive(name: str, value: int) -> int:
-    if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < 1:
+def _describe(setting: Any) -> str:
+    """Write a setting of an optimizer so that any difference shows: numbers in full."""
+    if isinstance(setting, Tensor):
+        return repr(setting.item())
+    return f"[{', '.join(map(_describe, setting))}]" if isinstance(setting, list) else repr(setting)
+
+
+def _positive(name: str, value: Any) -> int:
+    if not is_positive_integer(value):
         raise ValueError(f"Trainer: {name} is {value!r}, expected a positive integer")
     return int(value)
 

@@ -1,15 +1,27 @@
-"""Checking the data of a training: arrays of finite numbers, one row a sample."""
+"""Checking data before a training: arrays of finite numbers, one row a sample."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, DTypeLike
 
 
-def check_rows(name: str, data: ArrayLike, dtype: np.dtype) -> np.ndarray:
-    """Return `data` as an array of `dtype` with one row a sample; a 1-D array is one feature.
+def check_rows(name: str, data: ArrayLike, dtype: DTypeLike | None = None) -> np.ndarray:
+    """Return `data` as an array with one row a sample; a 1-D array is one feature.
+
+    Parameters
+    ----------
+    name : str
+        What the error messages call the data.
+    data : array_like, shape (samples, ...) or (samples,)
+    dtype : {float64, float32}, optional
+        Of the result; by default float32 stays float32 and everything else becomes float64.
+
+    Returns
+    -------
+    ndarray of two axes or more
 
     Raises
     ------
@@ -17,14 +29,24 @@ def check_rows(name: str, data: ArrayLike, dtype: np.dtype) -> np.ndarray:
         Where the data are complex, text or objects.
     ValueError
         Where they are ragged, empty, or hold nan or infinity; the message names the first such place.
+
+    Examples
+    --------
+    >>> check_rows("x", [1, 2]).shape
+    (2, 1)
+    >>> check_rows("x", [1.0, float("nan")])
+    Traceback (most recent call last):
+    ValueError: x holds nan at (1,), expected finite numbers
     """
     array = _real_array(name, data)
-    if not array.ndim or not len(array):
+    if not array.ndim or not array.size:
         raise ValueError(f"{name} has shape {array.shape}, expected at least one sample, of shape (samples, features)")
     finite = np.isfinite(array)
     if not finite.all():
         position = tuple(int(i) for i in np.argwhere(~finite)[0])
         raise ValueError(f"{name} holds {array[position]} at {position}, expected finite numbers")
+    if dtype is None:
+        dtype = np.float32 if array.dtype == np.float32 else np.float64
     return (array[:, None] if array.ndim == 1 else array).astype(dtype)
 
 

@@ -1,0 +1,16 @@
+"""The errors of a search, each one line that says what was found and what to do."""
+
+
+class SearchError(Exception):
+    """A search, or a re-training of its best configurations, cannot go on.
+
+    Examples
+    --------
+    >>> raise SearchError("a worker process died; run again to go on")
+    Traceback (most recent call last):
+    search.errors.SearchError: a worker process died; run again to go on
+    """
+
+
+class StoreError(SearchError):
+    """A store cannot be opened, read or written, or belongs to another search."""

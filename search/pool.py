@@ -1,0 +1,201 @@
+"""The pool: runs fits on worker processes, or on any executor, and hands back each outcome as it ends.
+
+    fits --a few at a time--> executor: run_fit(problem, fit) --as they end--> handle(fit, outcome), in the caller
+
+The workers of the default pool are spawned, get the problem once each, use one BLAS thread each, and live no longer
+than the process that started them, however that one ends.
+"""
+
+import multiprocessing
+import os
+import pickle
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, ProcessPoolExecutor, wait
+from contextlib import contextmanager
+from itertools import islice
+from multiprocessing.connection import Connection
+
+from threadpoolctl import threadpool_limits
+
+from search.errors import SearchError
+from search.fits import Build, Fit, Outcome, Problem, run_fit
+
+Handler = Callable[[Fit, Outcome], None]
+Submit = Callable[[Fit], "Future[Outcome]"]
+
+
+def run_fits(
+    problem: Problem,
+    fits: Iterable[Fit],
+    handle: Handler,
+    workers: int | None = None,
+    executor: Executor | None = None,
+) -> None:
+    """Run fits side by side; results do not depend on how many at a time, or in which order.
+
+    Parameters
+    ----------
+    problem : Problem
+        What all the fits share. A worker of the default pool gets it once; with `executor` it goes with each fit.
+    fits : iterable of Fit
+        The work. Not more than two fits per worker are submitted ahead of their results.
+    handle : callable
+        Called in this process with each fit and its outcome, in the order in which they end.
+    workers : int, optional
+        Number of processes, by default one for each processor. One means this process, without a pool.
+    executor : concurrent.futures.Executor, optional
+        Runs the fits in place of the default pool. It is not shut down.
+
+    Raises
+    ------
+    SearchError
+        If a worker process dies, for instance because it is killed.
+    TypeError
+        If `problem.build` cannot be sent to another process.
+    ValueError
+        If `workers` is less than one.
+
+    Notes
+    -----
+    When this is interrupted (Ctrl-C), the worker processes of the default pool end at once; on an executor of one's own
+    the fits that wait are cancelled.
+    """
+    count = worker_count(workers)
+    check_build(problem.build)
+    try:
+        with threadpool_limits(limits=1):
+            if executor is not None:
+                _run_bounded(lambda fit: executor.submit(_fit_elsewhere, problem, fit), fits, handle, 2 * count)
+            elif count == 1:
+                for fit in fits:
+                    handle(fit, run_fit(problem, fit))
+            else:
+                with _process_pool(problem, count) as pool:
+                    _run_bounded(lambda fit: pool.submit(_fit_in_worker, fit), fits, handle, 2 * count)
+    except BrokenExecutor as error:
+        raise SearchError(
+            "a worker process died (killed, out of memory, or the script runs the search outside "
+            "`if __name__ == '__main__':`); a search keeps what had finished in its store, run it again to go on"
+        ) from error
+
+
+def worker_count(workers: int | None) -> int:
+    """Return the number of workers: the one given, or that of the processors.
+
+    Examples
+    --------
+    >>> worker_count(2)
+    2
+    >>> worker_count(0)
+    Traceback (most recent call last):
+    ValueError: workers=0, expected at least 1, or None for one for each processor
+    """
+    if workers is None:
+        return os.cpu_count() or 1
+    if workers < 1:
+        raise ValueError(f"workers={workers}, expected at least 1, or None for one for each processor")
+    return workers
+
+
+def check_build(build: Build) -> None:
+    """Raise a TypeError if `build` cannot be sent to another process.
+
+    Examples
+    --------
+    >>> check_build(lambda configuration, rng: None)
+    Traceback (most recent call last):
+    TypeError: build=<lambda> cannot be sent to a worker process, expected a function at the top level of a module
+    """
+    name = _name(build)
+    if not callable(build):
+        raise TypeError(f"build={name} is not callable, expected a function of a configuration and a generator")
+    try:
+        pickle.dumps(build)
+    except Exception as error:
+        raise TypeError(
+            f"build={name} cannot be sent to a worker process, expected a function at the top level of a module"
+        ) from error
+
+
+def _check_main(build: Build) -> None:
+    """Raise a SearchError if spawned workers, which import the main program from its file, would find none."""
+    file = getattr(sys.modules["__main__"], "__file__", None)
+    if file == "<stdin>" or (file is None and getattr(build, "__module__", "") == "__main__"):
+        raise SearchError(
+            f"build={_name(build)} was typed into an interactive session, where worker processes cannot find it; "
+            "put it and the search into a file, or give workers=1"
+        )
+
+
+def _name(build: Build) -> str:
+    return str(getattr(build, "__qualname__", repr(build)))
+
+
+def _run_bounded(submit: Submit, fits: Iterable[Fit], handle: Handler, limit: int) -> None:
+    """Keep up to `limit` fits submitted until all have ended."""
+    waiting = iter(fits)
+    running: dict[Future[Outcome], Fit] = {}
+    try:
+        while True:
+            for fit in islice(waiting, limit - len(running)):
+                running[submit(fit)] = fit
+            if not running:
+                return
+            ended, _ = wait(running, return_when=FIRST_COMPLETED)
+            for future in sorted(ended, key=_has_failed):  # what is good is handed over before an error ends this
+                handle(running.pop(future), future.result())
+    finally:
+        for future in running:
+            future.cancel()
+
+
+def _has_failed(future: Future[Outcome]) -> bool:
+    return future.exception() is not None
+
+
+def _fit_elsewhere(problem: Problem, fit: Fit) -> Outcome:
+    """Run a fit on somebody's executor."""
+    # In this process the limit is already in force and changes nothing; in another one it stays.
+    threadpool_limits(limits=1)
+    return run_fit(problem, fit)
+
+
+@contextmanager
+def _process_pool(problem: Problem, workers: int) -> Iterator[ProcessPoolExecutor]:
+    """Yield a pool whose processes end with the block, finished or not."""
+    _check_main(problem.build)
+    context = multiprocessing.get_context("spawn")
+    # The workers watch the other end of this pipe. It closes here, or with this process, and then they end.
+    watched, lifeline = context.Pipe(duplex=False)
+    pool = ProcessPoolExecutor(workers, context, _start_worker, (problem, watched))
+    try:
+        yield pool
+        pool.shutdown()
+    finally:
+        lifeline.close()
+        pool.shutdown(cancel_futures=True)
+        watched.close()
+
+
+# A worker process has one problem for life. The pool's interface leaves no other place for it.
+_problem: Problem
+
+
+def _start_worker(problem: Problem, watched: Connection) -> None:
+    global _problem
+    _problem = problem
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which then closes the lifeline
+    threading.Thread(target=_end_with_parent, args=(watched,), daemon=True).start()
+    threadpool_limits(limits=1)
+
+
+def _end_with_parent(watched: Connection) -> None:
+    watched.poll(None)  # nothing is ever sent: it returns when the other end is closed
+    os._exit(1)
+
+
+def _fit_in_worker(fit: Fit) -> Outcome:
+    return run_fit(_problem, fit)

@@ -1,0 +1,155 @@
+"""Re-training: some configurations on the whole training set, tested on the test set.
+
+    train, test --> one "fold" whose validation part is the test set --> pool --> Retrained, in order of the ranking
+
+The test set is watched, never used: to choose the network with the lowest test loss, as the report does, is to let it
+choose. `Retrained.best_by_cv` and `Retrained.best_by_test` keep the two apart.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+from tqdm import tqdm
+
+from search.configuration import Configuration, as_columns
+from search.data import Array, as_samples
+from search.errors import SearchError
+from search.fits import Build, Fit, Outcome, Problem
+from search.pool import run_fits
+from search.table import text_table
+
+Samples = tuple[ArrayLike, ArrayLike]
+
+
+@dataclass(frozen=True)
+class RetrainedConfiguration:
+    """One network that was trained on the whole training set.
+
+    Attributes
+    ----------
+    rank : int
+        Its configuration's place in the cross-validation.
+    configuration : dict
+        What was trained.
+    mean : float
+        Its mean validation loss in the cross-validation.
+    train_loss, test_loss : float
+        Data loss of the trained network; NaN if it is not done.
+    status, reason : str
+        ``"done"``, or ``"diverged"`` or ``"failed"`` and why.
+    history : dict of str to ndarray
+        ``"train_loss"``, ``"validation_loss"`` (on the test set) and ``"lr"`` per epoch; empty if it is not done.
+    state_dict : dict of str to ndarray
+        The weights; empty if it is not done.
+    seconds : float
+        Wall time of the training.
+    """
+
+    rank: int
+    configuration: Configuration
+    mean: float
+    train_loss: float
+    test_loss: float
+    status: str
+    reason: str
+    history: dict[str, Array]
+    state_dict: dict[str, Array]
+    seconds: float
+
+
+class Retrained:
+    """The re-trained networks, in order of their cross-validation rank.
+
+    Parameters
+    ----------
+    rows : iterable of RetrainedConfiguration
+        In order of their rank.
+    """
+
+    def __init__(self, rows: Iterable[RetrainedConfiguration]) -> None:
+        self._rows = tuple(rows)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __iter__(self) -> Iterator[RetrainedConfiguration]:
+        return iter(self._rows)
+
+    def __getitem__(self, position: int) -> RetrainedConfiguration:
+        return self._rows[position]
+
+    def __repr__(self) -> str:
+        return f"Retrained({len(self)} configurations)"
+
+    def __str__(self) -> str:
+        return self.table()
+
+    @property
+    def best_by_cv(self) -> RetrainedConfiguration:
+        """The best-ranked network that trained: chosen without the test set, so its test loss is a fair estimate."""
+        return self._done()[0]
+
+    @property
+    def best_by_test(self) -> RetrainedConfiguration:
+        """The network of the lowest test loss, the report's way: chosen on the test set, so that loss flatters it."""
+        return min(self._done(), key=lambda row: row.test_loss)
+
+    def table(self) -> str:
+        """Return the networks as an aligned text table; reasons are shown where one is not done."""
+        names, values = as_columns([row.configuration for row in self])
+        header = ["cv rank", *names, "cv mean", "train loss", "test loss"]
+        body = [[row.rank, *cells, row.mean, row.train_loss, row.test_loss] for row, cells in zip(self, values, strict=True)]
+        if any(row.status != "done" for row in self):
+            header += ["status", "reason"]
+            body = [[*line, row.status, row.reason] for line, row in zip(body, self, strict=True)]
+        return text_table(header, body)
+
+    def _done(self) -> list[RetrainedConfiguration]:
+        done = [row for row in self if row.status == "done"]
+        if not done:
+            raise SearchError("no configuration could be re-trained; the table gives the reasons")
+        return done
+
+
+def retraining_problem(build: Build, train: Samples, test: Samples) -> Problem:
+    """Return the problem whose one fold trains on all of `train` and validates on `test`.
+
+    Raises
+    ------
+    ValueError
+        If the two sets differ in their features or their precision, or one is not as `search.data.as_samples` expects.
+
+    Examples
+    --------
+    >>> problem = retraining_problem(print, train=([1, 2, 3], [1, 4, 9]), test=([4], [16]))
+    >>> problem.folds
+    ((array([0, 1, 2]), array([3])),)
+    """
+    x, y = as_samples(*train, label="training ")
+    x_test, y_test = as_samples(*test, label="test ")
+    for name, ours, theirs in (("x", x, x_test), ("y", y, y_test)):
+        if ours.shape[1:] != theirs.shape[1:] or ours.dtype != theirs.dtype:
+            raise ValueError(
+                f"test {name} has samples of shape {theirs.shape[1:]} and {theirs.dtype}, "
+                f"expected {ours.shape[1:]} and {ours.dtype} as in training {name}"
+            )
+    fold = (np.arange(len(x)), np.arange(len(x), len(x) + len(x_test)))
+    return Problem(build, np.concatenate([x, x_test]), np.concatenate([y, y_test]), (fold,))
+
+
+def run_in_order(
+    problem: Problem, fits: Sequence[Fit], workers: int | None, executor: Executor | None, progress: bool
+) -> list[Outcome]:
+    """Run fits that are not stored and return their outcomes in the order of the fits."""
+    outcomes: dict[Fit, Outcome] = {}
+    with tqdm(total=len(fits), unit="fit", disable=not progress) as bar:
+
+        def handle(fit: Fit, outcome: Outcome) -> None:
+            outcomes[fit] = outcome
+            bar.update()
+
+        run_fits(problem, fits, handle, workers, executor)
+    return [outcomes[fit] for fit in fits]

@@ -1,0 +1,79 @@
+"""A Trainer small enough for examples and tests of a search: a polynomial, fitted by gradient descent in NumPy."""
+
+import math
+
+import numpy as np
+
+from search.configuration import Configuration
+from search.data import Array
+
+
+class Polynomial:
+    """y = w[0] + w[1] x + ... + w[degree] x^degree, for one feature x."""
+
+    def __init__(self, degree: int, rng: np.random.Generator) -> None:
+        self.weight = rng.uniform(-0.5, 0.5, degree + 1)
+
+    def powers(self, x: Array) -> Array:
+        """Return the matrix of 1, x, x^2, ... of shape (samples, degree + 1)."""
+        return np.vander(x[:, 0], len(self.weight), increasing=True)
+
+    def state_dict(self) -> dict[str, Array]:
+        """Return the weights by name."""
+        return {"weight": self.weight.copy()}
+
+
+class PolynomialTrainer:
+    """Minimises half the mean squared error of a polynomial by gradient descent on the whole set.
+
+    Parameters
+    ----------
+    model : Polynomial
+        What is trained.
+    lr : float
+        Learning rate; too large a one makes `fit` raise an ArithmeticError.
+    epochs : int
+        Number of steps.
+    """
+
+    def __init__(self, model: Polynomial, lr: float, epochs: int) -> None:
+        self.model = model
+        self.lr = lr
+        self.epochs = epochs
+
+    def fit(self, x: Array, y: Array, *, validation: tuple[Array, Array]) -> dict[str, Array]:
+        """Train, and return the losses and the learning rate of each epoch."""
+        powers = self.model.powers(x)
+        train_loss, validation_loss = [], []
+        for epoch in range(self.epochs):
+            error = powers @ self.model.weight - y[:, 0]
+            self.model.weight = self.model.weight - self.lr * powers.T @ error / len(x)
+            train_loss.append(self.evaluate(x, y))
+            validation_loss.append(self.evaluate(*validation))
+            if not math.isfinite(train_loss[-1]):
+                raise FloatingPointError(f"loss is {train_loss[-1]} in epoch {epoch}")
+        return {
+            "train_loss": np.array(train_loss),
+            "validation_loss": np.array(validation_loss),
+            "lr": np.full(self.epochs, self.lr),
+        }
+
+    def evaluate(self, x: Array, y: Array) -> float:
+        """Return half the mean squared error on x and y."""
+        error = self.model.powers(x) @ self.model.weight - y[:, 0]
+        return float(np.mean(error**2) / 2)
+
+
+def build_polynomial(configuration: Configuration, rng: np.random.Generator) -> PolynomialTrainer:
+    """Return the trainer of one configuration: ``degree``, and if wanted ``lr`` and ``epochs``.
+
+    Examples
+    --------
+    >>> trainer = build_polynomial({"degree": 2}, np.random.default_rng(0))
+    >>> x = np.linspace(-1, 1, 10)[:, np.newaxis]
+    >>> history = trainer.fit(x, x**2, validation=(x, x**2))
+    >>> bool(history["train_loss"][-1] < 1e-3)
+    True
+    """
+    model = Polynomial(configuration["degree"], rng)
+    return PolynomialTrainer(model, configuration.get("lr", 0.5), configuration.get("epochs", 200))

@@ -1,0 +1,90 @@
+import numpy as np
+import pytest
+from sklearn import model_selection
+
+from search import KFold
+from search.folds import make_folds
+
+
+@pytest.mark.parametrize(("n_samples", "n_splits"), [(120, 4), (11, 3), (5, 5), (2, 2), (103, 10)])
+def test_equal_to_scikit_learn_unshuffled(n_samples, n_splits):
+    x = np.zeros((n_samples, 1))
+    theirs = model_selection.KFold(n_splits).split(x)
+    for (train, validation), (their_train, their_validation) in zip(KFold(n_splits).split(x), theirs, strict=True):
+        np.testing.assert_array_equal(train, their_train)
+        np.testing.assert_array_equal(validation, their_validation)
+
+
+@pytest.mark.parametrize(("n_samples", "n_splits"), [(120, 4), (11, 3)])
+def test_shuffled_folds_are_contiguous_parts_of_one_order(n_samples, n_splits):
+    folds = list(KFold(n_splits, shuffle=True, seed=3).split(range(n_samples)))
+    order = np.concatenate([validation for _, validation in folds])
+    assert sorted(order) == list(range(n_samples))
+    assert list(order) != list(range(n_samples))
+    for train, validation in folds:
+        np.testing.assert_array_equal(train, [i for i in order if i not in validation])
+
+
+def test_seed_repeats_and_matters():
+    def order(seed):
+        return np.concatenate([part for _, part in KFold(4, shuffle=True, seed=seed).split(range(50))]).tolist()
+
+    assert order(0) == order(0) != order(1)
+
+
+def test_refusals():
+    with pytest.raises(ValueError, match=r"KFold\(1\): expected at least 2 folds"):
+        KFold(1)
+    with pytest.raises(ValueError, match="no seed given, expected one"):
+        KFold(4, shuffle=True)
+    with pytest.raises(ValueError, match="the seed has no effect, give shuffle=True with it"):
+        KFold(4, seed=0)
+    with pytest.raises(ValueError, match=r"KFold\(4\): 3 samples given, expected at least one for each fold"):
+        list(KFold(4).split([1, 2, 3]))
+
+
+@pytest.mark.parametrize(
+    "splitter",
+    [
+        model_selection.KFold(3, shuffle=True, random_state=0),
+        model_selection.ShuffleSplit(2, random_state=0),
+        model_selection.RepeatedKFold(n_splits=2, n_repeats=2, random_state=0),
+        model_selection.StratifiedKFold(2),
+        model_selection.LeaveOneOut(),
+        model_selection.TimeSeriesSplit(3),
+    ],
+)
+def test_splitters_of_scikit_learn(splitter):
+    x, y = np.zeros((12, 1)), np.repeat([[0.0], [1.0]], 6, axis=0)
+    for (train, validation), theirs in zip(make_folds(splitter, x, y), splitter.split(x, y), strict=True):
+        np.testing.assert_array_equal(train, theirs[0])
+        np.testing.assert_array_equal(validation, theirs[1])
+
+
+class Splits:
+    def __init__(self, *folds):
+        self.folds = folds
+
+    def split(self, *_):
+        return iter(self.folds)
+
+    def __repr__(self):
+        return "Splits()"
+
+
+@pytest.mark.parametrize(
+    ("folds", "message"),
+    [
+        ([], r"Splits\(\) yields no fold"),
+        ([([0, 1], [])], "fold 0: validation part is of shape .*, expected some indices"),
+        ([([0.5], [1])], "fold 0: training part is of shape .* type float64"),
+        ([([True, False], [1])], "type bool"),
+        ([([[0]], [1])], r"shape \(1, 1\)"),
+        ([([0], [1]), ([0], [3])], "fold 1: validation index outside the 3 samples, expected 0 to 2"),
+        ([([-1], [1])], "fold 0: training index outside"),
+        ([([0, 1], [1, 2])], "fold 0: sample 1 both trains and validates"),
+    ],
+)
+def test_bad_folds(folds, message):
+    with pytest.raises(ValueError, match=message):
+        make_folds(Splits(*folds), np.zeros((3, 1)), np.zeros((3, 1)))

@@ -1,0 +1,34 @@
+"""What counts as a number: the checks behind the errors of every constructor."""
+
+from __future__ import annotations
+
+from math import inf
+from numbers import Integral, Real
+from typing import Any, TypeGuard
+
+
+def is_finite_number(value: Any) -> TypeGuard[float]:
+    """Whether `value` is a finite real number of Python or NumPy; True and False are none.
+
+    Examples
+    --------
+    >>> is_finite_number(0.5), is_finite_number(True), is_finite_number("1"), is_finite_number(float("nan"))
+    (True, False, False, False)
+    """
+    if isinstance(value, bool) or not isinstance(value, Real):
+        return False
+    try:
+        return -inf < float(value) < inf
+    except OverflowError:  # an int beyond the largest float
+        return False
+
+
+def is_positive_integer(value: Any) -> TypeGuard[int]:
+    """Whether `value` is an integer of Python or NumPy above 0; True is none.
+
+    Examples
+    --------
+    >>> is_positive_integer(3), is_positive_integer(0), is_positive_integer(3.0), is_positive_integer(True)
+    (True, False, False, False)
+    """
+    return not isinstance(value, bool) and isinstance(value, Integral) and int(value) > 0
