@@ -53,7 +53,7 @@ def test_operators_take_arrays_and_numbers_on_either_side(name):
 
 def test_lists_and_in_place_operators():
     x = Tensor([1.0, 2.0])
-    assert (x + (1.0, 1.0)).data.tolist() == [2.0, 3.0]
+    assert (x + (1.0, 1.0)).data.tolist() == [2.0, 3.0]  # noqa: RUF005 (a sum, not a longer tuple)
     y = x
     y += 1.0
     assert x.data.tolist() == [1.0, 2.0]

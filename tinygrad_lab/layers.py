@@ -81,7 +81,7 @@ class Layer(ABC):
         problems = [f"{name} is missing" for name in parameters if name not in state]
         problems += [f"{name} is unknown" for name in state if name not in parameters]
         values: dict[str, np.ndarray] = {}
-        for name in parameters.keys() & state.keys():
+        for name in (name for name in parameters if name in state):
             try:
                 values[name] = np.asarray(state[name])
             except ValueError:
