@@ -90,12 +90,7 @@ def load_arrays(
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except WeightsError:
         raise
-    except (
-        SafetensorError,
-        AttributeError,
-        TypeError,
-        ValueError,
-    ) as error:  # the latter three by NumPy
+    except (SafetensorError, AttributeError, TypeError, ValueError) as error:  # the latter three: NumPy lacks that array
         reason = _one_line(str(error))
         raise WeightsError(f"{os.fspath(path)}: no readable file of arrays ({reason}); expected one by save_arrays") from None
     checksum = texts.pop(CHECKSUM, None)

@@ -9,7 +9,7 @@ so that each gradient comes back in its operand's dtype and shape with no furthe
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NoReturn
+from typing import Any, NoReturn, final
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
@@ -21,6 +21,7 @@ from tinygrad_lab.methods import TensorMethods
 from tinygrad_lab.ops import Op
 
 
+@final
 class Tensor(TensorMethods):
     """An immutable array with reverse-mode differentiation.
 
@@ -283,21 +284,24 @@ def _align(op: Op, operands: Sequence[Any]) -> Sequence[Tensor]:
     """
     if _are_aligned(operands):
         return operands
-    mixed = [x if isinstance(x, Tensor) or _is_number(x) else Tensor(x) for x in operands]
+    mixed = [x if type(x) is Tensor or _is_number(x) else as_tensor(x) for x in operands]
     common: np.dtype | None = None
+    others = False
     for x in mixed[op.values]:
-        if isinstance(x, Tensor) and x.dtype.kind in "fc":
-            if common is not None and x.dtype != common and x.dtype.kind == common.kind:
-                raise TypeError(f"{op.name}: operands are {common} and {x.dtype}; convert one with .astype()")
-            common = x.dtype
-    if common is not None:
-        mixed[op.values] = [
-            x.astype(common) if isinstance(x, Tensor) and x.dtype.kind in "iub" else x for x in mixed[op.values]
-        ]
+        if type(x) is Tensor:
+            dtype = x._data.dtype
+            if dtype.kind not in "fc":
+                others = True
+            elif common is None:
+                common = dtype
+            elif dtype != common and dtype.kind == common.kind:
+                raise TypeError(f"{op.name}: operands are {common} and {dtype}; convert one with .astype()")
+    if others and common is not None:
+        mixed[op.values] = [x.astype(common) if type(x) is Tensor and x.dtype.kind in "iub" else x for x in mixed[op.values]]
     if not op.elementwise:
-        return [x if isinstance(x, Tensor) else Tensor(x) for x in mixed]
-    shape = _broadcast_shape(op, [x._data.shape for x in mixed if isinstance(x, Tensor)])
-    return [_stretch(x, shape) if isinstance(x, Tensor) else _constant(x, shape, common) for x in mixed]
+        return [as_tensor(x) for x in mixed]
+    shape = _broadcast_shape(op, mixed)
+    return [_stretch(x, shape) if type(x) is Tensor else _constant(x, shape, common) for x in mixed]
 
 
 def _are_aligned(operands: Sequence[Any]) -> bool:
@@ -324,12 +328,13 @@ def _constant(number: Any, shape: ops.Shape, dtype: np.dtype | None) -> Tensor:
     return wrap(np.ndarray(shape, element.dtype, element, strides=(0,) * len(shape)))
 
 
-def _broadcast_shape(op: Op, shapes: Sequence[ops.Shape]) -> ops.Shape:
-    others = {shape for shape in shapes if shape}
-    if len(others) < 2:
-        return others.pop() if others else ()
+def _broadcast_shape(op: Op, operands: Sequence[Any]) -> ops.Shape:
+    shapes = [x._data.shape for x in operands if type(x) is Tensor]
+    shape = max(shapes, key=len, default=())
+    if all(other == shape or not other for other in shapes):
+        return shape
     try:
-        return np.broadcast_shapes(*others)
+        return np.broadcast_shapes(*shapes)
     except ValueError:
         raise ValueError(f"{op.name}: shapes {' and '.join(map(str, shapes))} do not broadcast") from None
 
