@@ -51,9 +51,9 @@ def check_rows(name: str, data: ArrayLike, dtype: DTypeLike | None = None) -> np
 
 
 def check_labels(name: str, data: ArrayLike) -> np.ndarray | None:
-    """Return `data` as it is where it is a 1-D array of integers, which are class labels; else None."""
+    """Return a copy of `data` where it is a 1-D array of integers, which may be class labels; else None."""
     array = _real_array(name, data)
-    return array if array.ndim == 1 and array.dtype.kind in "iu" else None
+    return array.copy() if array.ndim == 1 and array.dtype.kind in "iu" else None
 
 
 def check_weights(name: str, data: ArrayLike, samples: int, dtype: np.dtype) -> np.ndarray:
