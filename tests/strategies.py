@@ -163,6 +163,7 @@ OPERANDS = (
     {name: _unary(name) for name in UNARY}
     | {name: _binary(name) for name in BINARY}
     | {
+        "detach": _unary("detach"),
         "where": _where,
         "astype": _astype,
         "reduce_sum": _reduce,

@@ -76,7 +76,7 @@ def grad(
 
 
 def _filled(gradients: Sequence[Tensor | None], wrt: Sequence[Tensor]) -> list[Tensor]:
-    return [wrap(np.zeros_like(x.data)) if g is None else g for g, x in zip(gradients, wrt, strict=True)]
+    return [wrap(np.zeros_like(x._data)) if g is None else g for g, x in zip(gradients, wrt, strict=True)]
 
 
 def _run(function: Callable[..., Tensor], inputs: Sequence[ArrayLike | Tensor]) -> tuple[Tensor, list[Tensor]]:
@@ -129,7 +129,7 @@ def jvp(function: Callable[..., Tensor], inputs: Sequence[Any], tangents: Sequen
     (1.0, 2.0)
     """
     value, variables = _run(function, inputs)
-    zeros = Tensor(np.zeros_like(value.data))
+    zeros = Tensor(np.zeros_like(value._data))
     if not value.requires_grad:
         return value, zeros
     u = Tensor(zeros, requires_grad=True)
@@ -154,7 +154,7 @@ def hvp(function: Callable[[Tensor], Tensor], x: ArrayLike | Tensor, v: ArrayLik
     value, (variable,) = _run(function, [x])
     (slope,) = grad(value, [variable], create_graph=True)
     if not slope.requires_grad:  # a linear function
-        return Tensor(np.zeros_like(variable.data))
+        return Tensor(np.zeros_like(variable._data))
     return grad(slope, [variable], cotangent=v)[0]
 
 

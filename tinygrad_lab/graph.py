@@ -9,9 +9,12 @@ every use of that tensor has sent its share back. Visiting results before their 
 
 from __future__ import annotations
 
+import os
+import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from types import FrameType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -40,9 +43,8 @@ class Link:
                 )
 
 
-class _State(threading.local):
-    linking = True
-    recording: list[Line] | None = None
+class CaptureError(RuntimeError):
+    """A computation cannot be captured as a program, because a replay would compute something else."""
 
 
 class Line(NamedTuple):
@@ -52,6 +54,59 @@ class Line(NamedTuple):
     inputs: Sequence[Any]
     params: dict[str, Any]
     result: Any
+    place: str
+
+
+class Recording:
+    """The ops that ran while it was open, in order.
+
+    Parameters
+    ----------
+    traced : iterable of Tensor, optional
+        What the computation is given. Where these are named, no value that was computed from them may leave the
+        recording as a number or an array: a replay would go on with the number of today.
+    """
+
+    def __init__(self, traced: Iterable[Any] | None = None) -> None:
+        self.lines: list[Line] = []
+        self._strict = traced is not None
+        self._traced = {id(tensor) for tensor in traced or ()}
+
+    def add(self, op: Op, inputs: Sequence[Any], params: dict[str, Any], result: Any) -> None:
+        """Append a line."""
+        self.lines.append(Line(op, inputs, params, result, _users_line() if self._strict else ""))
+        if not self._traced.isdisjoint(map(id, inputs)):
+            self._traced.add(id(result))
+
+    def check_stays(self, tensor: Any, way_out: str) -> None:
+        """Refuse to let the value of a traced tensor out."""
+        if id(tensor) in self._traced:
+            raise CaptureError(
+                f"{_users_line()}: {way_out} of a Tensor that changes between replays would be frozen at its value of today; "
+                "compute with Tensors (where, minimum, maximum), or train with engine='eager'"
+            )
+
+    def check_pure(self) -> None:
+        """Refuse the assignment to a leaf: a replay would not repeat it."""
+        if self._strict:
+            raise CaptureError(
+                f"{_users_line()}: a Tensor is assigned to during the step, which a replay would not repeat; "
+                "return new values instead, or train with engine='eager'"
+            )
+
+
+def _users_line() -> str:
+    """Name the innermost line of code outside this package."""
+    here = os.path.dirname(__file__)
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and frame.f_code.co_filename.startswith(here) and frame.f_back is not None:
+        frame = frame.f_back
+    return f"{frame.f_code.co_filename}, line {frame.f_lineno}" if frame is not None else "?"
+
+
+class _State(threading.local):
+    linking = True
+    recording: Recording | None = None
 
 
 state = _State()
@@ -70,22 +125,21 @@ def set_linking(enabled: bool) -> Iterator[None]:
 
 
 @contextmanager
-def record() -> Iterator[list[Line]]:
-    """Record every op that runs in a block, in order.
+def record(traced: Iterable[Any] | None = None) -> Iterator[Recording]:
+    """Record every op that runs in a block, in order; `traced` is as in `Recording`.
 
     Examples
     --------
     >>> from tinygrad_lab.tensor import Tensor
-    >>> with record() as lines:
+    >>> with record() as recording:
     ...     y = Tensor(2.0).exp() + 1.0
-    >>> [line.op.name for line in lines]
+    >>> [line.op.name for line in recording.lines]
     ['exp', 'add']
     """
     before = state.recording
-    lines: list[Line] = []
-    state.recording = lines
+    state.recording = recording = Recording(traced)
     try:
-        yield lines
+        yield recording
     finally:
         state.recording = before
 

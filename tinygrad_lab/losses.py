@@ -166,7 +166,7 @@ class CrossEntropy(Loss):
                 f"CrossEntropy: prediction has shape {prediction.shape}, target {target.shape} of {target.dtype}; "
                 "expected (n, classes) beside n integer labels or (n, classes) probabilities"
             )
-        if labels and target.size and not 0 <= target.data.min() <= target.data.max() < prediction.shape[1]:
+        if labels and target.size and not 0 <= target._data.min() <= target._data.max() < prediction.shape[1]:
             raise ValueError(
                 f"CrossEntropy: labels run from {target.data.min()} to {target.data.max()}, "
                 f"expected 0 to {prediction.shape[1] - 1}"

@@ -239,6 +239,10 @@ softplus: Op = _elementwise(
 erf: Op = _elementwise("erf", special.erf, "erf({0})", lambda g, y, x: g * (2.0 / sqrt(pi)) * exp(-x * x))
 
 
+# y = x            constant to differentiation, so no VJP
+detach: Op = Op("detach", lambda x: x, equal_shapes, (), "{0}", view=True)
+
+
 # Change of dtype -----------------------------------------------------------------------------------------------------
 
 

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, DTypeLike
 
 from tinygrad_lab import ops
 from tinygrad_lab.functions import concatenate, einsum, matmul, stack
-from tinygrad_lab.graph import Line, Link, ancestors, pull_back, state
+from tinygrad_lab.graph import Link, ancestors, pull_back, state
 from tinygrad_lab.methods import TensorMethods
 from tinygrad_lab.ops import Op
 
@@ -76,6 +76,7 @@ class Tensor(TensorMethods):
 
     @property
     def data(self) -> np.ndarray:  # noqa: D102 (documented in the class)
+        self._check_stays(".data")
         self._data.flags.writeable = False
         return self._data
 
@@ -106,17 +107,23 @@ class Tensor(TensorMethods):
 
     def numpy(self) -> np.ndarray:
         """Return a copy of the elements, outside of any graph."""
+        self._check_stays(".numpy()")
         return self._data.copy()
 
     def item(self) -> Any:
         """Return the only element as a Python number."""
         if self.size != 1:
             raise ValueError(f"item: a Tensor of shape {self.shape} has {self.size} elements, expected 1")
+        self._check_stays("the number")
         return self._data.item()
+
+    def _check_stays(self, way_out: str) -> None:
+        if state.recording is not None:
+            state.recording.check_stays(self, way_out)
 
     def detach(self) -> Tensor:
         """Return a constant with the same elements."""
-        return wrap(self._data)
+        return apply(ops.detach, self)
 
     def assign(self, value: ArrayLike | Tensor) -> None:
         """Give a leaf new elements of the same shape; they are converted to its dtype.
@@ -128,6 +135,8 @@ class Tensor(TensorMethods):
         ValueError
             Where the shape differs, or where this tensor was computed from others.
         """
+        if state.recording is not None:
+            state.recording.check_pure()
         array = _own_array(value, self.dtype)
         if array.shape != self.shape:
             raise ValueError(f"assign: value has shape {array.shape}, expected {self.shape}")
@@ -272,7 +281,7 @@ def apply(op: Op, *tensors: Tensor, **params: Any) -> Tensor:
                 result._link = Link(op, tensors, arrays, params)
                 break
     if state.recording is not None:
-        state.recording.append(Line(op, tensors, params, result))
+        state.recording.add(op, tensors, params, result)
     return result
 
 

@@ -124,9 +124,9 @@ def _check_order(
     analytic = [slope.numpy() for slope in grad(phi, variables)] if phi.requires_grad else None
     rounding = 1e2 * max(np.finfo(x.dtype).eps for x in variables)  # of the analytic derivative
     with _in_double(variables):
-        with record() as lines:
+        with record() as recording:
             scale = abs(objective(k).item())
-        names = list(dict.fromkeys(line.op.name for line in lines))
+        names = list(dict.fromkeys(line.op.name for line in recording.lines))
         complex_step = NOT_ANALYTIC.isdisjoint(names)
         derivative = _complex_step if complex_step else _central_difference
         noise = (1.0 + scale) * (rounding + (0.0 if complex_step else 1e2 * np.finfo(np.float64).eps / RELATIVE_STEP))
