@@ -16,7 +16,7 @@ import numpy as np
 from tinygrad_lab.autodiff import no_grad
 from tinygrad_lab.hooks import GradientHook
 from tinygrad_lab.hyperparameters import hyperparameter
-from tinygrad_lab.tensor import Tensor
+from tinygrad_lab.tensor import Tensor, wrap
 
 State = dict[str, list[Tensor]]
 
@@ -77,7 +77,7 @@ class Optimizer(ABC):
         """Assign the results of `update`."""
         for parameter, value in zip(self.parameters, parameters, strict=True):
             parameter.assign(value)
-        self.state = state
+        self.state = {name: [wrap(np.asarray(x._data, order="C")) for x in entries] for name, entries in state.items()}
 
     def step(self) -> None:
         """Update the parameters from their `.grad`; a parameter without one counts as having gradient 0.

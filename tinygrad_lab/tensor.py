@@ -142,7 +142,7 @@ class Tensor(TensorMethods):
             raise ValueError(f"assign: value has shape {array.shape}, expected {self.shape}")
         if self._link is not None:
             raise ValueError(f"assign: this Tensor is the result of {self._link.op.name}; only a leaf can be assigned to")
-        self._data = array
+        self._data = np.asarray(array, order="C")  # one layout, whatever it was computed from
 
     def __repr__(self) -> str:
         text = np.array2string(self._data, separator=", ", prefix="Tensor(")

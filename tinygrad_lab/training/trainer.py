@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import warnings
 from collections.abc import Iterator, Sequence
 from math import isfinite
 from typing import Any
@@ -19,6 +20,7 @@ from numpy.typing import ArrayLike
 from tinygrad_lab.autodiff import grad, no_grad
 from tinygrad_lab.checks import is_positive_integer
 from tinygrad_lab.data import check_labels, check_rows, check_same_length, check_weights
+from tinygrad_lab.graph import CaptureError
 from tinygrad_lab.layers import Layer
 from tinygrad_lab.losses import Loss
 from tinygrad_lab.optimizers import Optimizer, State
@@ -27,7 +29,10 @@ from tinygrad_lab.schedulers import Scheduler
 from tinygrad_lab.serialization import WeightsError, load_arrays, save_arrays
 from tinygrad_lab.tensor import Tensor, wrap
 from tinygrad_lab.training.callbacks import Callback
+from tinygrad_lab.training.engines import EagerEngine, Engine, ReplayEngine
 from tinygrad_lab.training.history import History
+
+ENGINES = ("auto", "eager", "replay")
 
 
 class NonFiniteLossError(ArithmeticError):
@@ -71,6 +76,8 @@ class Trainer:
         Whether every epoch visits the samples in an order of its own.
     seed : int
         Decides those orders: that of an epoch depends on the seed and the epoch only.
+    engine : {"auto", "eager", "replay"}
+        What runs the updates; see `tinygrad_lab.training.engines`. "auto" replays where the step can be captured.
 
     Examples
     --------
@@ -95,6 +102,7 @@ class Trainer:
         batch_size: int | None = 32,
         shuffle: bool = True,
         seed: int = 0,
+        engine: str = "auto",
     ) -> None:
         for name, value, kind in (
             ("model", model, Layer),
@@ -117,6 +125,9 @@ class Trainer:
         self.batch_size = batch_size if batch_size is None else _positive("batch_size", batch_size)
         self.shuffle = shuffle
         self.seed = seed
+        if engine not in ENGINES:
+            raise ValueError(f"Trainer: engine is {engine!r}, expected {', '.join(ENGINES)}")
+        self.engine = engine
         self.history = History()
         self._callbacks: Sequence[Callback] = ()
         self._data_digest = ""
@@ -207,26 +218,31 @@ class Trainer:
             callback.on_fit_start(self, self.history, epochs)
         try:
             with np.errstate(all="ignore"):  # a non-finite loss is an error of its own
+                engine = self._make_engine(data)
                 while self.history.epochs < epochs and not self.history.stop_reason:
-                    self._run_epoch(data, held_out)
+                    self._run_epoch(engine, data, held_out)
         finally:
             for callback in self._callbacks:
                 callback.on_fit_end(self, self.history)
         return self.history
 
-    def _run_epoch(self, data: Sequence[np.ndarray], held_out: Sequence[np.ndarray] | None) -> None:
+    def _run_epoch(self, engine: Engine, data: Sequence[np.ndarray], held_out: Sequence[np.ndarray] | None) -> None:
         epoch = self.history.epochs
         if self.scheduler is not None:
             self.optimizer.lr.assign(self.scheduler(epoch))
         losses = []
         sizes = []
-        for batch, arrays in enumerate(self._batches(data, epoch), start=1):
-            loss, parameters, state = self.training_step(*map(wrap, arrays))
-            if not isfinite(loss.item()):
-                raise NonFiniteLossError(epoch + 1, batch)
-            self.optimizer.commit(parameters, state)
-            losses.append(loss.item())
-            sizes.append(len(arrays[0]))
+        engine.load()
+        try:
+            for batch, arrays in enumerate(self._batches(data, epoch), start=1):
+                loss = engine.compute(arrays)
+                if not isfinite(loss):
+                    raise NonFiniteLossError(epoch + 1, batch)
+                engine.commit()
+                losses.append(loss)
+                sizes.append(len(arrays[0]))
+        finally:
+            engine.store()
         if not all(np.isfinite(parameter.data).all() for parameter in self.optimizer.parameters):
             raise NonFiniteLossError(epoch + 1, len(losses))
         values = {"train_loss": float(np.average(losses, weights=sizes))}
@@ -239,6 +255,21 @@ class Trainer:
             self.history.stop_reason = self.history.stop_reason or callback.on_epoch_end(self, self.history) or ""
         for callback in self._callbacks:
             callback.on_epoch_seen(self, self.history)
+
+    def _make_engine(self, data: Sequence[np.ndarray]) -> Engine:
+        """Make the engine of a training; "auto" tries to capture the step and falls back where that is refused."""
+        if self.engine == "eager":
+            return EagerEngine(self)
+        engine = ReplayEngine(self)
+        try:
+            engine.load()
+            engine.compute(next(self._batches(data, epoch=0)))
+        except CaptureError as error:
+            if self.engine == "replay":
+                raise
+            warnings.warn(f"training on the eager engine, since the step cannot be replayed: {error}", stacklevel=3)
+            return EagerEngine(self)
+        return engine
 
     def _batches(self, data: Sequence[np.ndarray], epoch: int) -> Iterator[list[np.ndarray]]:
         samples = len(data[0])
