@@ -2,15 +2,19 @@
 
     points --> grid search, 4 folds --> ranking --> best 20, re-trained on all points --> winners --> figures, weights
 
-Run with --help for the options. Stopped and run again with the same options, it goes on where it was.
+Run with --help for the options. Stopped and run again with the same options, the search goes on where it was.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -32,6 +36,7 @@ from search import (
 )
 from tinygrad_lab.files import replacing
 
+PROGRAM = "reproduce_report.py"
 TOP = 20
 SEEDS = 20
 CLIP_NORM = 10.0
@@ -52,7 +57,7 @@ GRIDS = {
         "l1": [0.0, 1e-3],
         "lr": [0.075],
         "lr_final": [0.001],
-        "epochs": [50],
+        "epochs": [200],
     },
 }
 
@@ -74,35 +79,41 @@ def build(config: dict, rng: np.random.Generator) -> tl.Trainer:
     )
 
 
-def main() -> None:
-    """Run the reproduction by the options of the command line."""
-    options = parse_options()
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the reproduction by the arguments, those of the command line by default; what goes wrong is said in a line."""
+    options = parse_options(arguments)
     try:
         reproduce(options)
+        print(end="", flush=True)
     except KeyboardInterrupt:
-        print("\ninterrupted; finished fits are kept, the same command goes on with the others", file=sys.stderr)
+        print("\ninterrupted; finished fits of the search are kept, the same command goes on from them", file=sys.stderr)
         sys.exit(130)
+    except BrokenPipeError:
+        # What is still buffered goes nowhere; or Python would try once more to write it, and complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        fail("nobody reads the output any more; finished fits of the search are kept")
     except (OSError, ValueError, SearchError) as error:
-        print(f"reproduce_report.py: error: {error}", file=sys.stderr)
-        sys.exit(1)
+        fail(error)
 
 
 def reproduce(options: argparse.Namespace) -> None:
     """Search, re-train, print the tables and write the files."""
     start = time.perf_counter()
     train, test = load_points(options)
-    options.out.mkdir(parents=True, exist_ok=True)
-    save_figure(options.out / "data.png", plot_data(train, test))
-
-    axes = GRIDS[options.grid] | {"decay": [options.decay]}
-    grid = ParameterGrid(axes)
+    grid = ParameterGrid(GRIDS[options.grid] | {"decay": [options.decay]})
     folds = KFold(4, shuffle=True, seed=options.seed)
     updates = sum(config["epochs"] for config in grid) * sum(len(part) for part, _ in folds.split(train[0]))
+    with explained(f"--out {options.out} cannot be made", "expected a folder, or the name of a new one"):
+        options.out.mkdir(parents=True, exist_ok=True)
+
     print(f"{len(grid)} configurations x 4 folds, {updates:,} updates, each of a single sample")
     search = GridSearch(build, grid, folds, options.out / "search.sqlite", options.seed, options.workers)
-    result = search.run(*train)
+    result = search.run(*train)  # it refuses the store of another search: nothing in the folder is replaced before
     print(f"\nRanking by the mean loss over the folds\n{result.ranking}")
+    if bad := sum(row.status != "done" for row in result):
+        print(f"{bad} configurations failed or diverged and rank last; ranking.csv gives the reasons")
     result.ranking.to_csv(options.out / "ranking.csv")
+    save_figure(options.out / "data.png", plot_data(train, test))
 
     retrained = result.retrain(TOP, train=train, test=test)
     print(f"\nThe best {len(retrained)}, re-trained on all {len(train[0])} points and tested on {len(test[0])}\n{retrained}")
@@ -115,7 +126,11 @@ def load_points(options: argparse.Namespace) -> tuple[tuple[np.ndarray, np.ndarr
     if options.train is None:
         print("points: the stand-in that this project generates; the report's own can be given with --train and --test")
         return stand_in_data()
-    return read_points(options.train), read_points(options.test)
+    sets = []
+    for option, path in (("--train", options.train), ("--test", options.test)):
+        with explained(f"{option} {path} cannot be read", "expected a file with x,y in each line"):
+            sets.append(read_points(path))
+    return sets[0], sets[1]
 
 
 def report_winners(
@@ -125,32 +140,33 @@ def report_winners(
     train: tuple[np.ndarray, np.ndarray],
     test: tuple[np.ndarray, np.ndarray],
 ) -> None:
-    """Name both winners; for the report's, write the figures and the weights, and show how much of it is luck."""
+    """Name both winners; for the report's, write the weights and the figures, and show how much of it is luck."""
     by_cv, winner = retrained.best_by_cv, retrained.best_by_test
     print(f"\nWinner by cross-validation alone:            {describe(by_cv)}")
     print(f"Winner the report's way, lowest test loss:   {describe(winner)}")
-    losses = result.seed_distribution(winner.configuration, SEEDS, train=train, test=test)
-    finite = losses[np.isfinite(losses)]
+    tested = sum(row.status == "done" for row in retrained)
     print(
         "The first was chosen without the test points, so its test loss is a fair estimate of the loss on new ones.\n"
-        f"The second is the smallest of {len(retrained)} test losses: the test points chose it, so its loss flatters it.\n"
-        f"The second configuration from {SEEDS} other seeds: test loss {finite.mean():.4f} on average, "
-        f"standard deviation {finite.std(ddof=1):.4f}, from {finite.min():.4f} to {finite.max():.4f}."
+        f"The second has the smallest of {tested} test losses: the test points chose it, so its loss flatters it."
     )
-
-    original = options.train is not None
-    save_figure(options.out / "losses.png", plot_losses(winner.history))
-    grid_x = np.linspace(-4.0, 2.0, 601)
     net = TwoHiddenLayerNet(
         1, *winner.configuration["hidden"], 1, activation=winner.configuration["activation"], rng=np.random.default_rng()
     )
     net.load_state_dict(winner.state_dict)
-    tl.save_weights(options.out / "winner.safetensors", net)
+    weights = options.out / "winner.safetensors"
+    with explained(f"{weights} cannot be written", "give another --out"):
+        tl.save_weights(weights, net)
+    save_figure(options.out / "losses.png", plot_losses(winner.history))
+    grid_x = np.linspace(-4.0, 2.0, 601)
     with tl.no_grad():
         prediction = net(grid_x[:, None]).numpy()[:, 0]
     save_figure(options.out / "function.png", plot_function(grid_x, prediction, train, test))
-    reported = REPORTED_TEST_LOSS if original else None
-    save_figure(options.out / "seeds.png", plot_seed_distribution(finite, reported=reported, best=winner.test_loss))
+
+    losses = result.seed_distribution(winner.configuration, SEEDS, train=train, test=test)
+    print(f"The second configuration from {SEEDS} other seeds: {describe_losses(losses)}.")
+    if np.isfinite(losses).any():
+        reported = None if options.train is None else REPORTED_TEST_LOSS
+        save_figure(options.out / "seeds.png", plot_seed_distribution(losses, reported, best=winner.test_loss))
 
 
 def describe(row: RetrainedConfiguration) -> str:
@@ -163,31 +179,79 @@ def describe(row: RetrainedConfiguration) -> str:
     )
 
 
+def describe_losses(losses: np.ndarray) -> str:
+    """Say how test losses scatter, and how many of them there are not."""
+    finite = losses[np.isfinite(losses)]
+    parts = []
+    if len(finite):
+        parts.append(f"test loss {finite.mean():.4f} on average, from {finite.min():.4f} to {finite.max():.4f}")
+    if len(finite) > 1:
+        parts.append(f"standard deviation {finite.std(ddof=1):.4f}")
+    if len(finite) < len(losses):
+        parts.append(f"{len(losses) - len(finite)} failed or diverged")
+    return ", ".join(parts)
+
+
 def save_figure(path: Path, figure: Figure) -> None:
     """Write a figure as PNG, whole or not at all."""
-    with replacing(path) as file:
+    with explained(f"{path} cannot be written", "give another --out"), replacing(path) as file:
         figure.savefig(file, format="png", dpi=150)
 
 
-def parse_options() -> argparse.Namespace:
-    """Read the command line; what is wrong with it is said in a line."""
-    parser = argparse.ArgumentParser(description="Reproduce the report of 2019 on its own points or on a stand-in.")
-    parser.add_argument("--train", type=Path, metavar="CSV", help="training points, a line of x,y each (with --test)")
-    parser.add_argument("--test", type=Path, metavar="CSV", help="test points (with --train)")
+@contextmanager
+def explained(problem: str, advice: str) -> Iterator[None]:
+    """End the program with a line about what the block cannot do with a file."""
+    try:
+        yield
+    except OSError as error:
+        fail(f"{problem} ({error.strerror}); {advice}")
+
+
+def fail(message: object, status: int = 1) -> NoReturn:
+    """Print a line that says what is wrong, and end the program."""
+    print(f"{PROGRAM}: error: {message}", file=sys.stderr)
+    sys.exit(status)
+
+
+class OneLineParser(argparse.ArgumentParser):
+    """An argument parser whose errors come without the usage."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print the message and end the program."""
+        fail(f"{message}; --help tells the options", status=2)
+
+
+def integer_from(minimum: int) -> Callable[[str], int]:
+    """Return a reader of integers for the command line."""
+
+    def read(text: str) -> int:
+        try:
+            number = int(text)
+        except ValueError:
+            number = minimum - 1
+        if number < minimum:
+            raise argparse.ArgumentTypeError(f"{text!r} given, expected an integer of at least {minimum}")
+        return number
+
+    return read
+
+
+def parse_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the options from the arguments; what is wrong with them is said in a line."""
+    parser = OneLineParser(description="Reproduce the report of 2019 on its own points or on a stand-in.")
+    parser.add_argument("--train", type=Path, metavar="CSV", help="the report's training points, x,y in each line")
+    parser.add_argument("--test", type=Path, metavar="CSV", help="its test points")
     parser.add_argument("--grid", choices=list(GRIDS), default="quick", help="the report's 432 configurations, or 18 (default)")
     parser.add_argument("--decay", choices=list(DECAYS), default="geometric", help="of the learning rate (default: geometric)")
-    parser.add_argument("--workers", type=int, metavar="N", help="processes (default: one for each processor)")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of folds and weights (default: 0)")
+    parser.add_argument("--workers", type=integer_from(1), metavar="N", help="processes (default: one for each processor)")
+    parser.add_argument("--seed", type=integer_from(0), default=0, metavar="N", help="of folds and weights (default: 0)")
     parser.add_argument(
         "--out", type=Path, default=Path("out"), metavar="DIR", help="folder for what is written (default: out)"
     )
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     if (options.train is None) != (options.test is None):
-        parser.error("--train and --test are given together, or neither")
-    if options.workers is not None and options.workers < 1:
-        parser.error(f"--workers is {options.workers}, expected at least 1")
-    if options.seed < 0:
-        parser.error(f"--seed is {options.seed}, expected at least 0")
+        given, missing = ("--train", "--test") if options.test is None else ("--test", "--train")
+        parser.error(f"{given} given without {missing}, expected both or neither")
     return options
 
 

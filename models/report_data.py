@@ -7,7 +7,6 @@ read_points(file) -----'
 
 from __future__ import annotations
 
-import csv
 import os
 from math import isfinite
 
@@ -69,34 +68,41 @@ def read_points(path: str | os.PathLike[str]) -> Points:
     Raises
     ------
     ValueError
-        Where a line has another number of fields, or one that is no finite number, naming file and line; or where there is
-        no point at all.
+        Where a line has another number of fields, or one that is no finite number, naming file and line; or where the file
+        is no text, or has no point at all.
     OSError
         Where the file cannot be read.
     """
+    name = os.fspath(path)
     points = []
-    with open(path, newline="", encoding="utf-8-sig") as file:
+    with open(path, encoding="utf-8-sig") as file:
         try:
-            for number, fields in enumerate(csv.reader(file), start=1):
-                if any(field.strip() for field in fields):
-                    points.append(_point(f"{os.fspath(path)}, line {number}", fields))
-        except (UnicodeDecodeError, csv.Error) as error:
-            raise ValueError(f"{os.fspath(path)}: is no text of comma-separated numbers ({error})") from None
+            for number, line in enumerate(file, start=1):
+                if line.strip():
+                    points.append(_point(f"{name}, line {number}", line.strip()))
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{name}: is no text in UTF-8 ({error.reason}), expected lines of x,y") from None
     if not points:
-        raise ValueError(f"{os.fspath(path)}: has no points, expected lines of x,y")
+        raise ValueError(f"{name}: has no points, expected lines of x,y")
     x, y = np.array(points).T
     return x, y
 
 
-def _point(place: str, fields: list[str]) -> tuple[float, float]:
-    if len(fields) != 2 or not all(field.strip() for field in fields):
-        raise ValueError(f"{place}: {','.join(fields)!r} is not two numbers, expected x,y")
-    numbers = []
-    for field in fields:
-        try:
-            numbers.append(float(field))
-        except ValueError:
-            raise ValueError(f"{place}: {field.strip()!r} is no number, expected x,y") from None
-        if not isfinite(numbers[-1]):
-            raise ValueError(f"{place}: {field.strip()!r} is not finite, expected x,y")
-    return numbers[0], numbers[1]
+def _point(place: str, line: str) -> tuple[float, float]:
+    fields = [field.strip() for field in line.split(",")]
+    if len(fields) != 2 or not all(fields):
+        raise ValueError(f"{place}: {line!r:.60} is not two numbers, expected x,y")
+    x, y = (_finite_number(place, field) for field in fields)
+    return x, y
+
+
+def _finite_number(place: str, field: str) -> float:
+    try:
+        if "_" in field:  # float would read 1_000, which is no number outside Python
+            raise ValueError
+        number = float(field)
+    except ValueError:
+        raise ValueError(f"{place}: {field!r:.60} is no number, expected x,y") from None
+    if not isfinite(number):
+        raise ValueError(f"{place}: {field!r:.60} is not finite, expected x,y")
+    return number

@@ -32,13 +32,15 @@ def canonical(configuration: Mapping[str, Any]) -> Configuration:
     Raises
     ------
     TypeError
-        If a name is not a string or a value is of another type.
+        If it is no mapping, a name is not a string or a value is of another type.
 
     Examples
     --------
     >>> canonical({"lr": np.float64(0.1), "hidden": [75, 50]})
     {'lr': 0.1, 'hidden': (75, 50)}
     """
+    if not isinstance(configuration, Mapping):
+        raise TypeError(f"configuration: {configuration!r} given, expected a mapping from names to values")
     for name in configuration:
         if type(name) is not str or not name:
             raise TypeError(f"configuration: name {name!r} given, expected a string that is not empty")
@@ -70,17 +72,6 @@ def canonical_text(configuration: Mapping[str, Any]) -> str:
     '{"epochs":1,"hidden":[75,50],"l1":-0.0,"lr":0.001}'
     """
     return json.dumps(canonical(configuration), sort_keys=True, separators=(",", ":"))
-
-
-def parse_text(text: str) -> Configuration:
-    """Return the configuration that `canonical_text` wrote.
-
-    Examples
-    --------
-    >>> parse_text('{"hidden":[75,50],"lr":0.001}')
-    {'hidden': (75, 50), 'lr': 0.001}
-    """
-    return canonical(json.loads(text))
 
 
 def as_columns(configurations: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[Any]]]:

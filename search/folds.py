@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search.data import Array
+from tinygrad_lab.checks import is_positive_integer
 
 Indices = NDArray[np.intp]
 Fold = tuple[Indices, Indices]
@@ -42,7 +43,8 @@ class KFold:
     Raises
     ------
     ValueError
-        If there are fewer than two folds, or the seed and the shuffle do not come together.
+        If `n_splits` is not an integer of at least 2, the seed is not one of at least 0, or the seed and the shuffle do
+        not come together.
 
     Examples
     --------
@@ -53,12 +55,14 @@ class KFold:
     """
 
     def __init__(self, n_splits: int, shuffle: bool = False, seed: int | None = None) -> None:
-        if n_splits < 2:
-            raise ValueError(f"KFold({n_splits}): expected at least 2 folds")
+        if not is_positive_integer(n_splits) or n_splits < 2:
+            raise ValueError(f"KFold({n_splits!r}): expected an integer of at least 2")
         if shuffle and seed is None:
             raise ValueError(f"KFold({n_splits}, shuffle=True): no seed given, expected one, such as seed=0")
         if not shuffle and seed is not None:
             raise ValueError(f"KFold({n_splits}, seed={seed}): the seed has no effect, give shuffle=True with it")
+        if shuffle and not (seed == 0 or is_positive_integer(seed)):
+            raise ValueError(f"KFold({n_splits}, seed={seed!r}): expected an integer of at least 0 as the seed")
         self.n_splits = n_splits
         self.shuffle = shuffle
         self.seed = seed
@@ -85,7 +89,7 @@ class KFold:
         """
         n_samples = len(x)
         if self.n_splits > n_samples:
-            raise ValueError(f"KFold({self.n_splits}): {n_samples} samples given, expected at least one for each fold")
+            raise ValueError(f"KFold({self.n_splits}): {n_samples} samples given, expected at least {self.n_splits}")
         order = np.random.default_rng(self.seed).permutation(n_samples) if self.shuffle else np.arange(n_samples)
         parts = np.array_split(order, self.n_splits)
         for i, validation in enumerate(parts):

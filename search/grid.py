@@ -31,7 +31,7 @@ class ParameterGrid:
     Raises
     ------
     TypeError
-        If a value is of a type that a configuration cannot hold.
+        If `mapping` is not one, or a value is of a type that a configuration cannot hold.
     ValueError
         If there is no axis, or an axis is empty, not a sequence, a string, or has a value twice.
 
@@ -52,6 +52,8 @@ class ParameterGrid:
         if mapping is not None and axes:
             raise TypeError("ParameterGrid: a mapping and keywords given, expected one of them")
         given = axes if mapping is None else mapping
+        if not isinstance(given, Mapping):
+            raise TypeError(f"ParameterGrid: {given!r} given, expected a mapping from names to sequences of values")
         if not given:
             raise ValueError("ParameterGrid: no axis given, expected at least one, such as lr=[0.1, 0.05]")
         self.axes = {name: _axis(name, values) for name, values in given.items()}

@@ -22,6 +22,7 @@ from threadpoolctl import threadpool_limits
 
 from search.errors import SearchError
 from search.fits import Build, Fit, Outcome, Problem, run_fit
+from tinygrad_lab.checks import is_positive_integer
 
 Handler = Callable[[Fit, Outcome], None]
 Submit = Callable[[Fit], "Future[Outcome]"]
@@ -56,12 +57,12 @@ def run_fits(
     TypeError
         If `problem.build` cannot be sent to another process.
     ValueError
-        If `workers` is less than one.
+        If `workers` is not an integer of at least 1.
 
     Notes
     -----
-    When this is interrupted (Ctrl-C), the worker processes of the default pool end at once; on an executor of one's own
-    the fits that wait are cancelled.
+    When this is interrupted (Ctrl-C), the worker processes of the default pool end at once, or as soon as they have
+    started; on an executor of one's own the fits that wait are cancelled.
     """
     count = worker_count(workers)
     check_build(problem.build)
@@ -74,7 +75,7 @@ def run_fits(
                     handle(fit, run_fit(problem, fit))
             else:
                 with _process_pool(problem, count) as pool:
-                    _run_bounded(lambda fit: pool.submit(_fit_in_worker, fit), fits, handle, 2 * count)
+                    _run_bounded(lambda fit: _submit_to_worker(pool, fit), fits, handle, 2 * count)
     except BrokenExecutor as error:
         raise SearchError(
             "a worker process died (killed, out of memory, or the script runs the search outside "
@@ -83,7 +84,7 @@ def run_fits(
 
 
 def worker_count(workers: int | None) -> int:
-    """Return the number of workers: the one given, or that of the processors.
+    """Return the number of workers: the one given, or that of the processors which this process may use.
 
     Examples
     --------
@@ -91,12 +92,12 @@ def worker_count(workers: int | None) -> int:
     2
     >>> worker_count(0)
     Traceback (most recent call last):
-    ValueError: workers=0, expected at least 1, or None for one for each processor
+    ValueError: workers=0, expected an integer of at least 1, or None for one for each processor
     """
     if workers is None:
-        return os.cpu_count() or 1
-    if workers < 1:
-        raise ValueError(f"workers={workers}, expected at least 1, or None for one for each processor")
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if not is_positive_integer(workers):
+        raise ValueError(f"workers={workers!r}, expected an integer of at least 1, or None for one for each processor")
     return workers
 
 
@@ -175,9 +176,40 @@ def _process_pool(problem: Problem, workers: int) -> Iterator[ProcessPoolExecuto
         yield pool
         pool.shutdown()
     finally:
-        lifeline.close()
-        pool.shutdown(cancel_futures=True)
-        watched.close()
+        with _interrupts_held_back():  # a second Ctrl-C would leave workers behind that are just starting
+            lifeline.close()
+            pool.shutdown(cancel_futures=True)
+            watched.close()
+
+
+def _submit_to_worker(pool: ProcessPoolExecutor, fit: Fit) -> "Future[Outcome]":
+    with _interrupts_held_back():  # this may start a worker
+        return pool.submit(_fit_in_worker, fit)
+
+
+@contextmanager
+def _interrupts_held_back() -> Iterator[None]:
+    """Let Ctrl-C wait until the block ends; a process that is started in it never sees one.
+
+    In a terminal Ctrl-C goes to the workers too. It is for the parent, which then closes the lifeline.
+    """
+    held_back = []
+    handler = signal.getsignal(signal.SIGINT)
+    # Python runs handlers in the main thread, whichever thread the system chose for the signal.
+    is_ours = threading.current_thread() is threading.main_thread() and handler is not None
+    if is_ours:
+        signal.signal(signal.SIGINT, lambda *_: held_back.append(True))
+    # A new process inherits what this thread blocks. Windows has no such thing.
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT}) if hasattr(signal, "pthread_sigmask") else None
+    try:
+        yield
+    finally:
+        if blocked is not None:
+            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+        if is_ours:
+            signal.signal(signal.SIGINT, handler)
+        if held_back:
+            signal.raise_signal(signal.SIGINT)
 
 
 # A worker process has one problem for life. The pool's interface leaves no other place for it.
@@ -187,7 +219,7 @@ _problem: Problem
 def _start_worker(problem: Problem, watched: Connection) -> None:
     global _problem
     _problem = problem
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which then closes the lifeline
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # for Windows
     threading.Thread(target=_end_with_parent, args=(watched,), daemon=True).start()
     threadpool_limits(limits=1)
 

@@ -59,7 +59,8 @@ class GridSearch:
     Raises
     ------
     TypeError
-        If `build` cannot be sent to another process, or a configuration has a value of an unknown type.
+        If `build` cannot be sent to another process, `folds` has no `split`, or a configuration is no mapping or has a
+        value of an unknown type.
     ValueError
         If there is no configuration, or one twice, or `workers` is less than one.
 
@@ -90,6 +91,8 @@ class GridSearch:
     ) -> None:
         check_build(build)
         worker_count(workers)
+        if folds is not None and not callable(getattr(folds, "split", None)):
+            raise TypeError(f"folds={folds!r} has no split, expected a splitter, such as KFold(4, shuffle=True, seed=0)")
         self.build = build
         self.configurations = _distinct(grid)
         self.folds = KFold(4, shuffle=True, seed=0) if folds is None else folds

@@ -51,6 +51,15 @@ def _binary(name):
     return draw_operands
 
 
+def _logical(count):
+    @st.composite
+    def draw_operands(draw, dtype):
+        shape = draw(shapes())
+        return [draw(values(shape)) > 0 for _ in range(count)], {}
+
+    return draw_operands
+
+
 @st.composite
 def _where(draw, dtype):
     shape = draw(shapes())
@@ -168,6 +177,10 @@ OPERANDS = (
         "astype": _astype,
         "reduce_sum": _reduce,
         "reduce_max": _reduce_max,
+        "reduce_min": _reduce_max,
+        "logical_and": _logical(2),
+        "logical_or": _logical(2),
+        "logical_not": _logical(1),
         "broadcast_to": _broadcast_to,
         "reshape": _reshape,
         "transpose": _transpose,

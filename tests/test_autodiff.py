@@ -162,3 +162,56 @@ def test_value_and_grad_of_several_arguments():
     assert value.item() == 11.0
     assert dx.data.tolist() == [3.0, 4.0]
     assert dy.data.tolist() == [1.0, 2.0]
+
+
+def test_the_transforms_compose():
+    """What is derived from a Tensor that requires a gradient can be derived in its turn."""
+
+    def cubes(x):
+        return (x**3).sum()
+
+    x = np.array([1.0, 2.0])
+    ones = np.ones(2)
+    np.testing.assert_allclose(tl.jacobian(lambda t: tl.hvp(cubes, t, ones))(x).data, np.diag([6.0, 6.0]))
+    np.testing.assert_allclose(tl.jacobian(lambda t: tl.value_and_grad(cubes)(t)[1][0])(x).data, np.diag([6.0, 12.0]))
+    np.testing.assert_allclose(tl.jacobian(lambda t: tl.jvp(cubes, [t], [ones])[1])(x).data, [6.0, 12.0])
+    np.testing.assert_allclose(tl.jacobian(lambda t: tl.vjp(lambda s: s**3, t)[1](ones)[0])(x).data, np.diag([6.0, 12.0]))
+    u = Tensor(x, requires_grad=True)
+    (slope,) = tl.grad((u * u).sum() + tl.hvp(cubes, u, ones).sum(), [u])
+    np.testing.assert_allclose(slope.data, [8.0, 10.0])
+    assert not tl.hvp(cubes, x, ones).requires_grad
+
+
+def test_the_mixed_second_derivative_of_a_power_at_exponent_0():
+    np.testing.assert_allclose(tl.hessian(lambda v: v[0] ** v[1])([2.0, 0.0]).data[0], [0.0, 0.5])
+    check_grad(lambda a, b: a**b, [2.0], [0.0])
+
+
+def test_gradients_of_two_leaves_are_two_tensors():
+    a, b = (Tensor([1.0], requires_grad=True) for _ in range(2))
+    (a + b).backward()
+    a.grad.assign([5.0])
+    assert b.grad.data.tolist() == [1.0]
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda w: tl.grad(w.sum(), w), r"wrt is a Tensor, expected a list of Tensors: \[wrt\]"),
+        (lambda w: tl.grad(w.sum(), [np.ones(1)]), r"wrt\[0\] is array.*, expected a Tensor"),
+        (lambda w: tl.grad(3.0, [w]), "loss is 3.0, expected a Tensor"),
+    ],
+)
+def test_what_is_no_tensor_is_refused(call, message):
+    with pytest.raises(TypeError, match=message):
+        call(Tensor([1.0, 2.0], requires_grad=True))
+
+
+def test_requires_grad_can_be_set_on_leaves_of_floats_only():
+    x = Tensor([1.0])
+    x.requires_grad = True
+    assert (x * 2.0).requires_grad
+    with pytest.raises(ValueError, match="result of multiply"):
+        (x * 2.0).requires_grad = False
+    with pytest.raises(TypeError, match="floating-point"):
+        Tensor([1]).requires_grad = True

@@ -36,6 +36,7 @@ def captured(function):
         ("the number", lambda x: x if (x > 0).sum() > 1 else -x),
         (r"\.numpy\(\)", lambda x: x * x.numpy()),
         (r"\.data", lambda x: x * x.data),
+        ("a copy", lambda x: x * Tensor(x * 2.0)),
         (r"\.data", lambda x: x * np.asarray(x)),
         (r"\.data", lambda x: x[x > 1.5]),
         (r"\.numpy\(\)", lambda x: x * (x * 2.0).exp().numpy()),
@@ -166,3 +167,10 @@ def test_a_constant_of_a_layer_is_an_input_and_may_change_between_epochs():
         trainer = tl.Trainer(net, tl.HalfSquaredError(), optimizer=tl.SGD(net.parameters()), epochs=4, engine=engine)
         losses.append(trainer.fit(X, X, callbacks=[Move()])["train_loss"])
     assert (losses[0] == losses[1]).all()
+
+
+def test_derivatives_inside_a_step_are_replayed():
+    x = Tensor([1.0, 2.0])
+    bound = capture(lambda: ({"y": tl.hvp(lambda t: (t**3).sum(), x, np.ones(2))}, {}), {"x": x}, {}).bind()
+    bound.set_inputs(x=np.array([10.0, 20.0]))
+    assert bound.run()["y"].tolist() == [60.0, 120.0]

@@ -111,7 +111,7 @@ class TestEveryHook:
         for gradient in ([0.0, 0.0], [0.1, 0.1], [30.0, -40.0]):
             with record() as recorded:
                 hook([Tensor(gradient)])
-            lines.append([line.op.name for line in recorded])
+            lines.append([line.op.name for line in recorded.lines])
         assert lines[0] == lines[1] == lines[2]
         assert lines[0]
 

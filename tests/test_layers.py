@@ -318,11 +318,15 @@ def test_the_networks_leaky_relu_has_the_reports_slope():
     assert net([[-1.0]]).item() == pytest.approx(-0.05 * 0.05, rel=1e-15)
 
 
-@pytest.mark.parametrize("bad", ["leaky-relu", "ReLU", "", "__import__('os')", None, 3, tl.ReLU], ids=repr)
+@pytest.mark.parametrize("bad", ["leaky-relu", "ReLU", "", "__import__('os')", None, 3], ids=repr)
 def test_an_unknown_activation_is_refused_with_the_known_ones(bad):
     message = refusal(lambda: TwoHiddenLayerNet(1, 2, 2, 1, activation=bad, rng=rng()))
     assert f"activation {bad!r} is unknown" in message
     assert all(name in message for name in tl.ACTIVATIONS)
+
+
+def test_the_class_of_an_activation_is_no_activation():
+    assert refusal(lambda: tl.get_activation(tl.ReLU)) == "activation is the class ReLU, expected an object of it: ReLU()"
 
 
 def test_sequential_nests():

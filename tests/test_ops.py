@@ -41,7 +41,7 @@ def test_shape_rule_dtype_and_out(op, data):
     operands, params = data.draw(operands_of(op, np.float32))
     result = np.asarray(op.run(*operands, **params))
     assert op.shape(*[x.shape for x in operands], **params) == result.shape
-    if op.name in ("less", "less_equal", "greater", "greater_equal", "equal", "not_equal"):
+    if op.name.startswith(("less", "greater", "equal", "not_equal", "logical")):
         assert result.dtype == bool
     else:
         assert result.dtype == (params["dtype"] if op is ops.astype else np.float32)
@@ -58,7 +58,11 @@ def test_shape_rule_dtype_and_out(op, data):
 @settings(max_examples=10)
 def test_loop_expression_computes_what_run_computes(op, data):
     operands, params = data.draw(operands_of(op))
-    names = dict(vars(math)) | {"sign": lambda x: math.copysign(1.0, x) if x else 0.0}
+    names = dict(vars(math)) | {
+        "sign": lambda x: math.copysign(1.0, x) if x else 0.0,
+        "sigmoid": lambda x: 1 / (1 + math.exp(-x)),
+        "softplus": lambda x: math.log1p(math.exp(x)),
+    }
     code = compile(op.loop.format("a", "b", "c"), op.name, "eval")
     result = np.asarray(op.run(*operands, **params))
     for index in np.ndindex(result.shape):

@@ -30,6 +30,8 @@ ROOMS = [
     "autodiff",
     "program",
     "codegen",
+    "files",
+    "native",
     "initializers",
     "activations",
     "layers",
@@ -40,7 +42,6 @@ ROOMS = [
     "optimizers",
     "schedulers",
     "data",
-    "files",
     "serialization",
     "training",
     "testing",
@@ -50,7 +51,7 @@ ROOMS = [
 NEIGHBOURS: dict[str, set[str]] = {"tinygrad_lab": set(), "models": {"tinygrad_lab"}, "search": {"tinygrad_lab"}}
 
 # Optional dependency -> the only place that may import it.
-OPTIONAL = {"hypothesis": "tinygrad_lab/testing", "numba": "tinygrad_lab/codegen", "pandas": "search/"}
+OPTIONAL = {"hypothesis": "tinygrad_lab/testing", "numba": "tinygrad_lab/native", "pandas": "search/"}
 
 
 def imports(file: str, source: str) -> Iterator[list[str]]:

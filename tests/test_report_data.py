@@ -43,6 +43,12 @@ def test_points_are_read(tmp_path):
         ("1,2\n\n3,abc\n", r"line 3: 'abc' is no number"),
         ("x,y\n1,2\n", r"line 1: 'x' is no number"),
         ("1,nan\n", r"line 1: 'nan' is not finite"),
+        ("1,2\n3,-1e400\n", r"line 2: '-1e400' is not finite"),
+        ("1,2\n3,1_000\n", r"line 2: '1_000' is no number"),
+        ('1,2\n"3,4\n5,6\n', r"line 2: '\"3' is no number"),
+        ("1,2\r3;4\r", r"line 2: '3;4' is not two numbers"),
+        ("1\0,2\n", r"line 1: '1\\x00' is no number"),
+        ("1," + "9" * 10**6, r"line 1: '9{59} is not finite"),
         ("\n\n", "has no points"),
         ("", "has no points"),
     ],
@@ -58,5 +64,5 @@ def test_lines_that_are_no_points_are_named(text, message, tmp_path):
 def test_binary_files_are_refused(tmp_path):
     path = tmp_path / "points.bin"
     path.write_bytes(b"\xff\xfe\x00\x81")
-    with pytest.raises(ValueError, match="is no text of comma-separated numbers"):
+    with pytest.raises(ValueError, match="is no text in UTF-8 .*, expected lines of x,y"):
         read_points(path)

@@ -33,13 +33,17 @@ def test_seed_repeats_and_matters():
 
 
 def test_refusals():
-    with pytest.raises(ValueError, match=r"KFold\(1\): expected at least 2 folds"):
-        KFold(1)
+    for n_splits in (1, 0, -4, True, 2.5, "4"):
+        with pytest.raises(ValueError, match=rf"KFold\({n_splits!r}\): expected an integer of at least 2"):
+            KFold(n_splits)
+    for seed in (-1, 0.5, "0"):
+        with pytest.raises(ValueError, match=rf"KFold\(4, seed={seed!r}\): expected an integer of at least 0 as the seed"):
+            KFold(4, shuffle=True, seed=seed)
     with pytest.raises(ValueError, match="no seed given, expected one"):
         KFold(4, shuffle=True)
     with pytest.raises(ValueError, match="the seed has no effect, give shuffle=True with it"):
         KFold(4, seed=0)
-    with pytest.raises(ValueError, match=r"KFold\(4\): 3 samples given, expected at least one for each fold"):
+    with pytest.raises(ValueError, match=r"KFold\(4\): 3 samples given, expected at least 4"):
         list(KFold(4).split([1, 2, 3]))
 
 

@@ -322,14 +322,19 @@ def test_script_without_a_main_guard(tmp_path):
 
 
 def test_bad_arguments():
-    with pytest.raises(ValueError, match="workers=0, expected at least 1"):
-        GridSearch(build_polynomial, SEARCH_GRID, workers=0)
+    for workers in (0, -1, 1.5, "2"):
+        with pytest.raises(ValueError, match=f"workers={workers!r}, expected an integer of at least 1"):
+            GridSearch(build_polynomial, SEARCH_GRID, workers=workers)
     with pytest.raises(ValueError, match="grid: no configuration given"):
         GridSearch(build_polynomial, [])
     with pytest.raises(ValueError, match=r'grid: configuration {"lr":0.1} is there twice, expected each once'):
         GridSearch(build_polynomial, [{"lr": 0.1}, {"lr": np.float64(0.1)}])
     with pytest.raises(TypeError, match="lr="):
         GridSearch(build_polynomial, [{"lr": object()}])
+    with pytest.raises(TypeError, match="configuration: 'lr' given, expected a mapping from names to values"):
+        GridSearch(build_polynomial, {"lr": [0.1]})
+    with pytest.raises(TypeError, match=r"folds=4 has no split, expected a splitter, such as KFold"):
+        GridSearch(build_polynomial, SEARCH_GRID, folds=4)
     with pytest.raises(TypeError):
         GridSearch(build_polynomial, SEARCH_GRID, seed=0.5)
 

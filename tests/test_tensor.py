@@ -1,5 +1,8 @@
 """Tensors: broadcasting, NumPy's rules and protocols, dtypes, immutability, indexing, and the errors."""
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -387,3 +390,85 @@ def test_iteration_length_and_representation():
     assert int(Tensor([3])) == 3
     with pytest.raises(TypeError, match="len"):
         len(Tensor(1.0))
+
+
+def test_leaves_are_copied_and_pickled_and_results_are_not():
+    x = Tensor([1.0, 2.0], requires_grad=True)
+    for twin in (copy.copy(x), copy.deepcopy(x), pickle.loads(pickle.dumps(x))):
+        assert twin is not x
+        assert twin.requires_grad
+        assert twin.data.tolist() == [1.0, 2.0]
+    for function in (copy.copy, copy.deepcopy, pickle.dumps):
+        with pytest.raises(TypeError, match="result of multiply; use .detach"):
+            function(x * 2.0)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.int32, np.int64, np.uint64, bool])
+@pytest.mark.parametrize("name", ["sum", "prod", "max", "min", "mean", "norm"])
+def test_reductions_of_integers_follow_numpy(dtype, name):
+    x = np.array([[3, 0, 5], [100, 100, 1]]).astype(dtype)
+    result = getattr(Tensor(x), name)(axis=1)
+    expected = np.linalg.norm(x, axis=1) if name == "norm" else getattr(np, name)(x, axis=1)
+    assert result.dtype == (np.float64 if name == "norm" else expected.dtype)
+    np.testing.assert_allclose(result.data, expected)
+
+
+def test_numbers_beside_integers_follow_numpy():
+    for dtype in (np.uint8, np.int32, np.uint64):
+        assert (Tensor([250], dtype=dtype) + 1).dtype == dtype
+        assert (Tensor([250], dtype=dtype) + 1.5).dtype == np.float64
+
+
+def test_masks_combine():
+    x = Tensor([1.0, 2.0, 3.0])
+    assert ((x > 1.0) & (x < 3.0)).data.tolist() == [False, True, False]
+    assert ((x < 2.0) | ~(x < 3.0)).data.tolist() == [True, False, True]
+
+
+def test_methods_have_the_names_of_the_ops():
+    x = Tensor([4.0], requires_grad=True)
+    for name, expected in [
+        ("add", 6.0),
+        ("subtract", 2.0),
+        ("multiply", 8.0),
+        ("divide", 2.0),
+        ("power", 16.0),
+        ("maximum", 4.0),
+        ("minimum", 2.0),
+    ]:
+        assert getattr(x, name)(2.0).item() == expected
+    assert x.negative().item() == -4.0
+    assert x.matmul([2.0]).item() == 8.0
+
+
+def test_an_ellipsis_of_no_axis_between_index_arrays_separates_them_as_in_numpy():
+    x = np.arange(6.0).reshape(2, 3, 1)
+    index = (slice(None), [-2, -2, -2], ..., [[0], [-1]])
+    np.testing.assert_array_equal(Tensor(x)[index].data, x[index])
+    check_grad(lambda t: t[index], x)
+    assert Tensor(x)[[]].shape == (0, 3, 1)
+
+
+def test_single_precision_keeps_its_digits():
+    logits = Tensor([10000.0, 10001.0], dtype=np.float32)
+    np.testing.assert_allclose(logits.log_softmax().data, [-1.3132616, -0.3132616], rtol=1e-6)
+    loss = tl.BinaryCrossEntropy()(Tensor([[17.0]], dtype=np.float32), Tensor([[1.0]], dtype=np.float32))
+    assert loss.item() == pytest.approx(4.1399e-8, rel=1e-4)
+    x = Tensor([-12.0], dtype=np.float32, requires_grad=True)
+    assert tl.grad(x.expm1().sum(), [x])[0].item() == pytest.approx(np.exp(-12.0), rel=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [complex, str, object, np.float16, "M8[s]"])
+def test_dtypes_that_a_tensor_does_not_have_are_refused(dtype):
+    with pytest.raises((TypeError, ValueError)):
+        Tensor([1.0], dtype=dtype)
+    with pytest.raises(TypeError, match="astype: asked for dtype"):
+        Tensor([1.0]).astype(dtype)
+
+
+def test_masked_arrays_are_refused_and_numbers_are_formatted():
+    with pytest.raises(TypeError, match="masked"):
+        Tensor(np.ma.array([1.0, 2.0], mask=[True, False]))
+    assert f"{Tensor(0.12345):.2f}" == "0.12"
+    with pytest.raises(TypeError, match="len"):
+        list(Tensor(1.0))

@@ -36,20 +36,40 @@ def test_training_lowers_the_loss_and_records_every_epoch():
         history["accuracy"]
 
 
-@pytest.mark.parametrize("batch_size", [1, 5, 24, 1000, None])
-def test_batches_cover_the_data_once_an_epoch(batch_size):
-    trainer = make_trainer(batch_size=batch_size, shuffle=False)
-    seen = list(trainer._batches([np.arange(24), np.arange(24)], epoch=0))
-    sizes = [len(batch[0]) for batch in seen]
-    assert np.concatenate([batch[0] for batch in seen]).tolist() == list(range(24))
-    assert max(sizes) == min(batch_size or 24, 24)
-    assert np.isfinite(trainer.fit(X, Y)["train_loss"]).all()
+class Spy(tl.Layer):
+    """A layer that notes what it is given."""
+
+    def __init__(self):
+        self.seen = []
+
+    def forward(self, x):
+        self.seen.append(x.data[:, 0].tolist())
+        return x
+
+
+@pytest.mark.parametrize(("batch_size", "sizes"), [(1, [1] * 6), (4, [4, 2]), (6, [6]), (1000, [6]), (None, [6])])
+def test_batches_cover_the_data_once_an_epoch_in_its_order(batch_size, sizes):
+    spy = Spy()
+    net = tl.Sequential(spy, tl.Linear(1, 1, rng=np.random.default_rng(0)))
+    x = np.arange(6.0) / 10
+    trainer = tl.Trainer(
+        net,
+        tl.HalfSquaredError(),
+        optimizer=tl.SGD(net.parameters()),
+        epochs=1,
+        batch_size=batch_size,
+        shuffle=False,
+        engine="eager",
+    )
+    trainer.fit(x, x)
+    batches = spy.seen[1:]  # the first was the check of the shapes
+    assert [len(batch) for batch in batches] == sizes
+    assert [value for batch in batches for value in batch] == x.tolist()
 
 
 def test_shuffling_is_a_function_of_the_seed_and_the_epoch():
     def order(seed, epoch):
-        trainer = make_trainer(shuffle=True, seed=seed)
-        return np.concatenate([batch[0] for batch in trainer._batches([np.arange(24)], epoch)]).tolist()
+        return make_trainer(shuffle=True, seed=seed)._ordered([np.arange(24)], epoch)[0].tolist()
 
     assert order(0, 3) == order(0, 3)
     assert sorted(order(0, 3)) == list(range(24))
@@ -288,7 +308,7 @@ def test_counts_that_are_no_positive_integers_are_refused(value):
 def test_objects_of_the_wrong_kind_are_refused():
     net = tl.Linear(1, 1, rng=np.random.default_rng(0))
     other = tl.Linear(1, 1, rng=np.random.default_rng(0))
-    with pytest.raises(TypeError, match="Trainer: loss is 'mse', expected Loss"):
+    with pytest.raises(TypeError, match="Trainer: loss is 'mse', expected a Loss"):
         tl.Trainer(net, "mse", optimizer=tl.SGD(net.parameters()))
     with pytest.raises(ValueError, match="parameters that the model does not have"):
         tl.Trainer(net, tl.HalfSquaredError(), optimizer=tl.SGD(other.parameters()))

@@ -5,6 +5,7 @@
 Start reading at `ops` (what is computed and how it is differentiated), then `graph`, `tensor` and `autodiff`.
 """
 
+from tinygrad_lab import testing
 from tinygrad_lab.activations import (
     ACTIVATIONS,
     ELU,
@@ -21,7 +22,7 @@ from tinygrad_lab.activations import (
     get_activation,
 )
 from tinygrad_lab.autodiff import grad, hessian, hvp, jacobian, jvp, no_grad, value_and_grad, vjp
-from tinygrad_lab.functions import concatenate, einsum, matmul, stack
+from tinygrad_lab.functions import concatenate, einsum, matmul, maximum, minimum, stack, where
 from tinygrad_lab.hooks import ClipGradNorm, ClipGradValue, GradientHook
 from tinygrad_lab.initializers import Constant, HeNormal, HeUniform, Initializer, XavierNormal, XavierUniform, Zeros
 from tinygrad_lab.layers import Layer, Linear, Sequential
@@ -34,12 +35,11 @@ from tinygrad_lab.losses import (
     MeanAbsoluteError,
     MeanSquaredError,
 )
-from tinygrad_lab.ops import maximum, minimum, where
 from tinygrad_lab.optimizers import SGD, Adam, AdamW, Optimizer, RMSprop
 from tinygrad_lab.penalties import ElasticNetPenalty, L1Penalty, L2Penalty, Penalty
 from tinygrad_lab.schedulers import ConstantLR, CosineDecay, GeometricDecay, LinearDecay, Scheduler, StepDecay, WarmUp
 from tinygrad_lab.serialization import WeightsError, load_weights, save_weights
-from tinygrad_lab.tensor import Tensor, apply
+from tinygrad_lab.tensor import Tensor
 from tinygrad_lab.training import Callback, Checkpoint, EarlyStopping, History, NonFiniteLossError, ProgressBar, Trainer
 
 __version__ = "0.1.0"
@@ -102,7 +102,6 @@ __all__ = [
     "XavierNormal",
     "XavierUniform",
     "Zeros",
-    "apply",
     "concatenate",
     "einsum",
     "get_activation",
@@ -118,6 +117,7 @@ __all__ = [
     "no_grad",
     "save_weights",
     "stack",
+    "testing",
     "value_and_grad",
     "vjp",
     "where",

@@ -12,23 +12,29 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from math import sqrt
 
+from numpy.typing import ArrayLike
+
 from tinygrad_lab.ops import where
-from tinygrad_lab.tensor import Tensor
+from tinygrad_lab.tensor import Tensor, as_tensor
 
 
 class Activation(ABC):
     """An elementwise function between two layers; calling it with a Tensor returns a Tensor of the same shape."""
 
     @abstractmethod
-    def __call__(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         """Apply the function to each element of `x`."""
+
+    def __call__(self, x: ArrayLike | Tensor) -> Tensor:
+        """Apply the function to each element of a Tensor or array."""
+        return self.forward(as_tensor(x))
 
 
 @dataclass(frozen=True)
 class Identity(Activation):
     """Return x itself."""
 
-    def __call__(self, x: Tensor) -> Tensor:  # noqa: D102
+    def forward(self, x: Tensor) -> Tensor:  # noqa: D102
         return x
 
 
@@ -36,7 +42,7 @@ class Identity(Activation):
 class Sigmoid(Activation):
     """1 / (1 + exp(-x)), without overflow."""
 
-    def __call__(self, x: Tensor) -> Tensor:  # noqa: D102
+    def forward(self, x: Tensor) -> Tensor:  # noqa: D102
         return x.sigmoid()
 
 
@@ -44,7 +50,7 @@ class Sigmoid(Activation):
 class Tanh(Activation):
     """The hyperbolic tangent."""
 
-    def __call__(self, x: Tensor) -> Tensor:  # noqa: D102
+    def forward(self, x: Tensor) -> Tensor:  # noqa: D102
         return x.tanh()
 
 
@@ -52,7 +58,7 @@ class Tanh(Activation):
 class ReLU(Activation):
     """max(x, 0), with derivative 0 at 0."""
 
-    def __call__(self, x: Tensor) -> Tensor:  # noqa: D102
+    def forward(self, x: Tensor) -> Tensor:  # noqa: D102
         return x.relu()
 
 
@@ -68,7 +74,7 @@ class LeakyReLU(Activation):
 
     slope: float = 0.05
 
-    def __call__(self, x: Tensor) -> Tensor:  # noqa: D102
+    def forward(self, x: Tensor) -> Tensor:  # noqa: D102
         return where(x > 0.0, x, self.slope * x)
 
 
@@ -78,7 +84,7 @@ class ELU(Activation):
 
     alpha: float = 1.0
 
-    def __call__(self, x: Tensor) -> Tensor:  # noqa: D102
+    def forward(self, x: Tensor) -> Tensor:  # noqa: D102
         positive = x > 0.0
         return where(positive, x, self.alpha * where(positive, 0.0, x).expm1())
 
@@ -87,7 +93,7 @@ class ELU(Activation):
 class SELU(Activation):
     """1.0507 ELU(x) with alpha 1.6733: keeps mean 0 and variance 1 (Klambauer et al., NeurIPS 2017, eq. 2 and 14)."""
 
-    def __call__(self, x: Tensor) -> Tensor:  # noqa: D102
+    def forward(self, x: Tensor) -> Tensor:  # noqa: D102
         return 1.0507009873554804934193349852946 * ELU(1.6732632423543772848170429916717)(x)
 
 
@@ -95,7 +101,7 @@ class SELU(Activation):
 class GELU(Activation):
     """x Φ(x), with the normal distribution function Φ computed by erf (Hendrycks & Gimpel, 2016)."""
 
-    def __call__(self, x: Tensor) -> Tensor:  # noqa: D102
+    def forward(self, x: Tensor) -> Tensor:  # noqa: D102
         return 0.5 * x * (1.0 + (x * sqrt(0.5)).erf())
 
 
@@ -103,7 +109,7 @@ class GELU(Activation):
 class SiLU(Activation):
     """x sigmoid(x), also known as swish."""
 
-    def __call__(self, x: Tensor) -> Tensor:  # noqa: D102
+    def forward(self, x: Tensor) -> Tensor:  # noqa: D102
         return x * x.sigmoid()
 
 
@@ -111,7 +117,7 @@ class SiLU(Activation):
 class Softplus(Activation):
     """log(1 + exp(x)), without overflow."""
 
-    def __call__(self, x: Tensor) -> Tensor:  # noqa: D102
+    def forward(self, x: Tensor) -> Tensor:  # noqa: D102
         return x.softplus()
 
 
@@ -144,6 +150,8 @@ def get_activation(activation: str | Activation) -> Activation:
     """
     if isinstance(activation, Activation):
         return activation
+    if isinstance(activation, type) and issubclass(activation, Activation):
+        raise TypeError(f"activation is the class {activation.__name__}, expected an object of it: {activation.__name__}()")
     if not isinstance(activation, str) or activation not in ACTIVATIONS:
         raise ValueError(f"activation {activation!r} is unknown; the known ones are {', '.join(ACTIVATIONS)}")
     return ACTIVATIONS[activation]()

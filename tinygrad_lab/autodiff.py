@@ -68,8 +68,14 @@ def grad(
     >>> slope.item(), curvature.item()
     (27.0, 18.0)
     """
+    if not isinstance(loss, Tensor):
+        raise TypeError(f"grad: loss is {loss!r}, expected a Tensor")
+    if isinstance(wrt, Tensor):
+        raise TypeError("grad: wrt is a Tensor, expected a list of Tensors: [wrt]")
     start = starting_cotangent("grad", loss, cotangent)
     for position, tensor in enumerate(wrt):
+        if not isinstance(tensor, Tensor):
+            raise TypeError(f"grad: wrt[{position}] is {tensor!r}, expected a Tensor")
         if not tensor.requires_grad:
             raise ValueError(f"grad: wrt[{position}] has requires_grad=False, so nothing was recorded about it")
     return _filled(pull_back(loss, start, wrt, create_graph=create_graph), wrt)
@@ -79,14 +85,28 @@ def _filled(gradients: Sequence[Tensor | None], wrt: Sequence[Tensor]) -> list[T
     return [wrap(np.zeros_like(x._data)) if g is None else g for g, x in zip(gradients, wrt, strict=True)]
 
 
-def _run(function: Callable[..., Tensor], inputs: Sequence[ArrayLike | Tensor]) -> tuple[Tensor, list[Tensor]]:
-    """Run `function` on differentiable stand-ins of `inputs`, which stay linked to them where they are Tensors."""
+def _run(function: Callable[..., Tensor], inputs: Sequence[ArrayLike | Tensor]) -> tuple[Tensor, list[Tensor], bool]:
+    """Run `function` on differentiable stand-ins of `inputs`.
+
+    Returns
+    -------
+    value, variables : Tensor, list of Tensor
+    linked : bool
+        Whether an input required a gradient. Then its stand-in is linked to it, and what is derived can be differentiated
+        in its turn; otherwise nobody can ask for that, and it is given back as a constant.
+    """
     variables = []
     for x in inputs:
         tensor = as_tensor(x)
-        variable = tensor * 1.0 if tensor.requires_grad else Tensor(tensor, requires_grad=True)
+        variable = tensor * 1.0 if tensor.requires_grad else tensor.detach()
+        if not variable.requires_grad:
+            variable.requires_grad = True
         variables.append(variable)
-    return as_tensor(function(*variables)), variables
+    return as_tensor(function(*variables)), variables, any(_is_linked(x) for x in inputs)
+
+
+def _is_linked(x: Any) -> bool:
+    return isinstance(x, Tensor) and x.requires_grad
 
 
 def value_and_grad(function: Callable[..., Tensor]) -> Callable[..., tuple[Tensor, list[Tensor]]]:
@@ -100,8 +120,8 @@ def value_and_grad(function: Callable[..., Tensor]) -> Callable[..., tuple[Tenso
     """
 
     def wrapped(*inputs: ArrayLike | Tensor) -> tuple[Tensor, list[Tensor]]:
-        value, variables = _run(function, inputs)
-        return value.detach(), grad(value, variables)
+        value, variables, linked = _run(function, inputs)
+        return value if linked else value.detach(), grad(value, variables, create_graph=linked)
 
     return wrapped
 
@@ -115,8 +135,12 @@ def vjp(function: Callable[..., Tensor], *inputs: ArrayLike | Tensor) -> tuple[T
     >>> pullback([1.0, 10.0])
     [Tensor([ 2., 40.])]
     """
-    value, variables = _run(function, inputs)
-    return value.detach(), lambda cotangent: grad(value, variables, cotangent=cotangent)
+    value, variables, linked = _run(function, inputs)
+
+    def pullback(cotangent: ArrayLike | Tensor) -> list[Tensor]:
+        return grad(value, variables, create_graph=linked or _is_linked(cotangent), cotangent=cotangent)
+
+    return value if linked else value.detach(), pullback
 
 
 def jvp(function: Callable[..., Tensor], inputs: Sequence[Any], tangents: Sequence[Any]) -> tuple[Tensor, Tensor]:
@@ -128,7 +152,8 @@ def jvp(function: Callable[..., Tensor], inputs: Sequence[Any], tangents: Sequen
     >>> value.item(), slope.item()
     (1.0, 2.0)
     """
-    value, variables = _run(function, inputs)
+    value, variables, linked = _run(function, inputs)
+    linked = linked or any(_is_linked(tangent) for tangent in tangents)
     zeros = Tensor(np.zeros_like(value._data))
     if not value.requires_grad:
         return value, zeros
@@ -137,8 +162,8 @@ def jvp(function: Callable[..., Tensor], inputs: Sequence[Any], tangents: Sequen
     slope = zeros
     for row, tangent in zip(pulled, tangents, strict=True):
         if row.requires_grad:
-            slope = slope + grad(row, [u], cotangent=tangent)[0]
-    return value.detach(), slope
+            slope = slope + grad(row, [u], create_graph=linked, cotangent=tangent)[0]
+    return value if linked else value.detach(), slope
 
 
 def hvp(function: Callable[[Tensor], Tensor], x: ArrayLike | Tensor, v: ArrayLike | Tensor) -> Tensor:
@@ -151,11 +176,11 @@ def hvp(function: Callable[[Tensor], Tensor], x: ArrayLike | Tensor, v: ArrayLik
     >>> hvp(lambda x: (x**3).sum(), [1.0, 2.0], [1.0, 1.0])
     Tensor([ 6., 12.])
     """
-    value, (variable,) = _run(function, [x])
-    (slope,) = grad(value, [variable], create_graph=True)
+    value, (variable,), linked = _run(function, [x])
+    slope = grad(value, [variable], create_graph=True)[0] if value.requires_grad else value
     if not slope.requires_grad:  # a linear function
         return Tensor(np.zeros_like(variable._data))
-    return grad(slope, [variable], cotangent=v)[0]
+    return grad(slope, [variable], create_graph=linked or _is_linked(v), cotangent=v)[0]
 
 
 def jacobian(function: Callable[[Tensor], Tensor]) -> Callable[[ArrayLike | Tensor], Tensor]:
@@ -169,10 +194,9 @@ def jacobian(function: Callable[[Tensor], Tensor]) -> Callable[[ArrayLike | Tens
     """
 
     def wrapped(x: ArrayLike | Tensor) -> Tensor:
-        value, (variable,) = _run(function, [x])
-        if not value.requires_grad:
+        value, (variable,), linked = _run(function, [x])
+        if not value.requires_grad or not value.size:
             return Tensor(np.zeros(value.shape + variable.shape, variable.dtype))
-        linked = isinstance(x, Tensor) and x.requires_grad  # only then can anyone differentiate the result
         units = np.eye(value.size, dtype=value.dtype).reshape(value.size, *value.shape)
         rows = [grad(value, [variable], create_graph=linked, cotangent=unit)[0] for unit in units]
         return stack(rows).reshape(value.shape + variable.shape)
@@ -191,6 +215,7 @@ def hessian(function: Callable[[Tensor], Tensor]) -> Callable[[ArrayLike | Tenso
     """
 
     def gradient(x: Tensor) -> Tensor:
-        return grad(function(x), [x], create_graph=True)[0]
+        value = function(x)
+        return grad(value, [x], create_graph=True)[0] if value.requires_grad else Tensor(np.zeros_like(x._data))
 
     return jacobian(gradient)

@@ -36,18 +36,20 @@ def check_rows(name: str, data: ArrayLike, dtype: DTypeLike | None = None) -> np
     (2, 1)
     >>> check_rows("x", [1.0, float("nan")])
     Traceback (most recent call last):
-    ValueError: x holds nan at (1,), expected finite numbers
+    ValueError: x holds nan at (1,), expected finite numbers of float64
     """
     array = _real_array(name, data)
     if not array.ndim or not array.size:
         raise ValueError(f"{name} has shape {array.shape}, expected at least one sample, of shape (samples, features)")
-    finite = np.isfinite(array)
-    if not finite.all():
-        position = tuple(int(i) for i in np.argwhere(~finite)[0])
-        raise ValueError(f"{name} holds {array[position]} at {position}, expected finite numbers")
     if dtype is None:
         dtype = np.float32 if array.dtype == np.float32 else np.float64
-    return (array[:, None] if array.ndim == 1 else array).astype(dtype)
+    with np.errstate(over="ignore"):  # what is too large for single precision is found below
+        rows = (array[:, None] if array.ndim == 1 else array).astype(dtype)
+    finite = np.isfinite(rows).reshape(array.shape)
+    if not finite.all():
+        position = tuple(int(i) for i in np.argwhere(~finite)[0])
+        raise ValueError(f"{name} holds {array[position]} at {position}, expected finite numbers of {rows.dtype}")
+    return rows
 
 
 def check_labels(name: str, data: ArrayLike) -> np.ndarray | None:
@@ -80,6 +82,8 @@ def check_same_length(**arrays: Any) -> None:
 
 
 def _real_array(name: str, data: ArrayLike) -> np.ndarray:
+    if isinstance(data, np.ma.MaskedArray):
+        raise TypeError(f"{name} is a masked array, whose mask would be lost; fill it or drop those samples")
     try:
         array = np.asarray(data)
     except ValueError as error:

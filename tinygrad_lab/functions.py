@@ -20,6 +20,56 @@ def _operand(x: Any) -> Any:
     return x if hasattr(x, "__op__") else np.asarray(x)
 
 
+def where(condition: Any, a: Any, b: Any) -> Any:
+    """Choose elements of `a` where `condition` holds and of `b` elsewhere.
+
+    The gradient of an element goes to the operand that it was chosen from; the other one gets 0, even where the gradient is
+    infinite.
+
+    Parameters
+    ----------
+    condition : array_like or Tensor of bool
+    a, b : array_like or Tensor
+        The three broadcast together.
+
+    Returns
+    -------
+    Tensor or ndarray
+
+    Examples
+    --------
+    >>> from tinygrad_lab import Tensor
+    >>> x = Tensor([-1.0, 2.0])
+    >>> where(x > 0.0, x, 0.1 * x)
+    Tensor([-0.1,  2. ])
+    """
+    return ops.where(condition, a, b)
+
+
+def maximum(a: Any, b: Any) -> Any:
+    """Return the greater of `a` and `b`, elementwise; where they are equal, each gets half of the gradient.
+
+    Examples
+    --------
+    >>> from tinygrad_lab import Tensor
+    >>> maximum(Tensor([-1.0, 2.0]), 0.0)
+    Tensor([0., 2.])
+    """
+    return ops.maximum(a, b)
+
+
+def minimum(a: Any, b: Any) -> Any:
+    """Return the lesser of `a` and `b`, elementwise; where they are equal, each gets half of the gradient.
+
+    Examples
+    --------
+    >>> from tinygrad_lab import Tensor
+    >>> minimum(Tensor([-1.0, 2.0]), 0.0)
+    Tensor([-1.,  0.])
+    """
+    return ops.minimum(a, b)
+
+
 def matmul(a: Any, b: Any) -> Any:
     """Return the matrix product, by NumPy's rules for one, two and more axes.
 
@@ -53,7 +103,10 @@ def matmul(a: Any, b: Any) -> Any:
             f"matmul: shapes {left.shape} and {right.shape} have inner lengths {rows.shape[-1]} and {columns.shape[-2]}"
         )
     if rows.shape[:-2] != columns.shape[:-2]:
-        batch = np.broadcast_shapes(rows.shape[:-2], columns.shape[:-2])
+        try:
+            batch = np.broadcast_shapes(rows.shape[:-2], columns.shape[:-2])
+        except ValueError:
+            raise ValueError(f"matmul: the leading axes of {left.shape} and {right.shape} do not broadcast") from None
         rows = ops.broadcast_to(rows, shape=batch + rows.shape[-2:])
         columns = ops.broadcast_to(columns, shape=batch + columns.shape[-2:])
     product = ops.matmul(rows, columns)
@@ -103,6 +156,8 @@ def stack(tensors: Sequence[Any], axis: int = 0) -> Any:
 
 def einsum(subscripts: str, *operands: Any) -> Any:
     """Contract by Einstein's convention, with NumPy's subscripts, ellipsis and implicit result included.
+
+    An axis of length 1 does not broadcast: axes of one letter have one length.
 
     Parameters
     ----------

@@ -157,7 +157,7 @@ def ancestors(output: Any) -> list[Any]:
             visited.add(id(tensor))
             stack.append((tensor, True))
             if tensor._link is not None:
-                stack.extend((x, False) for x in tensor._link.inputs if x.requires_grad)
+                stack.extend((x, False) for x in tensor._link.inputs if x._requires_grad)
     return order
 
 

@@ -10,8 +10,6 @@ from collections.abc import Sequence
 from functools import reduce
 from operator import add
 
-import numpy as np
-
 from tinygrad_lab.hyperparameters import hyperparameter
 from tinygrad_lab.ops import maximum
 from tinygrad_lab.tensor import Tensor
@@ -54,10 +52,10 @@ class ClipGradNorm(GradientHook):
     def __call__(self, gradients: Sequence[Tensor]) -> list[Tensor]:  # noqa: D102
         if not gradients:
             return []
-        squares = reduce(add, [g.astype(np.float64).square().sum() for g in gradients])
+        squares = reduce(add, [g.astype_like(self.max_norm).square().sum() for g in gradients])
         limit = self.max_norm
         factor = limit / maximum(squares, limit * limit).sqrt()
-        return [g * factor.astype(g.dtype) for g in gradients]
+        return [g * factor.astype_like(g) for g in gradients]
 
     def __repr__(self) -> str:
         return f"ClipGradNorm({self.max_norm.item()})"
@@ -85,7 +83,7 @@ class ClipGradValue(GradientHook):
         self.limit = hyperparameter("ClipGradValue", "limit", limit, zero=False)
 
     def __call__(self, gradients: Sequence[Tensor]) -> list[Tensor]:  # noqa: D102
-        limits = [self.limit.astype(g.dtype) for g in gradients]
+        limits = [self.limit.astype_like(g) for g in gradients]
         return [g.clip(-limit, limit) for g, limit in zip(gradients, limits, strict=True)]
 
     def __repr__(self) -> str:

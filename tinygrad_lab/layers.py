@@ -226,8 +226,8 @@ class Sequential(Layer):
         return self._length
 
     def __getitem__(self, position: int) -> Layer | Activation:
-        if not -self._length <= position < self._length:
-            raise IndexError(f"Sequential: position {position} of {self._length} layers")
+        if not isinstance(position, int) or not -self._length <= position < self._length:
+            raise IndexError(f"Sequential: no layer at {position!r}, expected an integer from 0 to {self._length - 1}")
         return getattr(self, str(position % self._length))
 
     def __iter__(self) -> Iterator[Layer | Activation]:

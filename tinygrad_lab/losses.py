@@ -31,11 +31,25 @@ class Loss(ABC):
         """Return the loss of each sample, of shape (n,), for inputs that fit."""
 
     def check(self, prediction: Tensor, target: Tensor) -> None:
-        """Raise ValueError where the two do not fit each other."""
-        if prediction.shape != target.shape or not prediction.ndim:
+        """Raise ValueError where the two do not fit each other, or there is no sample."""
+        if self.class_labels and target.dtype.kind in "iu":
+            self._check_labels(prediction, target)
+        elif prediction.shape != target.shape or not prediction.size or not prediction.ndim:
             raise ValueError(
-                f"{type(self).__name__}: prediction has shape {prediction.shape}, target {target.shape}; expected the same"
+                f"{type(self).__name__}: prediction has shape {prediction.shape}, target {target.shape}; expected the same, "
+                "with at least one sample"
             )
+
+    def _check_labels(self, prediction: Tensor, target: Tensor) -> None:
+        """Raise ValueError where integer labels of the samples do not fit logits of the classes."""
+        if prediction.ndim != 2 or target.shape != prediction.shape[:1] or not prediction.size:
+            raise ValueError(
+                f"{type(self).__name__}: prediction has shape {prediction.shape}, target {target.shape} of {target.dtype}; "
+                "expected (n, classes) beside n integer labels or (n, classes) probabilities"
+            )
+        low, high = target._data.min(), target._data.max()  # read only to refuse: no number goes on from here
+        if low < 0 or high >= prediction.shape[1]:
+            raise ValueError(f"{type(self).__name__}: labels run from {low} to {high}, expected 0 to {prediction.shape[1] - 1}")
 
     def __call__(
         self, prediction: ArrayLike | Tensor, target: ArrayLike | Tensor, sample_weight: ArrayLike | Tensor | None = None
@@ -158,20 +172,6 @@ class CrossEntropy(Loss):
 
     class_labels: ClassVar[bool] = True
 
-    def check(self, prediction: Tensor, target: Tensor) -> None:
-        """Raise ValueError where the shapes do not fit, or a label names no class."""
-        labels = target.dtype.kind in "iu"
-        if prediction.ndim != 2 or target.shape != (prediction.shape[:1] if labels else prediction.shape):
-            raise ValueError(
-                f"CrossEntropy: prediction has shape {prediction.shape}, target {target.shape} of {target.dtype}; "
-                "expected (n, classes) beside n integer labels or (n, classes) probabilities"
-            )
-        if labels and target.size and not 0 <= target._data.min() <= target._data.max() < prediction.shape[1]:
-            raise ValueError(
-                f"CrossEntropy: labels run from {target.data.min()} to {target.data.max()}, "
-                f"expected 0 to {prediction.shape[1] - 1}"
-            )
-
     def per_sample(self, prediction: Tensor, target: Tensor) -> Tensor:  # noqa: D102
         log_probability = prediction.log_softmax(axis=-1)
         if target.dtype.kind in "iu":
@@ -183,7 +183,7 @@ class CrossEntropy(Loss):
 class BinaryCrossEntropy(Loss):
     """The mean over the features of the cross-entropy of sigmoid(logit) with targets in [0, 1], without overflow.
 
-    With z the logit and t the target it is log(1 + exp(z)) - t z.
+    With z the logit and t the target it is t log(1 + exp(-z)) + (1 - t) log(1 + exp(z)): a sum, so no digits cancel.
 
     Examples
     --------
@@ -192,4 +192,5 @@ class BinaryCrossEntropy(Loss):
     """
 
     def per_sample(self, prediction: Tensor, target: Tensor) -> Tensor:  # noqa: D102
-        return (prediction.softplus() - target * prediction).mean(_features(prediction))
+        losses = target * (-prediction).softplus() + (1.0 - target) * prediction.softplus()
+        return losses.mean(_features(prediction))

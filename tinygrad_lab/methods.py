@@ -1,7 +1,7 @@
 """The methods of a Tensor that follow from the ops: everything here is said in terms of `ops` and operators.
 
-A primitive reduction keeps its axes at length 1; the methods drop them. A method that NumPy has under the same name
-takes NumPy's arguments and follows NumPy's rules.
+A primitive reduction keeps its axes at length 1; the methods drop them. A method that NumPy has under the same
+name computes what NumPy's does, for the arguments that it takes.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from math import inf, prod
 from typing import Any, Self
 
 import numpy as np
-from numpy.lib.array_utils import normalize_axis_tuple
+from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 from numpy.typing import DTypeLike
 
 from tinygrad_lab import functions, ops
@@ -89,6 +89,15 @@ class TensorMethods:
     def __abs__(self) -> Self:
         return ops.absolute(self)
 
+    def __and__(self, other: Any) -> Self:
+        return ops.logical_and(self, other)
+
+    def __or__(self, other: Any) -> Self:
+        return ops.logical_or(self, other)
+
+    def __invert__(self) -> Self:
+        return ops.logical_not(self)
+
     def __lt__(self, other: Any) -> Self:
         return ops.less(self, other)
 
@@ -109,6 +118,42 @@ class TensorMethods:
 
     # Elementwise -----------------------------------------------------------------------------------------------------
 
+    def add(self, other: Any) -> Self:
+        """Return the sum with `other`, elementwise."""
+        return ops.add(self, other)
+
+    def subtract(self, other: Any) -> Self:
+        """Return the difference from `other`, elementwise."""
+        return ops.subtract(self, other)
+
+    def multiply(self, other: Any) -> Self:
+        """Return the product with `other`, elementwise."""
+        return ops.multiply(self, other)
+
+    def divide(self, other: Any) -> Self:
+        """Return the quotient by `other`, elementwise."""
+        return ops.divide(self, other)
+
+    def power(self, other: Any) -> Self:
+        """Return each element to the power of `other`, whose derivative at x ** 0 is 0."""
+        return ops.power(self, other)
+
+    def negative(self) -> Self:
+        """Return each element with the other sign."""
+        return ops.negative(self)
+
+    def maximum(self, other: Any) -> Self:
+        """Return the greater of each element and `other`; where equal, each gets half of the gradient."""
+        return ops.maximum(self, other)
+
+    def minimum(self, other: Any) -> Self:
+        """Return the lesser of each element and `other`; where equal, each gets half of the gradient."""
+        return ops.minimum(self, other)
+
+    def matmul(self, other: Any) -> Self:
+        """Return the matrix product with `other`."""
+        return functions.matmul(self, other)
+
     def exp(self) -> Self:
         """Return e to the power of each element."""
         return ops.exp(self)
@@ -127,7 +172,7 @@ class TensorMethods:
 
     def sqrt(self) -> Self:
         """Return the square root of each element."""
-        return ops.sqrt_(self)
+        return ops.sqrt(self)
 
     def abs(self) -> Self:
         """Return the absolute value of each element; its derivative at 0 is 0."""
@@ -169,21 +214,28 @@ class TensorMethods:
         """Return max(x, 0) of each element x; the derivative at 0 is 0, and nan stays nan."""
         return ops.where(ops.less_equal(self, 0.0), 0.0, self)
 
-    def clip(self, low: Any = None, high: Any = None) -> Self:
-        """Limit each element to [low, high]; at a bound and beyond, the derivative passes to the bound."""
+    def clip(self, min: Any = None, max: Any = None) -> Self:
+        """Limit each element to [min, max]; at a bound and beyond, the derivative passes to the bound."""
         clipped = self
-        if low is not None:
-            clipped = ops.where(ops.less_equal(clipped, low), low, clipped)
-        if high is not None:
-            clipped = ops.where(ops.greater_equal(clipped, high), high, clipped)
+        if min is not None:
+            clipped = ops.where(ops.less_equal(clipped, min), min, clipped)
+        if max is not None:
+            clipped = ops.where(ops.greater_equal(clipped, max), max, clipped)
         return clipped
 
     def astype(self, dtype: DTypeLike) -> Self:
         """Return the elements in another dtype; gradients come back in this one. Integers are constants."""
         target = np.dtype(dtype)
-        if target == self.dtype or "c" in (target.kind, self.dtype.kind):  # complex: a complex step is passing through
+        if target == self.dtype:
             return self
+        if target.kind not in "fiub" or (target.kind == "f" and target.itemsize not in (4, 8)):
+            raise TypeError(f"astype: asked for dtype {target}, expected float64, float32, integers or booleans")
         return ops.astype(self if target.kind == "f" else self.detach(), dtype=target)
+
+    def astype_like(self, other: Any) -> Self:
+        """Return the elements in the dtype of another Tensor."""
+        complex_step = "c" in (self.dtype.kind, other.dtype.kind)  # it passes through, as complex numbers beside floats
+        return self if complex_step else self.astype(other.dtype)
 
     # Reductions over one axis, several axes or all (axis=None) -------------------------------------------------------
 
@@ -217,7 +269,7 @@ class TensorMethods:
 
     def min(self, axis: Axis = None, keepdims: bool = False) -> Self:
         """Return the minimum over `axis`; elements that tie share its gradient evenly."""
-        return ops.negative(ops.negative(self).max(axis, keepdims))
+        return self._reduce(ops.reduce_min, axis, keepdims)
 
     def mean(self, axis: Axis = None, keepdims: bool = False) -> Self:
         """Return the arithmetic mean over `axis`."""
@@ -231,7 +283,7 @@ class TensorMethods:
     def _root(self) -> Self:
         """Return the square root with derivative 0 at 0, where that of a norm is chosen to be 0."""
         zero = ops.equal(self, 0.0)
-        return ops.where(zero, 0.0, ops.sqrt_(ops.where(zero, 1.0, self)))
+        return ops.where(zero, 0.0, ops.sqrt(ops.where(zero, 1.0, self)))
 
     def std(self, axis: Axis = None, ddof: int = 0, keepdims: bool = False) -> Self:
         """Return the standard deviation over `axis`; its derivative where all elements are equal is 0."""
@@ -239,12 +291,13 @@ class TensorMethods:
 
     def norm(self, axis: Axis = None, keepdims: bool = False) -> Self:
         """Return the Euclidean norm over `axis`; its derivative at 0 is 0."""
-        return self.square().sum(axis, keepdims)._root()
+        values = self if self.dtype.kind in "fc" else self.astype(np.float64)
+        return values.square().sum(axis, keepdims)._root()
 
     def prod(self, axis: Axis = None, keepdims: bool = False) -> Self:
         """Return the product over `axis`, by multiplying halves: right where elements are 0, at any order."""
         axes = self._axes(axis)
-        product = self
+        product = self.astype(np.prod(np.empty(0, self.dtype)).dtype)  # NumPy multiplies small integers as large ones
         for i in axes:
             while (n := product.shape[i]) > 1:
                 first, second, odd = product._split_along(i, [n // 2, n // 2 * 2])
@@ -252,7 +305,7 @@ class TensorMethods:
                 if odd.shape[i]:
                     product = ops.concatenate(product, odd, axis=i)
             if n == 0:  # an empty sum is 0, an empty product is 1
-                product = ops.add(product.sum(i, keepdims=True), 1.0)
+                product = ops.add(product.sum(i, keepdims=True), 1)
         return product if keepdims or not axes else product._drop(axes)
 
     def _shift(self, axis: Axis) -> Self:
@@ -274,7 +327,8 @@ class TensorMethods:
 
     def log_softmax(self, axis: Axis = -1) -> Self:
         """Return the logarithm of the softmax over `axis`, without overflow."""
-        return ops.subtract(self, self.logsumexp(axis, keepdims=True))
+        shifted = ops.subtract(self, self._shift(axis))  # without adding the shift back, which would cost digits
+        return ops.subtract(shifted, shifted.exp().sum(axis, keepdims=True).log())
 
     # Movement --------------------------------------------------------------------------------------------------------
 
@@ -303,8 +357,9 @@ class TensorMethods:
 
     def swapaxes(self, axis1: int, axis2: int) -> Self:
         """Return the axes with two of them exchanged."""
+        first, second = (normalize_axis_index(axis, self.ndim) for axis in (axis1, axis2))
         order = list(range(self.ndim))
-        order[axis1], order[axis2] = order[axis2], order[axis1]
+        order[first], order[second] = second, first
         return self.transpose(order)
 
     def squeeze(self, axis: Axis = None) -> Self:
@@ -334,11 +389,11 @@ class TensorMethods:
     def split(self, sections: int | Sequence[int], axis: int = 0) -> list[Self]:
         """Cut along `axis` into so many equal `sections`, or at the given indices."""
         (axis,) = self._axes(axis)
-        if isinstance(sections, int):
+        if isinstance(sections, (int, np.integer)):
             n = self.shape[axis]
             if sections < 1 or n % sections:
                 raise ValueError(f"split: an axis of length {n} does not divide into {sections} equal sections")
-            sections = range(n // sections, n, n // sections)
+            sections = [n // sections * i for i in range(1, sections)]
         return self._split_along(axis, sections)
 
     def __getitem__(self, index: Any) -> Self:
@@ -362,6 +417,8 @@ def _normalise_index(index: Any, shape: ops.Shape) -> tuple[tuple[Any, ...], lis
             items.append(item)
             continue
         array = np.asarray(item) if not hasattr(item, "__op__") else item
+        if array.size == 0 and isinstance(item, list):
+            array = array.astype(int)  # as NumPy takes an empty list
         if array.dtype == bool:
             if array.ndim == 0:
                 raise IndexError("a single True or False is no index; give a mask of the axes' shape")
@@ -377,6 +434,8 @@ def _normalise_index(index: Any, shape: ops.Shape) -> tuple[tuple[Any, ...], lis
         items.extend([ops.ARRAY] * len(positions))
         arrays.extend(positions)
 
+    if Ellipsis in items and arrays and len(items) == 1 + len(shape) + items.count(None):
+        return tuple(items), arrays  # an ellipsis that stands for no axis still separates index arrays for NumPy
     used = sum(item is not None and item is not Ellipsis for item in items)
     if items.count(Ellipsis) > 1 or used > len(shape):
         raise IndexError(f"index {index!r} does not fit shape {shape}")

@@ -23,7 +23,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from math import pi, prod, sqrt
+from math import pi, prod
 from typing import Any
 
 import numpy as np
@@ -43,9 +43,9 @@ class Op:
     ----------
     name : str
     run : callable
-        ``run(*arrays, out=None, **params)`` returns an ndarray; with `out`, it writes there (a view ignores it).
+        ``run(*arrays, out=None, **params)`` returns an array or NumPy scalar; with `out`, it writes there (a view has none).
     shape : callable
-        ``shape(*shapes, **params)`` returns the result's shape, or raises ValueError.
+        ``shape(*shapes, **params)`` returns the result's shape, or raises ValueError or IndexError.
     vjps : sequence of callable or None, or callable
         One ``vjp(g, y, *inputs, **params)`` for each input; None, or a missing one, where the op is constant in it. An
         op of any number of inputs gives a function ``position -> vjp`` instead.
@@ -128,7 +128,7 @@ def _select(condition: Any, a: Any, b: Any, out: Any = None) -> Any:
     if out is None:
         return np.where(condition, a, b)
     np.copyto(out, b)
-    np.copyto(out, a, where=condition)
+    np.copyto(out, a, where=np.asarray(condition, dtype=bool))
     return out
 
 
@@ -147,6 +147,10 @@ greater_equal: Op = _elementwise("greater_equal", np.greater_equal, "({0} >= {1}
 equal: Op = _elementwise("equal", np.equal, "({0} == {1})")
 not_equal: Op = _elementwise("not_equal", np.not_equal, "({0} != {1})")
 
+logical_and: Op = _elementwise("logical_and", np.logical_and, "({0} and {1})")
+logical_or: Op = _elementwise("logical_or", np.logical_or, "({0} or {1})")
+logical_not: Op = _elementwise("logical_not", np.logical_not, "(not {0})")
+
 # y = a + b        ā = g,  b̄ = g
 add: Op = _elementwise("add", np.add, "({0} + {1})", lambda g, y, a, b: g, lambda g, y, a, b: g)
 
@@ -160,10 +164,10 @@ multiply: Op = _elementwise("multiply", np.multiply, "({0} * {1})", lambda g, y,
 divide: Op = _elementwise("divide", np.divide, "({0} / {1})", lambda g, y, a, b: g / b, lambda g, y, a, b: -g * y / b)
 
 
-# y = a^b          ā = g b a^(b-1), and 0 where b = 0;  b̄ = g y log a, and 0 where a = 0
+# y = a^b          ā = g b a^(b-1), where 0^(-1) counts as 1 at b = 0;  b̄ = g y log a, and 0 where a = 0
 def _power_base(g: Any, y: Any, a: Any, b: Any) -> Any:
-    constant = equal(b, 0.0)
-    return where(constant, 0.0, g * b * power(a, where(constant, 1.0, b - 1.0)))
+    singular = where(equal(b, 0.0), equal(a, 0.0), False)
+    return g * b * power(where(singular, 1.0, a), b - 1.0)
 
 
 def _power_exponent(g: Any, y: Any, a: Any, b: Any) -> Any:
@@ -200,13 +204,13 @@ sign: Op = _elementwise("sign", np.sign, "sign({0})")
 absolute: Op = _elementwise("abs", np.absolute, "abs({0})", lambda g, y, x: g * sign(x))
 
 # y = √x           x̄ = g / 2y
-sqrt_: Op = _elementwise("sqrt", np.sqrt, "sqrt({0})", lambda g, y, x: g / (2.0 * y))
+sqrt: Op = _elementwise("sqrt", np.sqrt, "sqrt({0})", lambda g, y, x: g / (2.0 * y))
 
 # y = eˣ           x̄ = g y
 exp: Op = _elementwise("exp", np.exp, "exp({0})", lambda g, y, x: g * y)
 
-# y = eˣ - 1       x̄ = g (y + 1)
-expm1: Op = _elementwise("expm1", np.expm1, "expm1({0})", lambda g, y, x: g * (y + 1.0))
+# y = eˣ - 1       x̄ = g eˣ, not g (y + 1), which loses the digits of a small eˣ
+expm1: Op = _elementwise("expm1", np.expm1, "expm1({0})", lambda g, y, x: g * exp(x))
 
 # y = log x        x̄ = g / x
 log: Op = _elementwise("log", np.log, "log({0})", lambda g, y, x: g / x)
@@ -225,18 +229,18 @@ tanh: Op = _elementwise("tanh", np.tanh, "tanh({0})", lambda g, y, x: g * (1.0 -
 
 # y = 1/(1 + e⁻ˣ)  x̄ = g y (1 - y), with 1 - y written as sigmoid(-x), which keeps its digits where y is near 1
 sigmoid: Op = _elementwise(
-    "sigmoid", special.expit, "(1 / (1 + exp(-{0})) if {0} >= 0 else exp({0}) / (1 + exp({0})))",
+    "sigmoid", special.expit, "sigmoid({0})",
     lambda g, y, x: g * y * sigmoid(-x),
 )  # fmt: skip
 
 # y = log(1 + eˣ)  x̄ = g sigmoid x
 softplus: Op = _elementwise(
-    "softplus", lambda x, out=None: np.logaddexp(0.0, x, out=out), "(max({0}, 0) + log1p(exp(-abs({0}))))",
+    "softplus", lambda x, out=None: np.logaddexp(0.0, x, out=out), "softplus({0})",
     lambda g, y, x: g * sigmoid(x),
 )  # fmt: skip
 
 # y = erf x        x̄ = g 2/√π e^(-x²)
-erf: Op = _elementwise("erf", special.erf, "erf({0})", lambda g, y, x: g * (2.0 / sqrt(pi)) * exp(-x * x))
+erf: Op = _elementwise("erf", special.erf, "erf({0})", lambda g, y, x: g * (2.0 / pi**0.5) * exp(-x * x))
 
 
 # y = x            constant to differentiation, so no VJP
@@ -275,14 +279,15 @@ reduce_sum: Op = Op(
 )  # fmt: skip
 
 
-# y = max x over axes                              x̄ = g, shared evenly by the elements that attain the maximum
-def _reduce_max_vjp(g: Any, y: Any, x: Any, axes: tuple[int, ...]) -> Any:
+# y = max x or min x over axes                     x̄ = g, shared evenly by the elements that attain it
+def _extremum_vjp(g: Any, y: Any, x: Any, axes: tuple[int, ...]) -> Any:
     attains = equal(x, broadcast_to(y, shape=x.shape))
     share = g / reduce_sum(astype(attains, dtype=g.dtype), axes=axes)
     return where(attains, broadcast_to(share, shape=x.shape), 0.0)
 
 
-reduce_max: Op = Op("reduce_max", _reduce(np.maximum), _reduced, (_reduce_max_vjp,))
+reduce_max: Op = Op("reduce_max", _reduce(np.maximum), _reduced, (_extremum_vjp,))
+reduce_min: Op = Op("reduce_min", _reduce(np.minimum), _reduced, (_extremum_vjp,))
 
 
 def _stretched(old: Shape, *, shape: Shape) -> Shape:

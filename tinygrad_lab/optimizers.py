@@ -43,6 +43,8 @@ class Optimizer(ABC):
 
     def __init__(self, parameters: Iterable[Tensor], lr: float, hooks: Sequence[GradientHook] = ()) -> None:
         owner = type(self).__name__
+        if isinstance(parameters, Tensor) or not isinstance(parameters, Iterable):
+            raise TypeError(f"{owner}: parameters is {parameters!r}, expected a list of Tensors such as model.parameters()")
         self.parameters = list(parameters)
         if not self.parameters:
             raise ValueError(f"{owner}: got no parameters, expected at least one, such as model.parameters()")
@@ -56,9 +58,17 @@ class Optimizer(ABC):
         for position, hook in enumerate(hooks):
             if not isinstance(hook, GradientHook):
                 raise TypeError(f"{owner}: hooks[{position}] is {hook!r}, expected a GradientHook")
-        self.lr = hyperparameter(owner, "lr", lr)
+        self._lr = hyperparameter(owner, "lr", lr)
         self.hooks = list(hooks)
         self.state: State = {}
+
+    @property
+    def lr(self) -> Tensor:  # noqa: D102 (documented in the class)
+        return self._lr
+
+    @lr.setter
+    def lr(self, value: float) -> None:
+        self._lr.assign(hyperparameter(type(self).__name__, "lr", value))
 
     @abstractmethod
     def update(
@@ -158,15 +168,15 @@ class SGD(Optimizer):
     ) -> tuple[list[Tensor], State]:
         """Return the new parameters and velocities."""
         if not state:
-            return [w - lr.astype(w.dtype) * g for w, g in zip(parameters, gradients, strict=True)], state
+            return [w - lr.astype_like(w) * g for w, g in zip(parameters, gradients, strict=True)], state
         new_parameters = []
         velocities = []
         for w, g, velocity in zip(parameters, gradients, state["velocity"], strict=True):
-            momentum = self.momentum.astype(w.dtype)
+            momentum = self.momentum.astype_like(w)
             velocity = momentum * velocity + g
             velocities.append(velocity)
             direction = g + momentum * velocity if self.nesterov else velocity
-            new_parameters.append(w - lr.astype(w.dtype) * direction)
+            new_parameters.append(w - lr.astype_like(w) * direction)
         return new_parameters, {"velocity": velocities}
 
 
@@ -203,10 +213,10 @@ class RMSprop(Optimizer):
         new_parameters = []
         squares = []
         for w, g, square in zip(parameters, gradients, state["square"], strict=True):
-            alpha = self.alpha.astype(w.dtype)
+            alpha = self.alpha.astype_like(w)
             square = alpha * square + (1.0 - alpha) * g.square()
             squares.append(square)
-            new_parameters.append(w - lr.astype(w.dtype) * (g / (square.sqrt() + self.eps.astype(w.dtype))))
+            new_parameters.append(w - lr.astype_like(w) * (g / (square.sqrt() + self.eps.astype_like(w))))
         return new_parameters, {"square": squares}
 
 
@@ -238,14 +248,14 @@ class _MomentEstimator(Optimizer):
         means = []
         squares = []
         for w, g, mean, square in zip(parameters, gradients, state["mean"], state["square"], strict=True):
-            beta1, beta2 = (beta.astype(w.dtype) for beta in self.betas)
-            correction1, correction2 = ((1.0 - power).astype(w.dtype) for power in powers)
+            beta1, beta2 = (beta.astype_like(w) for beta in self.betas)
+            correction1, correction2 = ((1.0 - power).astype_like(w) for power in powers)
             mean = beta1 * mean + (1.0 - beta1) * g
             square = beta2 * square + (1.0 - beta2) * g.square()
             means.append(mean)
             squares.append(square)
-            direction = (mean / correction1) / ((square / correction2).sqrt() + self.eps.astype(w.dtype))
-            new_parameters.append(self._decayed(w, lr) - lr.astype(w.dtype) * direction)
+            direction = (mean / correction1) / ((square / correction2).sqrt() + self.eps.astype_like(w))
+            new_parameters.append(self._decayed(w, lr) - lr.astype_like(w) * direction)
         return new_parameters, {"mean": means, "square": squares, "powers": powers}
 
 
@@ -305,4 +315,4 @@ class AdamW(_MomentEstimator):
         self.weight_decay = hyperparameter("AdamW", "weight_decay", weight_decay)
 
     def _decayed(self, w: Tensor, lr: Tensor) -> Tensor:
-        return w * (1.0 - lr * self.weight_decay).astype(w.dtype)
+        return w * (1.0 - lr * self.weight_decay).astype_like(w)

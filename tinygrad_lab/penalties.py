@@ -44,18 +44,18 @@ class Penalty(ABC):
     def value(self, parameters: Sequence[Tensor]) -> Tensor:
         """Return the penalty, a Tensor of shape ()."""
         total = reduce(add, [self._size(w) for w in parameters])
-        return self.strength.astype(total.dtype) * total
+        return self.strength.astype_like(total) * total
 
     def gradient(self, parameters: Sequence[Tensor]) -> list[Tensor]:
         """Return the (sub)gradient of `value` with respect to each parameter."""
-        return [self.strength.astype(w.dtype) * self._slope(w) for w in parameters]
+        return [self.strength.astype_like(w) * self._slope(w) for w in parameters]
 
     def shrink(self, parameters: Sequence[Tensor], lr: Tensor) -> list[Tensor]:
         """Return the proximal map of `value` times `lr`: for each w the v with the least |v - w|²/2 + lr value(v).
 
         Source: Parikh & Boyd, Proximal Algorithms, 2014, sections 6.5.2 and 6.1.1.
         """
-        return [self._proximal(w, (lr * self.strength).astype(w.dtype)) for w in parameters]
+        return [self._proximal(w, (lr * self.strength).astype_like(w)) for w in parameters]
 
     @abstractmethod
     def _size(self, w: Tensor) -> Tensor:
@@ -132,15 +132,15 @@ class ElasticNetPenalty(Penalty):
             raise ValueError(f"ElasticNetPenalty: l1_ratio is {l1_ratio!r}, expected a number from 0 to 1")
 
     def _size(self, w: Tensor) -> Tensor:
-        ratio = self.l1_ratio.astype(w.dtype)
+        ratio = self.l1_ratio.astype_like(w)
         return ratio * w.abs().sum() + 0.5 * (1.0 - ratio) * w.square().sum()
 
     def _slope(self, w: Tensor) -> Tensor:
-        ratio = self.l1_ratio.astype(w.dtype)
+        ratio = self.l1_ratio.astype_like(w)
         return ratio * w.sign() + (1.0 - ratio) * w
 
     def _proximal(self, w: Tensor, step: Tensor) -> Tensor:
-        ratio = self.l1_ratio.astype(w.dtype)
+        ratio = self.l1_ratio.astype_like(w)
         return _soft_threshold(w, ratio * step) / (1.0 + (1.0 - ratio) * step)
 
 

@@ -58,7 +58,8 @@ class LinearDecay(Scheduler):
     epochs: int
 
     def __post_init__(self) -> None:
-        _check_rates(self, initial=self.initial, final=self.final)
+        _check_rates(self, initial=self.initial)
+        _check_rates(self, zero=True, final=self.final)
         _check_count(self, epochs=self.epochs)
 
     def __call__(self, epoch: int) -> float:  # noqa: D102
@@ -103,7 +104,8 @@ class CosineDecay(Scheduler):
     epochs: int
 
     def __post_init__(self) -> None:
-        _check_rates(self, initial=self.initial, final=self.final)
+        _check_rates(self, initial=self.initial)
+        _check_rates(self, zero=True, final=self.final)
         _check_count(self, epochs=self.epochs)
 
     def __call__(self, epoch: int) -> float:  # noqa: D102
@@ -160,10 +162,12 @@ def _progress(epoch: int, epochs: int) -> float:
     return min((epoch + 1) / epochs, 1.0)
 
 
-def _check_rates(scheduler: Scheduler, **rates: Any) -> None:
+def _check_rates(scheduler: Scheduler, zero: bool = False, **rates: Any) -> None:
     for name, rate in rates.items():
-        if not is_finite_number(rate) or rate <= 0:
-            raise ValueError(f"{type(scheduler).__name__}: {name} is {rate!r}, expected a number above 0")
+        if not is_finite_number(rate) or rate < 0 or (rate == 0 and not zero):
+            raise ValueError(
+                f"{type(scheduler).__name__}: {name} is {rate!r}, expected a number {'of at least' if zero else 'above'} 0"
+            )
         object.__setattr__(scheduler, name, float(rate))  # a NumPy scalar of single precision would lower that of the result
 
 

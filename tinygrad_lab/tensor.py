@@ -8,7 +8,7 @@ so that each gradient comes back in its operand's dtype and shape with no furthe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn, final
 
 import numpy as np
@@ -57,17 +57,15 @@ class Tensor(TensorMethods):
     Tensor([2., 4.])
     """
 
-    __slots__ = ("__weakref__", "_data", "_link", "grad", "requires_grad")
+    __slots__ = ("__weakref__", "_data", "_link", "_requires_grad", "grad")
 
     _data: np.ndarray
     _link: Link | None
+    _requires_grad: bool
     grad: Tensor | None
-    requires_grad: bool
 
     def __init__(self, data: ArrayLike | Tensor, requires_grad: bool = False, dtype: DTypeLike | None = None) -> None:
         self._data = _own_array(data, dtype)
-        if requires_grad and self._data.dtype.kind != "f":
-            raise TypeError(f"Tensor: a gradient needs floating-point data, got {self._data.dtype}; give dtype=float")
         self._link = None
         self.grad = None
         self.requires_grad = requires_grad
@@ -78,7 +76,7 @@ class Tensor(TensorMethods):
     def data(self) -> np.ndarray:  # noqa: D102 (documented in the class)
         self._check_stays(".data")
         self._data.flags.writeable = False
-        return self._data
+        return self._data.view()
 
     @property
     def shape(self) -> ops.Shape:
@@ -99,6 +97,19 @@ class Tensor(TensorMethods):
     def dtype(self) -> np.dtype:
         """The dtype of the elements."""
         return self._data.dtype
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether derivatives with respect to this tensor can be asked for; it can be set on a leaf of floats."""
+        return self._requires_grad
+
+    @requires_grad.setter
+    def requires_grad(self, value: bool) -> None:
+        if value and self._data.dtype.kind not in "fc":
+            raise TypeError(f"Tensor: a gradient needs floating-point data, got {self._data.dtype}; give dtype=float")
+        if self._link is not None:
+            raise ValueError(f"requires_grad: this Tensor is the result of {self._link.op.name}; use .detach() for a constant")
+        self._requires_grad = bool(value)
 
     @property
     def is_leaf(self) -> bool:
@@ -154,6 +165,17 @@ class Tensor(TensorMethods):
             raise TypeError("len() of a Tensor without axes")
         return self.shape[0]
 
+    def __iter__(self) -> Iterator[Tensor]:
+        return (self[i] for i in range(len(self)))
+
+    def __format__(self, spec: str) -> str:
+        return format(self.item(), spec) if spec and self.size == 1 else format(repr(self), spec)
+
+    def __reduce__(self) -> Any:
+        if self._link is not None:
+            raise TypeError(f"copy or pickle: this Tensor is the result of {self._link.op.name}; use .detach() for a constant")
+        return Tensor, (self._data, self._requires_grad)
+
     def __float__(self) -> float:
         return float(self.item())
 
@@ -186,7 +208,7 @@ class Tensor(TensorMethods):
         cotangent = starting_cotangent("backward", self, gradient)
         leaves = [tensor for tensor in ancestors(self) if tensor._link is None]
         for leaf, share in zip(leaves, pull_back(self, cotangent, leaves), strict=True):
-            leaf.grad = share if leaf.grad is None else leaf.grad + share
+            leaf.grad = wrap(share._data) if leaf.grad is None else leaf.grad + share  # a Tensor of its own
 
     __hash__ = object.__hash__
 
@@ -209,7 +231,7 @@ class Tensor(TensorMethods):
         return own(*args, **kwargs)
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> np.ndarray:
-        if self.requires_grad:
+        if self._requires_grad:
             raise TypeError("this Tensor requires a gradient, which an array would lose; use .detach() or .numpy() to say so")
         return np.array(self.data, dtype=dtype, copy=copy)
 
@@ -219,19 +241,23 @@ class Tensor(TensorMethods):
 
 def _own_array(data: Any, dtype: DTypeLike | None) -> np.ndarray:
     """Copy `data` into an array of our own, so that writes to the original never reach a graph."""
-    if isinstance(data, Tensor) and dtype in (None, data.dtype):
-        return data._data  # which nobody writes to
+    if isinstance(data, Tensor):
+        data._check_stays("a copy")
+        if dtype is None or data.dtype == dtype:
+            return data._data  # which nobody writes to
+        data = data._data
+    if isinstance(data, np.ma.MaskedArray):
+        raise TypeError("Tensor: data is a masked array, whose mask would be lost; fill it first")
     try:
-        array = np.array(data._data if isinstance(data, Tensor) else data)
+        array = np.array(data)
     except ValueError as error:
         raise ValueError(f"Tensor: data is ragged, expected a rectangular array ({error})") from None
     if array.dtype.kind not in "fiub":
         raise TypeError(f"Tensor: data has dtype {array.dtype}, expected real numbers or booleans")
-    if dtype is not None:
-        array = array.astype(dtype, copy=False)
-    if array.dtype.kind == "f" and array.dtype not in (np.float32, np.float64):
-        raise TypeError(f"Tensor: data has dtype {array.dtype}, expected float64 or float32; convert it with dtype=")
-    return array
+    wanted = array.dtype if dtype is None else np.dtype(dtype)
+    if wanted.kind not in "fiub" or (wanted.kind == "f" and wanted not in (np.float32, np.float64)):
+        raise TypeError(f"Tensor: dtype is {wanted}, expected float64, float32, integers or booleans; give dtype=")
+    return array.astype(wanted, copy=False)
 
 
 def wrap(array: Any) -> Tensor:
@@ -240,7 +266,7 @@ def wrap(array: Any) -> Tensor:
     tensor._data = array if type(array) is np.ndarray else np.asarray(array)  # a ufunc turns 0-d arrays into scalars
     tensor._link = None
     tensor.grad = None
-    tensor.requires_grad = False
+    tensor._requires_grad = False
     return tensor
 
 
@@ -276,8 +302,8 @@ def apply(op: Op, *tensors: Tensor, **params: Any) -> Tensor:
     result = wrap(op.run(*arrays, **params))
     if state.linking and op.vjps:
         for tensor in tensors:
-            if tensor.requires_grad:
-                result.requires_grad = True
+            if tensor._requires_grad:
+                result._requires_grad = True
                 result._link = Link(op, tensors, arrays, params)
                 break
     if state.recording is not None:
@@ -310,6 +336,9 @@ def _align(op: Op, operands: Sequence[Any]) -> Sequence[Tensor]:
     if not op.elementwise:
         return [as_tensor(x) for x in mixed]
     shape = _broadcast_shape(op, mixed)
+    if common is None:  # integers and booleans: a number takes part as NumPy lets it
+        dtypes = [x._data.dtype for x in mixed[op.values] if type(x) is Tensor]
+        return [_stretch(x, shape) if type(x) is Tensor else _constant(x, shape, np.result_type(*dtypes, x)) for x in mixed]
     return [_stretch(x, shape) if type(x) is Tensor else _constant(x, shape, common) for x in mixed]
 
 
@@ -358,7 +387,7 @@ def starting_cotangent(caller: str, output: Tensor, gradient: ArrayLike | Tensor
                 f"{caller}: the output has shape {output.shape}, expected one element; reduce it, or give its cotangent"
             )
         return _constant(1.0, output.shape, output.dtype)
-    cotangent = as_tensor(gradient).astype(output.dtype)
+    cotangent = as_tensor(gradient).astype_like(output)
     if cotangent.shape != output.shape:
         raise ValueError(f"{caller}: the cotangent has shape {cotangent.shape}, the output {output.shape}; expected the same")
     return cotangent

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from tinygrad_lab.autodiff import grad
+from tinygrad_lab.checks import is_positive_integer
 from tinygrad_lab.graph import record
 from tinygrad_lab.tensor import Tensor, as_tensor, wrap
 
@@ -72,6 +73,8 @@ def check_grad(
     >>> check_grad(lambda x: (x * x).sum(), [1.0, 2.0], order=2) < 1e-14
     True
     """
+    if not is_positive_integer(order):
+        raise ValueError(f"check_grad: order is {order!r}, expected a positive integer")
     rng = np.random.default_rng(seed)
     tensors = [_variable(x) for x in inputs]
     variables = [x for x in tensors if x.requires_grad]

@@ -9,11 +9,13 @@ import os
 import sys
 from collections.abc import Mapping
 from math import inf
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinygrad_lab.checks import is_positive_integer
+from tinygrad_lab.checks import is_finite_number, is_positive_integer
+from tinygrad_lab.training.checkpoints import save_checkpoint
 from tinygrad_lab.training.history import History
 
 if TYPE_CHECKING:
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Callback:
-    """A watcher of a training that does nothing: subclasses redefine the moments that concern them.
+    """A watcher of a training that does nothing: subclasses override the moments that concern them, and no other methods.
 
     Examples
     --------
@@ -77,6 +79,8 @@ class EarlyStopping(Callback):
     def __init__(
         self, patience: int, monitor: str = "validation_loss", min_delta: float = 0.0, restore_best: bool = True
     ) -> None:
+        if not is_finite_number(min_delta):
+            raise ValueError(f"EarlyStopping: min_delta is {min_delta!r}, expected a number")
         if not is_positive_integer(patience):
             raise ValueError(f"EarlyStopping: patience is {patience!r}, expected a positive integer")
         self.patience = patience
@@ -139,11 +143,14 @@ class Checkpoint(Callback):
         self._epochs = 0
 
     def on_fit_start(self, trainer: Trainer, history: History, epochs: int) -> None:  # noqa: ARG002, D102
+        folder = Path(self.path).parent
+        if not folder.is_dir():  # said before the first epoch, not after it
+            raise FileNotFoundError(f"Checkpoint: folder {folder} does not exist; create it, or give another path")
         self._epochs = epochs
 
     def on_epoch_seen(self, trainer: Trainer, history: History) -> None:  # noqa: D102
         if history.epochs % self.every == 0 or history.epochs == self._epochs or history.stop_reason:
-            trainer.save_checkpoint(self.path)
+            save_checkpoint(trainer, self.path)
 
 
 class ProgressBar(Callback):
@@ -163,4 +170,6 @@ class ProgressBar(Callback):
         return ""
 
     def on_fit_end(self, trainer: Trainer, history: History) -> None:  # noqa: ARG002, D102
-        self._bar.close()
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None

@@ -80,7 +80,8 @@ class History(Mapping[str, np.ndarray]):
 
     def load_state_dict(self, state: Mapping[str, np.ndarray], stop_reason: str = "") -> None:
         """Replace what is recorded by what `state_dict` returned."""
-        self._values = {name: values.tolist() for name, values in state.items()}
+        order = {"train_loss": 0, "validation_loss": 1, "lr": 2}
+        self._values = {name: state[name].tolist() for name in sorted(state, key=lambda name: order.get(name, len(order)))}
         self.stop_reason = stop_reason
 
     def plot(self, ax: Axes | None = None) -> Axes:

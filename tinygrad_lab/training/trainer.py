@@ -7,10 +7,9 @@ x, y --> model --> loss --> grad --> hooks, in order --> optimizer --> new param
 
 from __future__ import annotations
 
-import hashlib
 import os
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from math import isfinite
 from typing import Any
 
@@ -19,20 +18,26 @@ from numpy.typing import ArrayLike
 
 from tinygrad_lab.autodiff import grad, no_grad
 from tinygrad_lab.checks import is_positive_integer
+from tinygrad_lab.codegen import NoLoopFormError
 from tinygrad_lab.data import check_labels, check_rows, check_same_length, check_weights
 from tinygrad_lab.graph import CaptureError
 from tinygrad_lab.layers import Layer
 from tinygrad_lab.losses import Loss
+from tinygrad_lab.native import is_available
 from tinygrad_lab.optimizers import Optimizer, State
 from tinygrad_lab.penalties import Penalty
 from tinygrad_lab.schedulers import Scheduler
-from tinygrad_lab.serialization import WeightsError, load_arrays, save_arrays
 from tinygrad_lab.tensor import Tensor, wrap
 from tinygrad_lab.training.callbacks import Callback
-from tinygrad_lab.training.engines import EagerEngine, Engine, ReplayEngine
+from tinygrad_lab.training.checkpoints import load_checkpoint
+from tinygrad_lab.training.engines import CompiledEngine, EagerEngine, Engine, ReplayEngine
 from tinygrad_lab.training.history import History
 
-ENGINES = ("auto", "eager", "replay")
+ENGINES = ("auto", "eager", "replay", "compiled")
+
+# What makes compilation worth its seconds: so many updates, of batches so small that loops beat a matrix product.
+COMPILE_FROM_UPDATES = 50_000
+COMPILE_UP_TO_BATCH = 32
 
 
 class NonFiniteLossError(ArithmeticError):
@@ -76,8 +81,9 @@ class Trainer:
         Whether every epoch visits the samples in an order of its own.
     seed : int
         Decides those orders: that of an epoch depends on the seed and the epoch only.
-    engine : {"auto", "eager", "replay"}
-        What runs the updates; see `tinygrad_lab.training.engines`. "auto" replays where the step can be captured.
+    engine : {"auto", "eager", "replay", "compiled"}
+        What runs the updates; see `tinygrad_lab.training.engines`. "auto" compiles where Numba is installed and the training
+        is long, replays otherwise, and is eager where the step cannot be captured.
 
     Examples
     --------
@@ -108,11 +114,12 @@ class Trainer:
             ("model", model, Layer),
             ("loss", loss, Loss),
             ("optimizer", optimizer, Optimizer),
-            ("scheduler", scheduler, Scheduler | None),
-            ("penalty", penalty, Penalty | None),
+            ("scheduler", scheduler, Scheduler),
+            ("penalty", penalty, Penalty),
         ):
-            if not isinstance(value, kind):
-                raise TypeError(f"Trainer: {name} is {value!r}, expected {getattr(kind, '__name__', kind)}")
+            optional = name in ("scheduler", "penalty")
+            if not isinstance(value, kind) and not (optional and value is None):
+                raise TypeError(f"Trainer: {name} is {value!r}, expected a {kind.__name__}{' or None' if optional else ''}")
         known = {id(parameter) for parameter in model.parameters()}
         if any(id(parameter) not in known for parameter in optimizer.parameters):
             raise ValueError("Trainer: the optimizer has parameters that the model does not have; give it model.parameters()")
@@ -124,13 +131,15 @@ class Trainer:
         self.epochs = _positive("epochs", epochs)
         self.batch_size = batch_size if batch_size is None else _positive("batch_size", batch_size)
         self.shuffle = shuffle
-        self.seed = seed
+        if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
+            raise ValueError(f"Trainer: seed is {seed!r}, expected an integer of at least 0")
+        self.seed = int(seed)
         if engine not in ENGINES:
             raise ValueError(f"Trainer: engine is {engine!r}, expected {', '.join(ENGINES)}")
         self.engine = engine
         self.history = History()
         self._callbacks: Sequence[Callback] = ()
-        self._data_digest = ""
+        self._data: Sequence[np.ndarray] = ()
 
     # The step --------------------------------------------------------------------------------------------------------
 
@@ -202,23 +211,24 @@ class Trainer:
         TypeError, ValueError
             Where the data do not fit, or are not finite.
         NonFiniteLossError
-            At the first loss that is not finite; the model keeps the parameters from before that update.
+            At the first loss that is not finite. The model keeps the parameters with which it was computed, so those from
+            before that update; where an update itself has overflowed, the next loss tells.
         WeightsError
             Where `resume` is no checkpoint, or one of another training.
         """
         epochs = self.epochs if epochs is None else _positive("epochs", epochs)
         data = self._check(x, y, sample_weight)
-        held_out = None if validation is None else self._check(*validation, None, "validation ")[:2]
-        self._callbacks = list(callbacks)
-        self._data_digest = _digest(data)
+        held_out = None if validation is None else self._check_validation(validation)
+        self._callbacks = _check_callbacks(callbacks)
+        self._data = data
         self.history = History()
         if resume is not None:
-            self._load_checkpoint(resume)
-        for callback in self._callbacks:
-            callback.on_fit_start(self, self.history, epochs)
+            load_checkpoint(self, resume)
         try:
+            for callback in self._callbacks:
+                callback.on_fit_start(self, self.history, epochs)
             with np.errstate(all="ignore"):  # a non-finite loss is an error of its own
-                engine = self._make_engine(data)
+                engine = self._make_engine(data, epochs)
                 while self.history.epochs < epochs and not self.history.stop_reason:
                     self._run_epoch(engine, data, held_out)
         finally:
@@ -230,19 +240,16 @@ class Trainer:
         epoch = self.history.epochs
         if self.scheduler is not None:
             self.optimizer.lr.assign(self.scheduler(epoch))
-        losses = []
-        sizes = []
+        samples = len(data[0])
+        size = min(self.batch_size or samples, samples)
         engine.load()
         try:
-            for batch, arrays in enumerate(self._batches(data, epoch), start=1):
-                loss = engine.compute(arrays)
-                if not isfinite(loss):
-                    raise NonFiniteLossError(epoch + 1, batch)
-                engine.commit()
-                losses.append(loss)
-                sizes.append(len(arrays[0]))
+            losses = engine.run(self._ordered(data, epoch), size)
         finally:
             engine.store()
+        if not isfinite(losses[-1]):
+            raise NonFiniteLossError(epoch + 1, len(losses))
+        sizes = [min(size, samples - start) for start in range(0, samples, size)]
         if not all(np.isfinite(parameter.data).all() for parameter in self.optimizer.parameters):
             raise NonFiniteLossError(epoch + 1, len(losses))
         values = {"train_loss": float(np.average(losses, weights=sizes))}
@@ -256,29 +263,43 @@ class Trainer:
         for callback in self._callbacks:
             callback.on_epoch_seen(self, self.history)
 
-    def _make_engine(self, data: Sequence[np.ndarray]) -> Engine:
-        """Make the engine of a training; "auto" tries to capture the step and falls back where that is refused."""
+    def _make_engine(self, data: Sequence[np.ndarray], epochs: int) -> Engine:
+        """Make the engine of a training; "auto" takes the fastest that can run the step and is worth its preparation."""
         if self.engine == "eager":
             return EagerEngine(self)
-        engine = ReplayEngine(self)
+        size = min(self.batch_size or len(data[0]), len(data[0]))
+        batch = [array[:size] for array in data]
+        updates = epochs * -(-len(data[0]) // size)
+        worthwhile = updates >= COMPILE_FROM_UPDATES and size <= COMPILE_UP_TO_BATCH and is_available()
+        if self.engine == "compiled" or (self.engine == "auto" and worthwhile):
+            compiled = CompiledEngine(self)
+            try:
+                compiled.load()
+                compiled.prepare(batch)
+                return compiled
+            except NoLoopFormError as error:
+                if self.engine == "compiled":
+                    warnings.warn(f"training by replay, since the step cannot be compiled: {error}", stacklevel=3)
+            except CaptureError:
+                if self.engine == "compiled":
+                    raise
+        replay = ReplayEngine(self)
         try:
-            engine.load()
-            engine.compute(next(self._batches(data, epoch=0)))
+            replay.load()
+            replay.compute(batch)
+            return replay
         except CaptureError as error:
-            if self.engine == "replay":
+            if self.engine != "auto":
                 raise
             warnings.warn(f"training on the eager engine, since the step cannot be replayed: {error}", stacklevel=3)
             return EagerEngine(self)
-        return engine
 
-    def _batches(self, data: Sequence[np.ndarray], epoch: int) -> Iterator[list[np.ndarray]]:
-        samples = len(data[0])
-        if self.shuffle:
-            order = np.random.default_rng(np.random.SeedSequence([self.seed, epoch])).permutation(samples)
-            data = [array[order] for array in data]
-        size = self.batch_size or samples
-        for start in range(0, samples, size):
-            yield [array[start : start + size] for array in data]
+    def _ordered(self, data: Sequence[np.ndarray], epoch: int) -> list[np.ndarray]:
+        """Return the samples in the order of an epoch."""
+        if not self.shuffle:
+            return list(data)
+        order = np.random.default_rng(np.random.SeedSequence([self.seed, epoch])).permutation(len(data[0]))
+        return [array[order] for array in data]
 
     # Evaluation ------------------------------------------------------------------------------------------------------
 
@@ -297,8 +318,23 @@ class Trainer:
             return self.model(wrap(check_rows("x", x, self._dtype))).numpy()
 
     @property
+    def callbacks(self) -> Sequence[Callback]:
+        """The callbacks of the training that runs, or ran last."""
+        return self._callbacks
+
+    @property
+    def data(self) -> Sequence[np.ndarray]:
+        """The checked arrays of that training: x, y and perhaps weights."""
+        return self._data
+
+    @property
     def _dtype(self) -> np.dtype:
         return self.optimizer.parameters[0].dtype
+
+    def _check_validation(self, validation: tuple[ArrayLike, ArrayLike]) -> list[np.ndarray]:
+        if not isinstance(validation, (tuple, list)) or len(validation) != 2:
+            raise ValueError("validation is no pair, expected (x, y)")
+        return self._check(*validation, None, "validation ")
 
     def _check(self, x: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None, prefix: str = "") -> list[np.ndarray]:
         inputs = check_rows(f"{prefix}x", x, self._dtype)
@@ -312,68 +348,14 @@ class Trainer:
             data.append(check_weights("sample_weight", sample_weight, len(inputs), self._dtype))
         return data
 
-    # Checkpoints -----------------------------------------------------------------------------------------------------
 
-    def save_checkpoint(self, path: str | os.PathLike[str]) -> None:
-        """Write the parameters, the optimizer's state, the history and the callbacks' state to `path`, atomically."""
-        parts = {
-            "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "history": self.history.state_dict(),
-        } | {f"callback{i}": callback.state_dict() for i, callback in enumerate(self._callbacks)}
-        arrays = {f"{part}.{name}": array for part, entries in parts.items() for name, array in entries.items()}
-        save_arrays(path, arrays, self._settings() | {"stop_reason": self.history.stop_reason})
-
-    def _load_checkpoint(self, path: str | os.PathLike[str]) -> None:
-        arrays, texts = load_arrays(path)
-        stop_reason = texts.pop("stop_reason", "")
-
-        def part(prefix: str) -> dict[str, np.ndarray]:
-            return {name.removeprefix(prefix): x for name, x in arrays.items() if name.startswith(prefix)}
-
-        current = self._settings()
-        differing = sorted(name for name in current.keys() | texts.keys() if current.get(name) != texts.get(name))
-        if differing:
-            raise WeightsError(f"{path}: is a checkpoint of another training; it differs in {', '.join(differing)}")
-        self.model.load_state_dict(part("model."))
-        self.optimizer.load_state_dict(part("optimizer."))
-        self.history.load_state_dict(part("history."), stop_reason)
-        for i, callback in enumerate(self._callbacks):
-            callback.load_state_dict(part(f"callback{i}."))
-
-    def _settings(self) -> dict[str, str]:
-        """Describe what must be equal for a resumed training to reach the same bits."""
-        optimizer = self.optimizer
-        changing = {"parameters", "state"} | ({"lr"} if self.scheduler is not None else set())
-        fixed = {name: _describe(x) for name, x in vars(optimizer).items() if name not in changing}
-        return {
-            "data": self._data_digest,
-            "parameters": repr([(name, x.shape, str(x.dtype)) for name, x in self.model.named_parameters()]),
-            "loss": repr(self.loss),
-            "optimizer": f"{type(optimizer).__name__} {fixed}",
-            "scheduler": repr(self.scheduler),
-            "penalty": repr(self.penalty),
-            "batches": f"{self.batch_size} {self.shuffle} {self.seed}",
-            "callbacks": repr([type(callback).__name__ for callback in self._callbacks]),
-        }
-
-
-def _describe(setting: Any) -> str:
-    """Write a setting of an optimizer so that any difference shows: numbers in full."""
-    if isinstance(setting, Tensor):
-        return repr(setting.item())
-    return f"[{', '.join(map(_describe, setting))}]" if isinstance(setting, list) else repr(setting)
+def _check_callbacks(callbacks: Any) -> list[Callback]:
+    if not isinstance(callbacks, (list, tuple)) or not all(isinstance(callback, Callback) for callback in callbacks):
+        raise TypeError(f"callbacks is {callbacks!r}, expected a list of Callback objects")
+    return list(callbacks)
 
 
 def _positive(name: str, value: Any) -> int:
     if not is_positive_integer(value):
         raise ValueError(f"Trainer: {name} is {value!r}, expected a positive integer")
     return int(value)
-
-
-def _digest(arrays: Sequence[np.ndarray]) -> str:
-    digest = hashlib.sha256()
-    for array in arrays:
-        digest.update(f"{array.shape} {array.dtype}".encode())
-        digest.update(array.tobytes())
-    return digest.hexdigest()

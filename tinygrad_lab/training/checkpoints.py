@@ -1,0 +1,101 @@
+"""Checkpoints: a training on disk, and the proof that it is this training that goes on.
+
+parameters, optimizer state, history, callbacks --> arrays; what must be equal for the same bits --> texts
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tinygrad_lab.serialization import WeightsError, load_arrays, save_arrays
+from tinygrad_lab.tensor import Tensor
+
+if TYPE_CHECKING:
+    from tinygrad_lab.training.trainer import Trainer
+
+
+def save_checkpoint(trainer: Trainer, path: str | os.PathLike[str]) -> None:
+    """Write all that is needed to resume the training of `trainer` to `path`, atomically."""
+    parts = {
+        "model": trainer.model.state_dict(),
+        "optimizer": trainer.optimizer.state_dict(),
+        "history": trainer.history.state_dict(),
+    } | {f"callback{i}": callback.state_dict() for i, callback in enumerate(trainer.callbacks)}
+    arrays = {f"{part}.{name}": array for part, entries in parts.items() for name, array in entries.items()}
+    save_arrays(path, arrays, _settings(trainer) | {"stop_reason": trainer.history.stop_reason})
+
+
+def load_checkpoint(trainer: Trainer, path: str | os.PathLike[str]) -> None:
+    """Take up the training that a file holds.
+
+    Raises
+    ------
+    WeightsError
+        Where the file is no checkpoint, or one of another training: the message names what differs.
+    """
+    arrays, texts = load_arrays(path)
+    stop_reason = texts.pop("stop_reason", "")
+    current = _settings(trainer)
+    differing = sorted(name for name in current.keys() | texts.keys() if current.get(name) != texts.get(name))
+    if differing:
+        raise WeightsError(f"{os.fspath(path)}: is a checkpoint of another training; it differs in {', '.join(differing)}")
+
+    def part(prefix: str) -> dict[str, np.ndarray]:
+        return {name.removeprefix(prefix): x for name, x in arrays.items() if name.startswith(prefix)}
+
+    trainer.model.load_state_dict(part("model."))
+    trainer.optimizer.load_state_dict(part("optimizer."))
+    trainer.history.load_state_dict(part("history."), stop_reason)
+    for i, callback in enumerate(trainer.callbacks):
+        callback.load_state_dict(part(f"callback{i}."))
+
+
+def _settings(trainer: Trainer) -> dict[str, str]:
+    """Describe what must be equal for a resumed training to reach the same bits."""
+    optimizer = trainer.optimizer
+    changing = {"parameters", "state"} | ({"_lr"} if trainer.scheduler is not None else set())
+    fixed = {name: x for name, x in vars(optimizer).items() if name not in changing}
+    return {
+        "data": _digest(trainer.data),
+        "model": describe(trainer.model),
+        "loss": describe(trainer.loss),
+        "optimizer": f"{type(optimizer).__name__} {describe(fixed)}",
+        "scheduler": describe(trainer.scheduler),
+        "penalty": describe(trainer.penalty),
+        "batches": f"{trainer.batch_size} {trainer.shuffle} {trainer.seed}",
+        "callbacks": repr([type(callback).__name__ for callback in trainer.callbacks]),
+    }
+
+
+def describe(x: Any) -> str:
+    """Write down what an object is made of, numbers in full; parameters by their shapes, which training does not change.
+
+    Examples
+    --------
+    >>> from tinygrad_lab.hooks import ClipGradNorm
+    >>> describe([ClipGradNorm(10.0)])
+    "[ClipGradNorm{'max_norm': 10.0}]"
+    """
+    if isinstance(x, Tensor):
+        return f"Tensor{x.shape} {x.dtype}" if x.requires_grad or x.size != 1 else repr(x.item())
+    if isinstance(x, Mapping):
+        return "{" + ", ".join(f"{key!r}: {describe(value)}" for key, value in x.items()) + "}"
+    if isinstance(x, (list, tuple)):
+        return "[" + ", ".join(map(describe, x)) + "]"
+    if x is None or isinstance(x, (bool, int, float, str, np.generic)):
+        return repr(x)
+    name = getattr(x, "__qualname__", type(x).__name__)
+    return name if callable(x) and hasattr(x, "__qualname__") else f"{type(x).__name__}{describe(getattr(x, '__dict__', {}))}"
+
+
+def _digest(arrays: Sequence[np.ndarray]) -> str:
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(f"{array.shape} {array.dtype}".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()
