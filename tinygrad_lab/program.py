@@ -246,14 +246,17 @@ def _constant(tensor: Tensor) -> Value:
 
 
 def merge_common(lines: Sequence[Line], wanted: Sequence[Value]) -> tuple[list[Line], list[Value]]:
-    """Compute once what several lines compute: the same op of the same operands and parameters."""
+    """Compute once what several lines compute: the same op of the same operands and parameters.
+
+    Views cost nothing and stay apart, so that a number broadcast to two shapes that happen to be equal makes no tie.
+    """
     replacement: dict[Value, Value] = {}
     known: dict[Any, Value] = {}
     kept = []
     for line in lines:
         operands = tuple(_merged(x, replacement, known) for x in line.operands)
         key = (line.op, operands, repr(line.params))
-        if key in known:
+        if key in known and not line.op.view:
             replacement[line.result] = known[key]
         else:
             known[key] = line.result

@@ -57,6 +57,14 @@ class Engine(ABC):
         """
 
     @abstractmethod
+    def load_settings(self) -> None:
+        """Take the hyper-parameters only, such as the learning rate of a new epoch."""
+
+    @abstractmethod
+    def evaluate(self, data: Sequence[np.ndarray]) -> float:
+        """Return the data loss on x and y with the parameters as the engine has them."""
+
+    @abstractmethod
     def store(self) -> None:
         """Give the parameters and the state back to the Trainer's objects."""
 
@@ -97,6 +105,12 @@ class EagerEngine(StepwiseEngine):
     def load(self) -> None:  # noqa: D102
         pass
 
+    def load_settings(self) -> None:  # noqa: D102
+        pass
+
+    def evaluate(self, data: Sequence[np.ndarray]) -> float:  # noqa: D102
+        return float(self._trainer.data_loss(*map(wrap, data)))
+
     def compute(self, batch: Sequence[np.ndarray]) -> float:  # noqa: D102
         loss, *self._update = self._trainer.training_step(*map(wrap, batch))  # type: ignore[assignment]
         return float(loss)
@@ -123,6 +137,7 @@ class ReplayEngine(StepwiseEngine):
         self.state: dict[str, np.ndarray] = {}
         self.settings: dict[str, Tensor] = {}
         self._programs: dict[tuple[tuple[int, ...], ...], BoundProgram] = {}
+        self._evaluations: dict[tuple[tuple[int, ...], ...], BoundProgram] = {}
         self._latest: BoundProgram | None = None
 
     @property
@@ -133,14 +148,30 @@ class ReplayEngine(StepwiseEngine):
 
     def load(self) -> None:  # noqa: D102
         self.settings = _settings(self._trainer)
+        self.load_settings()
         for name, tensor in self._named_state().items():
             array = self.state.setdefault(name, np.empty_like(tensor._data, order="C"))
             np.copyto(array, tensor._data)
-        for program in self._programs.values():
+
+    def load_settings(self) -> None:  # noqa: D102
+        for program in (*self._programs.values(), *self._evaluations.values()):
             program.set_inputs(**{name: tensor._data for name, tensor in self.settings.items()})
 
+    def evaluate(self, data: Sequence[np.ndarray]) -> float:  # noqa: D102
+        shapes = _shapes(data)
+        if shapes not in self._evaluations:
+            tensors = dict(zip(DATA, map(wrap, data), strict=False))
+
+            def step() -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+                return {"loss": self._trainer.data_loss(*tensors.values())}, {}
+
+            self._evaluations[shapes] = capture(step, tensors | self.settings, self._named_state()).bind(self.state)
+        program = self._evaluations[shapes]
+        program.set_inputs(**dict(zip(DATA, data, strict=False)))
+        return float(program.run()["loss"])
+
     def compute(self, batch: Sequence[np.ndarray]) -> float:  # noqa: D102
-        shapes = tuple(array.shape for array in batch)
+        shapes = _shapes(batch)
         if shapes not in self._programs:
             self._programs[shapes] = self.capture(batch).bind(self.state)
         self._latest = self._programs[shapes]
@@ -190,8 +221,15 @@ class CompiledEngine(Engine):
 
     def load(self) -> None:  # noqa: D102
         self._replay.load()
+        self.load_settings()
+
+    def load_settings(self) -> None:  # noqa: D102
+        self._replay.load_settings()
         for name, tensor in self._replay.settings.items():
             np.copyto(self._settings.setdefault(name, np.empty_like(tensor._data)), tensor._data)
+
+    def evaluate(self, data: Sequence[np.ndarray]) -> float:  # noqa: D102
+        return self._replay.evaluate(data)
 
     def store(self) -> None:  # noqa: D102
         self._replay.store()
@@ -220,7 +258,7 @@ class CompiledEngine(Engine):
         CaptureError, NoLoopFormError, ImportError
             Where the step cannot be captured or written as loops, or Numba is not installed.
         """
-        shapes = tuple(array.shape for array in batch)
+        shapes = _shapes(batch)
         if shapes not in self._epochs:
             program = self._replay.capture(batch)
             source, batched, arguments = write_source(program)
@@ -236,8 +274,12 @@ class CompiledEngine(Engine):
     def _run_equal(self, data: Sequence[np.ndarray], size: int, losses: np.ndarray) -> None:
         batch = [array[:size] for array in data]
         self.prepare(batch)
-        epoch, arrays = self._epochs[tuple(array.shape for array in batch)]
+        epoch, arrays = self._epochs[_shapes(batch)]
         losses[epoch(*data, size, losses, *arrays) :] = np.nan
+
+
+def _shapes(arrays: Sequence[np.ndarray]) -> tuple[tuple[int, ...], ...]:
+    return tuple(array.shape for array in arrays)
 
 
 def _named_entries(state: State) -> dict[str, Tensor]:

@@ -48,7 +48,7 @@ class NonFiniteLossError(ArithmeticError):
     epoch : int
         The epoch, counted from 1.
     batch : int or None
-        The batch of that epoch, counted from 1; None for the validation after it.
+        The batch of that epoch, counted from 1; None for the validation after it, or for parameters that have overflowed.
     """
 
     def __init__(self, epoch: int, batch: int | None) -> None:
@@ -57,7 +57,7 @@ class NonFiniteLossError(ArithmeticError):
         self.batch = batch
 
     def __str__(self) -> str:
-        where = "in validation" if self.batch is None else f"in batch {self.batch}"
+        where = "after the updates" if self.batch is None else f"in batch {self.batch}"
         return f"the loss is not finite {where} of epoch {self.epoch} (counted from 1); try a smaller learning rate or clipping"
 
 
@@ -229,35 +229,42 @@ class Trainer:
                 callback.on_fit_start(self, self.history, epochs)
             with np.errstate(all="ignore"):  # a non-finite loss is an error of its own
                 engine = self._make_engine(data, epochs)
-                while self.history.epochs < epochs and not self.history.stop_reason:
-                    self._run_epoch(engine, data, held_out)
+                engine.load()
+                try:
+                    while self.history.epochs < epochs and not self.history.stop_reason:
+                        self._run_epoch(engine, data, held_out)
+                finally:
+                    engine.store()
         finally:
             for callback in self._callbacks:
                 callback.on_fit_end(self, self.history)
+        if not all(np.isfinite(parameter.data).all() for parameter in self.optimizer.parameters):
+            raise NonFiniteLossError(self.history.epochs, None)
         return self.history
 
     def _run_epoch(self, engine: Engine, data: Sequence[np.ndarray], held_out: Sequence[np.ndarray] | None) -> None:
         epoch = self.history.epochs
         if self.scheduler is not None:
             self.optimizer.lr.assign(self.scheduler(epoch))
+            engine.load_settings()
         samples = len(data[0])
         size = min(self.batch_size or samples, samples)
-        engine.load()
-        try:
-            losses = engine.run(self._ordered(data, epoch), size)
-        finally:
-            engine.store()
+        losses = engine.run(self._ordered(data, epoch), size)
         if not isfinite(losses[-1]):
             raise NonFiniteLossError(epoch + 1, len(losses))
         sizes = [min(size, samples - start) for start in range(0, samples, size)]
-        if not all(np.isfinite(parameter.data).all() for parameter in self.optimizer.parameters):
-            raise NonFiniteLossError(epoch + 1, len(losses))
         values = {"train_loss": float(np.average(losses, weights=sizes))}
         if held_out is not None:
-            values["validation_loss"] = self._loss_of(*held_out)
+            values["validation_loss"] = engine.evaluate(held_out)
             if not isfinite(values["validation_loss"]):
                 raise NonFiniteLossError(epoch + 1, None)
         self.history.append(**values, lr=self.optimizer.lr.item())
+        if self._callbacks:
+            engine.store()
+            self._call_back()
+            engine.load()
+
+    def _call_back(self) -> None:
         for callback in self._callbacks:
             self.history.stop_reason = self.history.stop_reason or callback.on_epoch_end(self, self.history) or ""
         for callback in self._callbacks:
@@ -305,12 +312,12 @@ class Trainer:
 
     def evaluate(self, x: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
         """Return the loss on `x` and `y`, without any penalty."""
-        return self._loss_of(*self._check(x, y, sample_weight))
+        return float(self.data_loss(*map(wrap, self._check(x, y, sample_weight))))
 
-    def _loss_of(self, *arrays: np.ndarray) -> float:
-        x, *rest = map(wrap, arrays)
+    def data_loss(self, x: Tensor, y: Tensor, sample_weight: Tensor | None = None) -> Tensor:
+        """Compute the loss without any penalty, and without a graph."""
         with no_grad(), np.errstate(all="ignore"):
-            return float(self.loss(self.model(x), *rest))
+            return self.loss(self.model(x), y, sample_weight)
 
     def predict(self, x: ArrayLike) -> np.ndarray:
         """Return the model's output for `x`, of shape (samples, outputs)."""
