@@ -93,15 +93,12 @@ def test_tables_and_files(tmp_path, capsys):
     }
     assert {row["status"] for row in rows} == {"done"}
 
-
-def test_the_weights_are_those_of_the_report_s_winner(tmp_path, capsys):
-    reproduce_report.main([*make_files(tmp_path), "--workers", "1"])
-    line = next(line for line in capsys.readouterr().out.splitlines() if "the report's way" in line)
+    line = next(line for line in output.splitlines() if "the report's way" in line)
     hidden, activation, *_ = line.split(":", 1)[1].split(", ")
     net = TwoHiddenLayerNet(1, *map(int, hidden.split(" x ")), 1, activation=activation, rng=np.random.default_rng(0))
     tl.load_weights(Path("out", "winner.safetensors"), net)
     x, y = np.loadtxt(tmp_path / "test.csv", delimiter=",").T
-    loss = float(np.mean((net(x[:, None]).numpy()[:, 0] - y) ** 2) / 2)
+    loss = np.mean((net(x[:, None]).numpy()[:, 0] - y) ** 2) / 2
     assert f"test loss {loss:.4f}" in line
 
 
@@ -173,7 +170,6 @@ def test_some_or_all_retrained_networks_diverge(tmp_path, monkeypatch, capsys):
             [0.5, np.nan, 0.7],
             "test loss 0.6000 on average, from 0.5000 to 0.7000, standard deviation 0.1414, 1 failed or diverged",
         ),
-        ([0.5, np.nan, np.nan], "test loss 0.5000 on average, from 0.5000 to 0.5000, 2 failed or diverged"),
         ([np.nan] * 3, "3 failed or diverged"),
     ],
 )

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from search import GridSearch, KFold, ParameterGrid, SearchError, Store, StoreError
+from search.pool import _interrupts_held_back
 from search.testing import build_polynomial
 from tests import search_helpers
 from tests.search_helpers import SEARCH_GRID, build_process_id, build_scored, build_troubled, build_with_token, data
@@ -181,9 +182,34 @@ def test_ctrl_c_leaves_no_worker_and_keeps_what_finished(reference, tmp_path):
     script.process.send_signal(signal.SIGINT)
     errors = script.end()
     assert errors.count("Traceback") == 1, errors
-    assert errors.rstrip().endswith("KeyboardInterrupt")
+    assert errors.rstrip().endswith("KeyboardInterrupt"), errors
     assert script.finished_fits() == 7
     assert ranking_bytes(run(build=build_polynomial, store=script.store), tmp_path) == reference
+
+
+@linux
+def test_ctrl_c_waits_while_a_worker_is_started_and_does_not_reach_it():
+    statuses = []
+
+    def interrupted():
+        with _interrupts_held_back():
+            other_thread = threading.Thread(target=signal.raise_signal, args=(signal.SIGINT,))  # the system may choose any
+            other_thread.start()
+            other_thread.join()
+            signal.raise_signal(signal.SIGINT)
+            statuses.append(subprocess.run(["cat", "/proc/self/status"], check=True, capture_output=True, text=True).stdout)
+
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            interrupted()
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+    finally:
+        signal.signal(signal.SIGINT, handler)
+    [status] = statuses
+    [blocked] = [int(line.split()[1], 16) for line in status.splitlines() if line.startswith("SigBlk")]
+    assert blocked >> (signal.SIGINT - 1) & 1
 
 
 def test_finished_fits_are_not_run_again(tmp_path, monkeypatch):
