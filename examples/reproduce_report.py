@@ -147,7 +147,8 @@ def report_winners(
     tested = sum(row.status == "done" for row in retrained)
     print(
         "The first was chosen without the test points, so its test loss is a fair estimate of the loss on new ones.\n"
-        f"The second has the smallest of {tested} test losses: the test points chose it, so its loss flatters it."
+        f"The second has the smallest of {tested} test losses: the test points chose it, so its loss flatters it.\n"
+        f"{'This time the two are one network.' if winner is by_cv else 'They differ because the two questions do.'}"
     )
     net = TwoHiddenLayerNet(
         1, *winner.configuration["hidden"], 1, activation=winner.configuration["activation"], rng=np.random.default_rng()
