@@ -185,7 +185,8 @@ def describe_losses(losses: np.ndarray) -> str:
     finite = losses[np.isfinite(losses)]
     parts = []
     if len(finite):
-        parts.append(f"test loss {finite.mean():.4f} on average, median {np.median(finite):.4f}, from {finite.min():.4f} to {finite.max():.4f}")
+        parts.append(f"test loss {finite.mean():.4f} on average, median {np.median(finite):.4f}")
+        parts.append(f"from {finite.min():.4f} to {finite.max():.4f}")
     if len(finite) > 1:
         parts.append(f"standard deviation {finite.std(ddof=1):.4f}")
     if len(finite) < len(losses):

@@ -168,7 +168,8 @@ def test_some_or_all_retrained_networks_diverge(tmp_path, monkeypatch, capsys):
     [
         (
             [0.5, np.nan, 0.7],
-            "test loss 0.6000 on average, median 0.6000, from 0.5000 to 0.7000, standard deviation 0.1414, 1 failed or diverged",
+            "test loss 0.6000 on average, median 0.6000, from 0.5000 to 0.7000, standard deviation 0.1414, "
+            "1 failed or diverged",
         ),
         ([np.nan] * 3, "3 failed or diverged"),
     ],
