@@ -528,7 +528,10 @@ def _ordered(dimensions: Sequence[int], innermost: Domain) -> Domain:
 
 
 def in_place_states(program: Program) -> list[str]:
-    """Name the states whose new value may overwrite the old one: nothing reads it later, or out of step."""
+    """Name the states whose new value may overwrite the old one, since nothing reads that later.
+
+    While the new value is made it reads the old one only where it is about to write: the two have the same dimensions.
+    """
     writer = Writer(program)
     nests = make_nests(writer)
     position = {nest.name: i for i, nest in enumerate(nests)}
@@ -538,9 +541,8 @@ def in_place_states(program: Program) -> list[str]:
         if x is program.state[name] or x.array.size == 1 or values.count(x) > 1:
             continue
         state = writer.name_of(program.state[name])
-        own, *later = nests[position[writer.name_of(x)] :]
-        out_of_step = own.reduction or own.index == WHOLE or any(own.index != i for read, i in own.reads if read == state)
-        if not out_of_step and not any(state == read for nest in later for read, _ in nest.reads):
+        later = nests[position[writer.name_of(x)] + 1 :]
+        if not any(state == read for nest in later for read, _ in nest.reads):
             names.append(name)
     return names
 
@@ -743,13 +745,12 @@ def _group_source(group: Sequence[Nest], arguments: Mapping[str, Value]) -> list
     before: list[list[str]] = [[] for _ in range(len(domain) + 1)]  # what stands before the loop of each level
     after: list[list[str]] = [[] for _ in range(len(domain) + 1)]
     body = []
-    written = {nest.name for nest in group}
     local: dict[str, str] = {}  # elements, and the variables that hold them
     for nest in group:
         for name, index in sorted(nest.reads):
             level = max((domain.index(d) + 1 for d in _loops(index)), default=0)
             reference = _reference(name, index)
-            if index and level < len(domain) and name not in written and reference not in local:
+            if index and level < len(domain) and reference not in local:
                 local[reference] = f"{name}_{len(local)}"
                 before[level].append(f"{local[reference]} = {reference}")
         expression = _replaced(nest.expression, local)
