@@ -528,10 +528,7 @@ def _ordered(dimensions: Sequence[int], innermost: Domain) -> Domain:
 
 
 def in_place_states(program: Program) -> list[str]:
-    """Name the states whose new value may overwrite the old one, since nothing reads that later.
-
-    While the new value is made it reads the old one only where it is about to write: the two have the same dimensions.
-    """
+    """Name the states whose new value may overwrite the old one: nothing reads that later, nor while a sum grows in its place."""
     writer = Writer(program)
     nests = make_nests(writer)
     position = {nest.name: i for i, nest in enumerate(nests)}
@@ -541,8 +538,9 @@ def in_place_states(program: Program) -> list[str]:
         if x is program.state[name] or x.array.size == 1 or values.count(x) > 1:
             continue
         state = writer.name_of(program.state[name])
-        later = nests[position[writer.name_of(x)] + 1 :]
-        if not any(state == read for nest in later for read, _ in nest.reads):
+        own, *later = nests[position[writer.name_of(x)] :]
+        readers = [own, *later] if own.reduction or own.index == WHOLE else later
+        if not any(state == read for nest in readers for read, _ in nest.reads):
             names.append(name)
     return names
 
