@@ -528,7 +528,7 @@ def _ordered(dimensions: Sequence[int], innermost: Domain) -> Domain:
 
 
 def in_place_states(program: Program) -> list[str]:
-    """Name the states whose new value may overwrite the old one: nothing reads that later, nor while a sum grows in its place."""
+    """Name the states whose new value may overwrite the old one: nobody reads that later, or while a sum grows in its place."""
     writer = Writer(program)
     nests = make_nests(writer)
     position = {nest.name: i for i, nest in enumerate(nests)}
