@@ -174,3 +174,17 @@ def test_derivatives_inside_a_step_are_replayed():
     bound = capture(lambda: ({"y": tl.hvp(lambda t: (t**3).sum(), x, np.ones(2))}, {}), {"x": x}, {}).bind()
     bound.set_inputs(x=np.array([10.0, 20.0]))
     assert bound.run()["y"].tolist() == [60.0, 120.0]
+
+
+def test_a_constant_of_a_layer_may_be_called_as_the_data_are():
+    class Shift(tl.Layer):
+        def __init__(self):
+            self.x = Tensor([1.0])
+
+        def forward(self, x):
+            return x + self.x
+
+    net = tl.Sequential(tl.Linear(1, 1, rng=np.random.default_rng(0)), Shift())
+    Shift.__init__(net)  # the same name on the model itself
+    trainer = tl.Trainer(net, tl.HalfSquaredError(), optimizer=tl.SGD(net.parameters()), epochs=2, engine="replay")
+    assert trainer.fit(X, X).epochs == 2

@@ -12,25 +12,22 @@ The first two agree to the bit in double precision, the third to rounding.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from itertools import chain
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinygrad_lab.codegen import write_source
+from tinygrad_lab.codegen import DATA, write_source
 from tinygrad_lab.layers import Layer
-from tinygrad_lab.native import load_module
+from tinygrad_lab.native import aligned_empty, load_module
 from tinygrad_lab.optimizers import State
 from tinygrad_lab.program import BoundProgram, Program, capture
 from tinygrad_lab.tensor import Tensor, wrap
 
 if TYPE_CHECKING:
     from tinygrad_lab.training.trainer import Trainer
-
-
-DATA = ("x", "y", "sample_weight")
 
 
 class Engine(ABC):
@@ -150,7 +147,7 @@ class ReplayEngine(StepwiseEngine):
         self.settings = _settings(self._trainer)
         self.load_settings()
         for name, tensor in self._named_state().items():
-            array = self.state.setdefault(name, np.empty_like(tensor._data, order="C"))
+            array = self.state.setdefault(name, aligned_empty(tensor.shape, tensor.dtype))
             np.copyto(array, tensor._data)
 
     def load_settings(self) -> None:  # noqa: D102
@@ -265,7 +262,7 @@ class CompiledEngine(Engine):
             memory = {value: self._replay.state[name] for name, value in program.state.items()}
             memory |= {value: self._settings[name] for name, value in program.inputs.items() if name in self._settings}
             arrays = [
-                memory.get(x, x.array if x.kind == "constant" else np.empty(x.array.shape, x.array.dtype))
+                memory.get(x, x.array if x.kind == "constant" else aligned_empty(x.array.shape, x.array.dtype))
                 for name, x in arguments.items()
                 if name not in batched
             ]
@@ -295,11 +292,11 @@ def _settings(trainer: Trainer) -> dict[str, Tensor]:
         for name, tensor in _named_tensors(vars(owner), "") if owner is not None else ():
             if id(tensor) not in changing:
                 changing.add(id(tensor))
-                settings[_unused(name.lstrip("_"), settings)] = tensor
+                settings[_unused(name.lstrip("_"), {*DATA, *settings})] = tensor
     return settings
 
 
-def _unused(name: str, taken: Mapping[str, Any]) -> str:
+def _unused(name: str, taken: Collection[str]) -> str:
     while name in taken:
         name += "'"
     return name
