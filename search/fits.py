@@ -1,18 +1,20 @@
-"""One fit: a configuration trained on one fold, and what came of it.
+"""Fits: configurations, each trained on one fold, and what came of them.
 
 Problem (build, x, y, folds: the same for every fit)  --.
-                                                         +--> run_fit --> Outcome
-Fit (configuration, fold, seed)                       --'
+                                                         +--> run_fits --> an Outcome for each
+Fits (configuration, fold, seed)                      --'
 """
 
 import math
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
 
+import tinygrad_lab
 from search.configuration import Configuration
 from search.data import Array
 from search.folds import Fold
@@ -65,6 +67,20 @@ class Problem:
     y: Array
     folds: tuple[Fold, ...]
 
+    def trainer(self, fit: "Fit") -> Trainer:
+        """Build the Trainer of a fit."""
+        return self.build(dict(fit.configuration), np.random.default_rng(fit.seed))
+
+    def training_set(self, fit: "Fit") -> tuple[Array, Array]:
+        """Return x and y of the training part of a fit's fold."""
+        rows, _ = self.folds[fit.fold]
+        return self.x[rows], self.y[rows]
+
+    def validation_set(self, fit: "Fit") -> tuple[Array, Array]:
+        """Return x and y of the validation part of a fit's fold."""
+        _, rows = self.folds[fit.fold]
+        return self.x[rows], self.y[rows]
+
 
 @dataclass(frozen=True, eq=False)
 class Fit:
@@ -95,7 +111,7 @@ class Outcome:
     validation_loss, train_loss : float
         Data loss of the trained model on the two parts of the fold; NaN where there is none.
     seconds : float
-        Wall time of the fit.
+        Wall time of the fit, or its share of that of the fits that were run together.
     reason : str
         Why it did not end as ``"done"``, else empty.
     trained : Trained or None
@@ -110,10 +126,11 @@ class Outcome:
     trained: Trained | None = field(default=None, compare=False)
 
 
-def run_fit(problem: Problem, fit: Fit) -> Outcome:
-    """Train one configuration on one fold.
+def run_fits(problem: Problem, fits: Sequence[Fit]) -> list[Outcome]:
+    """Train some configurations, each on its fold; those whose Trainers have one structure, together.
 
-    Whatever the fit raises becomes the outcome's reason, so that one bad configuration cannot end a search.
+    Whatever a fit raises becomes its outcome's reason, so that one bad configuration cannot end a search. No outcome depends
+    on the fits beside it.
 
     Examples
     --------
@@ -121,33 +138,71 @@ def run_fit(problem: Problem, fit: Fit) -> Outcome:
     ...     raise ValueError("no such activation")
     >>> x = np.zeros((2, 1))
     >>> problem = Problem(build, x, x, ((np.array([0]), np.array([1])),))
-    >>> outcome = run_fit(problem, Fit({"activation": "step"}, 0, np.random.SeedSequence(0)))
+    >>> [outcome] = run_fits(problem, [Fit({"activation": "step"}, 0, np.random.SeedSequence(0))])
     >>> outcome.status, outcome.reason
     ('failed', 'ValueError: no such activation')
     """
+    outcomes: dict[Fit, Outcome] = {}
+    trainers: dict[Fit, Trainer] = {}
+    for fit in fits:
+        with _reasons(outcomes, fit):
+            trainers[fit] = problem.trainer(fit)
+    lanes = {fit: trainer for fit, trainer in trainers.items() if type(trainer) is tinygrad_lab.Trainer and not fit.keep}
+    outcomes |= _run_lanes(problem, lanes)
+    for fit, trainer in trainers.items():
+        if fit not in outcomes:
+            with _reasons(outcomes, fit):
+                # One of lanes that failed together may have been trained in part.
+                outcomes[fit] = _run_alone(problem, fit, problem.trainer(fit) if fit in lanes else trainer)
+    return [outcomes[fit] for fit in fits]
+
+
+@contextmanager
+def _reasons(outcomes: dict[Fit, Outcome], fit: Fit) -> Iterator[None]:
+    """Let whatever the block raises be the outcome of `fit`."""
     start = time.perf_counter()
-    train, validation = problem.folds[fit.fold]
-    x, y = problem.x[train], problem.y[train]
-    x_validation, y_validation = problem.x[validation], problem.y[validation]
-    status, reason = "done", ""
-    validation_loss = train_loss = math.nan
-    trained = None
     try:
         # An overflow shows in the loss; as a warning it would depend on the caller's settings.
         with np.errstate(all="ignore"):
-            trainer = problem.build(dict(fit.configuration), np.random.default_rng(fit.seed))
-            history = trainer.fit(x, y, validation=(x_validation, y_validation))
-            train_loss = float(trainer.evaluate(x, y))
-            validation_loss = float(trainer.evaluate(x_validation, y_validation))
-            if not math.isfinite(validation_loss):
-                status, reason = "diverged", f"validation loss is {validation_loss}"
-            elif fit.keep:
-                trained = Trained(
-                    {key: np.array(history[key], dtype=np.float64) for key in HISTORY_KEYS},
-                    trainer.model.state_dict(),
-                )
+            yield
     except (Exception, SystemExit) as error:
-        status = "diverged" if isinstance(error, ArithmeticError) else "failed"
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
-        validation_loss = train_loss = math.nan
-    return Outcome(status, validation_loss, train_loss, time.perf_counter() - start, reason, trained)
+        outcomes[fit] = replace(_failure(error), seconds=time.perf_counter() - start)
+
+
+def _run_lanes(problem: Problem, trainers: Mapping[Fit, tinygrad_lab.Trainer]) -> dict[Fit, Outcome]:
+    """Train together, and return the outcomes; none where something goes wrong that is one fit's fault."""
+    outcomes: dict[Fit, Outcome] = {}
+    start = time.perf_counter()
+    try:
+        errors = tinygrad_lab.fit_lanes([*trainers.values()], [problem.training_set(fit) for fit in trainers])
+    except (Exception, SystemExit):
+        return outcomes
+    for (fit, trainer), error in zip(trainers.items(), errors, strict=True):
+        with _reasons(outcomes, fit):
+            outcomes[fit] = _score(problem, fit, trainer) if error is None else _failure(error)
+    share = (time.perf_counter() - start) / max(1, len(trainers))
+    return {fit: replace(outcome, seconds=share) for fit, outcome in outcomes.items()}
+
+
+def _run_alone(problem: Problem, fit: Fit, trainer: Trainer) -> Outcome:
+    start = time.perf_counter()
+    history = trainer.fit(*problem.training_set(fit), validation=problem.validation_set(fit))
+    outcome = _score(problem, fit, trainer)
+    if fit.keep and outcome.status == "done":
+        curves = {key: np.array(history[key], dtype=np.float64) for key in HISTORY_KEYS}
+        outcome = replace(outcome, trained=Trained(curves, trainer.model.state_dict()))
+    return replace(outcome, seconds=time.perf_counter() - start)
+
+
+def _score(problem: Problem, fit: Fit, trainer: Trainer) -> Outcome:
+    """Evaluate a trained model on both parts of its fold."""
+    train_loss = float(trainer.evaluate(*problem.training_set(fit)))
+    validation_loss = float(trainer.evaluate(*problem.validation_set(fit)))
+    if not math.isfinite(validation_loss):
+        return Outcome("diverged", validation_loss, train_loss, reason=f"validation loss is {validation_loss}")
+    return Outcome("done", validation_loss, train_loss)
+
+
+def _failure(error: BaseException) -> Outcome:
+    status = "diverged" if isinstance(error, ArithmeticError) else "failed"
+    return Outcome(status, reason=" ".join(f"{type(error).__name__}: {error}".split()))

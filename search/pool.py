@@ -1,6 +1,6 @@
-"""The pool: runs fits on worker processes, or on any executor, and hands back each outcome as it ends.
+"""The pool: runs chunks of fits on worker processes, or on any executor, and hands back their outcomes as they end.
 
-    fits --a few at a time--> executor: run_fit(problem, fit) --as they end--> handle(fit, outcome), in the caller
+    chunks --a few at a time--> executor: work(problem, chunk) --as they end--> handle(chunk, result), in the caller
 
 The workers of the default pool are spawned, get the problem once each, use one BLAS thread each, and live no longer
 than the process that started them, however that one ends.
@@ -15,40 +15,53 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
+from functools import partial
 from itertools import islice
 from multiprocessing.connection import Connection
+from typing import Any, Protocol
 
 from threadpoolctl import threadpool_limits
 
 from search.errors import SearchError
-from search.fits import Build, Fit, Outcome, Problem, run_fit
+from search.fits import Build, Fit, Problem
 from tinygrad_lab.checks import is_positive_integer
 
-Handler = Callable[[Fit, Outcome], None]
-Submit = Callable[[Fit], "Future[Outcome]"]
+Chunk = tuple[Fit, ...]
+Work = Callable[[Problem, Chunk], Any]
+Handler = Callable[[Chunk, Any], None]
+Submit = Callable[[Work, Chunk], "Future[Any]"]
 
 
-def run_fits(
-    problem: Problem,
-    fits: Iterable[Fit],
-    handle: Handler,
-    workers: int | None = None,
-    executor: Executor | None = None,
-) -> None:
-    """Run fits side by side; results do not depend on how many at a time, or in which order.
+class Run(Protocol):
+    """How an open pool is used."""
+
+    def __call__(self, work: Work, chunks: Iterable[Chunk], handle: Handler) -> None:
+        """Do some work on each chunk, and hand over what it returns.
+
+        Parameters
+        ----------
+        work : callable
+            ``work(problem, chunk)``, a function at the top level of a module.
+        chunks : iterable of tuple of Fit
+            Not more than two chunks per worker are drawn from it ahead of their results.
+        handle : callable
+            Called in this process with each chunk and its result, in the order in which they end.
+        """
+        ...
+
+
+@contextmanager
+def open_pool(problem: Problem, workers: int | None = None, executor: Executor | None = None) -> Iterator[Run]:
+    """Open a pool of workers; its block runs chunks of fits on them.
 
     Parameters
     ----------
     problem : Problem
-        What all the fits share. A worker of the default pool gets it once; with `executor` it goes with each fit.
-    fits : iterable of Fit
-        The work. Not more than two fits per worker are submitted ahead of their results.
-    handle : callable
-        Called in this process with each fit and its outcome, in the order in which they end.
+        What all the fits share. A worker of the default pool gets it once; with `executor` it goes with each chunk.
     workers : int, optional
         Number of processes, by default one for each processor. One means this process, without a pool.
     executor : concurrent.futures.Executor, optional
-        Runs the fits in place of the default pool. It is not shut down.
+        Does the work in place of the default pool. It is not shut down.
 
     Raises
     ------
@@ -62,20 +75,27 @@ def run_fits(
     Notes
     -----
     When this is interrupted (Ctrl-C), the worker processes of the default pool end at once, or as soon as they have
-    started; on an executor of one's own the fits that wait are cancelled.
+    started; on an executor of one's own the chunks that wait are cancelled.
     """
     count = worker_count(workers)
     check_build(problem.build)
+
+    def run_here(work: Work, chunks: Iterable[Chunk], handle: Handler) -> None:
+        for chunk in chunks:
+            handle(chunk, work(problem, chunk))
+
+    def run_on(submit: Submit) -> Run:
+        return lambda work, chunks, handle: _run_bounded(partial(submit, work), chunks, handle, 2 * count)
+
     try:
         with threadpool_limits(limits=1):
             if executor is not None:
-                _run_bounded(lambda fit: executor.submit(_fit_elsewhere, problem, fit), fits, handle, 2 * count)
+                yield run_on(lambda work, chunk: executor.submit(_work_elsewhere, work, problem, chunk))
             elif count == 1:
-                for fit in fits:
-                    handle(fit, run_fit(problem, fit))
+                yield run_here
             else:
                 with _process_pool(problem, count) as pool:
-                    _run_bounded(lambda fit: _submit_to_worker(pool, fit), fits, handle, 2 * count)
+                    yield run_on(lambda work, chunk: _submit_to_worker(pool, work, chunk))
     except BrokenExecutor as error:
         raise SearchError(
             "a worker process died (killed, out of memory, or the script runs the search outside "
@@ -135,14 +155,14 @@ def _name(build: Build) -> str:
     return str(getattr(build, "__qualname__", repr(build)))
 
 
-def _run_bounded(submit: Submit, fits: Iterable[Fit], handle: Handler, limit: int) -> None:
-    """Keep up to `limit` fits submitted until all have ended."""
-    waiting = iter(fits)
-    running: dict[Future[Outcome], Fit] = {}
+def _run_bounded(submit: Callable[[Chunk], "Future[Any]"], chunks: Iterable[Chunk], handle: Handler, limit: int) -> None:
+    """Keep up to `limit` chunks submitted until all have ended."""
+    waiting = iter(chunks)
+    running: dict[Future[Any], Chunk] = {}
     try:
         while True:
-            for fit in islice(waiting, limit - len(running)):
-                running[submit(fit)] = fit
+            for chunk in islice(waiting, limit - len(running)):
+                running[submit(chunk)] = chunk
             if not running:
                 return
             ended, _ = wait(running, return_when=FIRST_COMPLETED)
@@ -153,15 +173,15 @@ def _run_bounded(submit: Submit, fits: Iterable[Fit], handle: Handler, limit: in
             future.cancel()
 
 
-def _has_failed(future: Future[Outcome]) -> bool:
+def _has_failed(future: Future[Any]) -> bool:
     return future.exception() is not None
 
 
-def _fit_elsewhere(problem: Problem, fit: Fit) -> Outcome:
-    """Run a fit on somebody's executor."""
+def _work_elsewhere(work: Work, problem: Problem, chunk: Chunk) -> Any:
+    """Do some work on somebody's executor."""
     # In this process the limit is already in force and changes nothing; in another one it stays.
     threadpool_limits(limits=1)
-    return run_fit(problem, fit)
+    return work(problem, chunk)
 
 
 @contextmanager
@@ -182,9 +202,9 @@ def _process_pool(problem: Problem, workers: int) -> Iterator[ProcessPoolExecuto
             watched.close()
 
 
-def _submit_to_worker(pool: ProcessPoolExecutor, fit: Fit) -> "Future[Outcome]":
+def _submit_to_worker(pool: ProcessPoolExecutor, work: Work, chunk: Chunk) -> "Future[Any]":
     with _interrupts_held_back():  # this may start a worker
-        return pool.submit(_fit_in_worker, fit)
+        return pool.submit(_work_in_worker, work, chunk)
 
 
 @contextmanager
@@ -229,5 +249,5 @@ def _end_with_parent(watched: Connection) -> None:
     os._exit(1)
 
 
-def _fit_in_worker(fit: Fit) -> Outcome:
-    return run_fit(_problem, fit)
+def _work_in_worker(work: Work, chunk: Chunk) -> Any:
+    return work(_problem, chunk)

@@ -17,8 +17,9 @@ from tqdm import tqdm
 from search.configuration import Configuration, as_columns
 from search.data import Array, as_samples
 from search.errors import SearchError
-from search.fits import Build, Fit, Outcome, Problem
-from search.pool import run_fits
+from search.fits import Build, Fit, Outcome, Problem, run_fits
+from search.plan import Plan
+from search.pool import open_pool, worker_count
 from search.table import text_table
 
 Samples = tuple[ArrayLike, ArrayLike]
@@ -145,11 +146,13 @@ def run_in_order(
 ) -> list[Outcome]:
     """Run fits that are not stored and return their outcomes in the order of the fits."""
     outcomes: dict[Fit, Outcome] = {}
-    with tqdm(total=len(fits), unit="fit", disable=not progress) as bar:
+    plan = Plan(fits, worker_count(workers))
+    with tqdm(total=len(fits), unit="fit", disable=not progress) as bar, open_pool(problem, workers, executor) as run:
 
-        def handle(fit: Fit, outcome: Outcome) -> None:
-            outcomes[fit] = outcome
-            bar.update()
+        def handle(chunk: Sequence[Fit], results: Sequence[Outcome]) -> None:
+            outcomes.update(zip(chunk, results, strict=True))
+            plan.learn(chunk, results)
+            bar.update(len(chunk))
 
-        run_fits(problem, fits, handle, workers, executor)
+        run(run_fits, plan.chunks(), handle)
     return [outcomes[fit] for fit in fits]

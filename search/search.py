@@ -1,13 +1,14 @@
 """The search: every configuration of a grid, fitted on every fold, stored as it finishes, ranked at the end.
 
-    build, grid, folds, x, y --> fits not yet in the store --> pool --> store --> ranking
+    build, grid, folds, x, y --> fits not yet in the store --> plan --> pool --> store --> ranking
 
 Stopped anywhere and run again, it goes on with the fits that are missing and ends with the same ranking to the bit.
 """
 
 import math
 import os
-from collections.abc import Iterable, Mapping
+import sys
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from operator import index
 from typing import Any
@@ -18,10 +19,11 @@ from tqdm import tqdm
 from search.configuration import Configuration, canonical, canonical_text
 from search.data import as_samples
 from search.fingerprint import fingerprint
-from search.fits import Build, Fit, Outcome, Problem
+from search.fits import Build, Fit, Outcome, Problem, run_fits
 from search.folds import KFold, Splitter, make_folds
 from search.grid import ParameterGrid
-from search.pool import check_build, run_fits, worker_count
+from search.plan import Plan, forecast
+from search.pool import check_build, open_pool, worker_count
 from search.ranking import mean_and_std, rank
 from search.result import SearchResult
 from search.seeds import fit_seed
@@ -146,18 +148,24 @@ class GridSearch:
         ]
         best = min(_mean_loss(text, outcomes, n_folds) for text in texts)
         total = len(texts) * n_folds
-        with tqdm(total=total, initial=total - len(missing), unit="fit", disable=not progress) as bar:
+        plan = Plan(missing, worker_count(self.workers))
+        with open_pool(problem, self.workers, self.executor) as run:
+            if progress and missing:
+                tqdm.write(str(forecast(problem, plan, run, worker_count(self.workers))), file=sys.stderr)
+            with tqdm(total=total, initial=total - len(missing), unit="fit", disable=not progress) as bar:
 
-            def handle(fit: Fit, outcome: Outcome) -> None:
-                nonlocal best
-                text = canonical_text(fit.configuration)
-                store.add(fit.configuration, fit.fold, outcome)
-                outcomes[text, fit.fold] = outcome
-                best = min(best, _mean_loss(text, outcomes, n_folds))
-                bar.set_postfix_str(f"best {best:.4g}" if math.isfinite(best) else "", refresh=False)
-                bar.update()
+                def handle(chunk: Sequence[Fit], results: Sequence[Outcome]) -> None:
+                    nonlocal best
+                    for fit, outcome in zip(chunk, results, strict=True):
+                        text = canonical_text(fit.configuration)
+                        store.add(fit.configuration, fit.fold, outcome)
+                        outcomes[text, fit.fold] = outcome
+                        best = min(best, _mean_loss(text, outcomes, n_folds))
+                    plan.learn(chunk, results)
+                    bar.set_postfix_str(f"best {best:.4g}" if math.isfinite(best) else "", refresh=False)
+                    bar.update(len(chunk))
 
-            run_fits(problem, missing, handle, self.workers, self.executor)
+                run(run_fits, plan.chunks(), handle)
 
 
 def _distinct(grid: Iterable[Mapping[str, Any]]) -> list[Configuration]:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from search import GridSearch, ParameterGrid
+from search import GridSearch, ParameterGrid, plan
 from search.testing import build_polynomial
 
 SEARCH_GRID = ParameterGrid(degree=[1, 2, 3], lr=[0.1, 0.5], epochs=[20])
@@ -90,6 +90,7 @@ def build_with_token(configuration, rng):
 def main(store, csv, tokens, limit):
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a test run in a shell's background ignores it
     os.environ["SEARCH_TOKENS"], os.environ["SEARCH_LIMIT"] = tokens, limit
+    plan.LARGEST_CHUNK = 1
     search = GridSearch(build_with_token, SEARCH_GRID, store=store, workers=2)
     search.run(*data(), progress=False).ranking.to_csv(csv)
 

@@ -69,7 +69,7 @@ def ranking_rows():
 
 
 def complaints(errors):
-    return [line for line in re.split(r"[\r\n]", errors) if line.strip() and not re.match(r" *\d+%\|", line)]
+    return [line for line in re.split(r"[\r\n]", errors) if line.strip() and not re.match(r" *\d+%\||\d+ fits to do", line)]
 
 
 # ---- what it writes ------------------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ import pytest
 
 import tinygrad_lab as tl
 from tinygrad_lab import native
-from tinygrad_lab.training import trainer as trainer_module
+from tinygrad_lab.training import loop as loop_module
 
 SOURCE = textwrap.dedent(
     """
@@ -34,7 +34,7 @@ SOURCE = textwrap.dedent(
 
 
     @compiled
-    def epoch(x):
+    def updates(x):
         return step(x) * 2.0
     """
 )
@@ -68,7 +68,7 @@ def compiled_once(tmp_path_factory):
         cache = tmp_path_factory.mktemp("compiled") / "cache"
         patch.setenv("TINYGRAD_LAB_CACHE", str(cache))
         new_process()
-        assert native.load_module(SOURCE).epoch(1.0) == 4.0
+        assert native.load_module(SOURCE).updates(1.0) == 4.0
     new_process()
     return cache
 
@@ -81,8 +81,8 @@ def kept(folder, compiled_once):
 
 
 def hits(module):
-    """How much machine code the first call of `epoch` found, and how much it had to make."""
-    stats = module.epoch.__wrapped__.stats
+    """How much machine code the first call of `updates` found, and how much it had to make."""
+    stats = module.updates.__wrapped__.stats
     return sum(stats.cache_hits.values()), sum(stats.cache_misses.values())
 
 
@@ -93,7 +93,7 @@ def load():
     """Load and call the module as a new process would; return what `hits` says."""
     new_process()
     module = native.load_module(SOURCE)
-    assert module.epoch(1.0) == 4.0
+    assert module.updates(1.0) == 4.0
     return hits(module)
 
 
@@ -102,8 +102,8 @@ def load_without_cache(reason):
     with pytest.warns(UserWarning, match=f"compiled programs are not kept, .*{reason}") as caught:
         module = native.load_module(SOURCE)
     assert len(caught) == 1
-    assert module.epoch(1.0) == 4.0
-    assert module.epoch.stats.cache_path is None
+    assert module.updates(1.0) == 4.0
+    assert module.updates.stats.cache_path is None
 
 
 def files(folder, pattern="*"):
@@ -133,8 +133,8 @@ PROGRAM = f"""
 from tinygrad_lab import native
 source = {SOURCE!r}
 module = native.load_module(source)
-assert module.epoch(1.0) == 4.0
-stats = module.epoch.__wrapped__.stats
+assert module.updates(1.0) == 4.0
+stats = module.updates.__wrapped__.stats
 print(sum(stats.cache_hits.values()), sum(stats.cache_misses.values()))
 """
 
@@ -160,10 +160,10 @@ def test_processes_that_compile_the_same_program_at_once(folder):
 def test_two_programs_at_once(kept):
     other = SOURCE.replace("1.0", "2.0")
     first, second = native.load_module(SOURCE), native.load_module(other)
-    assert (first.epoch(1.0), second.epoch(1.0)) == (4.0, 6.0)
+    assert (first.updates(1.0), second.updates(1.0)) == (4.0, 6.0)
     assert native.load_module(SOURCE) is first
     new_process()
-    assert (native.load_module(other).epoch(1.0), native.load_module(SOURCE).epoch(1.0)) == (6.0, 4.0)
+    assert (native.load_module(other).updates(1.0), native.load_module(SOURCE).updates(1.0)) == (6.0, 4.0)
     assert hits(native.load_module(other)) == FOUND
 
 
@@ -223,7 +223,7 @@ def test_a_module_file_that_was_truncated_or_altered_is_rewritten(kept, content)
 
 @needs_numba
 @pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 0.99])
-@pytest.mark.parametrize("pattern", ["*.nbi", "*.nbc", "*epoch*", "*step-*"])
+@pytest.mark.parametrize("pattern", ["*.nbi", "*.nbc", "*updates*", "*step-*"])
 def test_machine_code_that_was_truncated_is_made_again(kept, pattern, share):
     broken = list((kept / "__pycache__").glob(pattern))
     assert broken
@@ -239,7 +239,7 @@ def test_machine_code_that_was_truncated_is_made_again(kept, pattern, share):
 def test_a_folder_that_disappears_does_no_harm(kept):
     module = native.load_module(SOURCE.replace("1.0", "3.0"))
     shutil.rmtree(kept)
-    assert module.epoch(1.0) == 8.0
+    assert module.updates(1.0) == 8.0
 
 
 @needs_numba
@@ -258,7 +258,7 @@ def test_a_disk_that_is_full_does_no_harm(folder, monkeypatch):
 def test_an_error_of_the_program_itself_is_raised(folder):
     module = native.load_module(SOURCE)
     with pytest.raises(Exception, match="Cannot unify|No implementation of function"):
-        module.epoch("text")
+        module.updates("text")
 
 
 @needs_numba
@@ -267,7 +267,7 @@ def test_a_file_in_the_place_of_the_folder_is_said_once(folder):
     load_without_cache("File exists")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert native.load_module(SOURCE.replace("1.0", "2.0")).epoch(1.0) == 6.0
+        assert native.load_module(SOURCE.replace("1.0", "2.0")).updates(1.0) == 6.0
     assert folder.read_text() == "a file"
 
 
@@ -283,7 +283,7 @@ def test_a_folder_that_cannot_be_written_is_said_once(kept):
 
 
 def index_of(kept):
-    (index,) = (kept / "__pycache__").glob("*epoch*.nbi")
+    (index,) = (kept / "__pycache__").glob("*updates*.nbi")
     return index
 
 
@@ -399,7 +399,7 @@ def test_a_folder_that_numba_was_told_to_use_is_checked_as_well(kept, tmp_path, 
     finally:
         os.umask(old)
     assert load() == FOUND
-    (index,) = (tmp_path / "numba").rglob("*epoch*.nbi")
+    (index,) = (tmp_path / "numba").rglob("*updates*.nbi")
     plant(index, tmp_path / "mark")
     (tmp_path / "numba").chmod(0o777)
     load_without_cache("others may rename what lies in")
@@ -441,7 +441,7 @@ def test_without_numba_the_compiled_engine_says_how_to_install_it(without_numba)
 
 
 def test_without_numba_auto_replays_in_silence(without_numba, monkeypatch):
-    monkeypatch.setattr(trainer_module, "COMPILE_FROM_UPDATES", 1)
+    monkeypatch.setattr(loop_module, "COMPILE_FROM_UPDATES", 1)
     np.testing.assert_array_equal(trained("auto"), trained("replay"))
 
 

@@ -394,10 +394,10 @@ def test_precision_and_shape_that_a_trainer_sees():
     seen = []
 
     class Executed(Executor):
-        def submit(self, function, problem, fit, /):
+        def submit(self, function, work, problem, chunk, /):
             seen.append((problem.x.dtype, problem.x.shape, problem.y.dtype, problem.y.shape))
             future = Future()
-            future.set_result(function(problem, fit))
+            future.set_result(function(work, problem, chunk))
             return future
 
     search = GridSearch(build_polynomial, [{"degree": 1}], store=None, executor=Executed())

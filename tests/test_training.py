@@ -69,10 +69,10 @@ def test_batches_cover_the_data_once_an_epoch_in_its_order(batch_size, sizes):
 
 def test_shuffling_is_a_function_of_the_seed_and_the_epoch():
     def order(seed, epoch):
-        return make_trainer(shuffle=True, seed=seed)._ordered([np.arange(24)], epoch)[0].tolist()
+        return make_trainer(shuffle=True, seed=seed).prepare(X, Y).order(epoch).tolist()
 
     assert order(0, 3) == order(0, 3)
-    assert sorted(order(0, 3)) == list(range(24))
+    assert sorted(order(0, 3)) == list(range(len(X)))
     assert len({tuple(order(seed, epoch)) for seed in range(3) for epoch in range(3)}) == 9
 
 

@@ -40,7 +40,16 @@ from tinygrad_lab.penalties import ElasticNetPenalty, L1Penalty, L2Penalty, Pena
 from tinygrad_lab.schedulers import ConstantLR, CosineDecay, GeometricDecay, LinearDecay, Scheduler, StepDecay, WarmUp
 from tinygrad_lab.serialization import WeightsError, load_weights, save_weights
 from tinygrad_lab.tensor import Tensor
-from tinygrad_lab.training import Callback, Checkpoint, EarlyStopping, History, NonFiniteLossError, ProgressBar, Trainer
+from tinygrad_lab.training import (
+    Callback,
+    Checkpoint,
+    EarlyStopping,
+    History,
+    NonFiniteLossError,
+    ProgressBar,
+    Trainer,
+    fit_lanes,
+)
 
 __version__ = "0.1.0"
 
@@ -104,6 +113,7 @@ __all__ = [
     "Zeros",
     "concatenate",
     "einsum",
+    "fit_lanes",
     "get_activation",
     "grad",
     "hessian",

@@ -44,7 +44,7 @@ def check_rows(name: str, data: ArrayLike, dtype: DTypeLike | None = None) -> np
     if dtype is None:
         dtype = np.float32 if array.dtype == np.float32 else np.float64
     with np.errstate(over="ignore"):  # what is too large for single precision is found below
-        rows = (array[:, None] if array.ndim == 1 else array).astype(dtype)
+        rows = (array[:, None] if array.ndim == 1 else array).astype(dtype, order="C")
     finite = np.isfinite(rows).reshape(array.shape)
     if not finite.all():
         position = tuple(int(i) for i in np.argwhere(~finite)[0])

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from tinygrad_lab.checks import is_finite_number
-from tinygrad_lab.ops import where
+from tinygrad_lab.ops import equal, where
 from tinygrad_lab.tensor import Tensor, as_tensor
 
 
@@ -175,7 +175,9 @@ class CrossEntropy(Loss):
     def per_sample(self, prediction: Tensor, target: Tensor) -> Tensor:  # noqa: D102
         log_probability = prediction.log_softmax(axis=-1)
         if target.dtype.kind in "iu":
-            return -log_probability[np.arange(prediction.shape[0]), target]
+            # A comparison with every class, rather than an index, is elementwise: it has lanes and a loop form.
+            is_label = equal(target.reshape(-1, 1), np.arange(prediction.shape[1]))
+            return -where(is_label, log_probability, 0.0).sum(axis=-1)
         return -(target * log_probability).sum(axis=-1)
 
 

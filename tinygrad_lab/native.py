@@ -1,7 +1,7 @@
 """Compiled modules: generated source, imported, compiled by Numba, and its machine code kept between processes and sessions.
 
     source --> <cache folder>/step_<hash>.py     where Numba looks whether its machine code is still that of the source
-           --import--> step, epoch               from memory: what lies in the folder is never executed as Python
+           --import--> step, updates             from memory: what lies in the folder is never executed as Python
            --first call--> machine code, kept in <cache folder>/__pycache__/step_<hash>.*
 
 Numba keeps machine code in pickles, and to load one is to trust it. So a folder is only used if nobody but the user can
@@ -71,7 +71,7 @@ def load_module(source: str) -> ModuleType:
     Returns
     -------
     module
-        Its function `epoch` is compiled, or loaded, at its first call.
+        Its function `updates` is compiled, or loaded, at its first call.
 
     Raises
     ------
@@ -92,7 +92,7 @@ def load_module(source: str) -> ModuleType:
     except (OSError, RuntimeError) as error:  # the latter where Numba finds no place to keep anything
         _warn(folder, str(error))
         return _import(name, source, path)
-    vars(module)["epoch"] = _recovering(module.epoch, kept, lambda: _import(name, source, path).epoch)
+    vars(module)["updates"] = _recovering(module.updates, kept, lambda: _import(name, source, path).updates)
     return module
 
 

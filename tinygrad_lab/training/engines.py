@@ -4,18 +4,20 @@
     replay    training_step is captured once for each shape of     everywhere; needs NumPy only
               batch; its program is replayed in memory of its own
     compiled  the same program as loops, compiled by Numba;        long trainings on small batches
-              a whole epoch is one native call
+              all updates of many epochs are one native call
 
 The first two agree to the bit in double precision, the third to rounding.
 """
 
 from __future__ import annotations
 
+import sys
+import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import chain
 from math import isfinite
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -31,31 +33,43 @@ if TYPE_CHECKING:
 
 
 class Engine(ABC):
-    """Runs updates. Between `load` and `store` the parameters and the optimizer's state are the engine's."""
+    """Runs updates. Between `load` and `store` the parameters and the optimizer's state are the engine's.
+
+    Attributes
+    ----------
+    samples_per_run : int
+        How many samples one `run` should visit where nothing has to happen between epochs; at least one epoch.
+    """
+
+    samples_per_run: ClassVar[int] = 1
+
+    @abstractmethod
+    def attach(self, trainer: Trainer) -> None:
+        """Serve this Trainer from now on: the first one, or one of the same structure."""
 
     @abstractmethod
     def load(self) -> None:
         """Take the parameters, the state and the hyper-parameters from the Trainer's objects."""
 
     @abstractmethod
-    def run(self, data: Sequence[np.ndarray], batch_size: int) -> list[float]:
-        """Make the updates of an epoch.
+    def run(self, data: Sequence[np.ndarray], orders: np.ndarray, batch_size: int, rates: Sequence[float]) -> np.ndarray:
+        """Make the updates of some epochs.
 
         Parameters
         ----------
         data : sequence of ndarray
-            x, y and perhaps weights, of all samples in their order.
+            x, y and perhaps weights, of all samples.
+        orders : ndarray of int64, shape (epochs, samples)
+            The samples in the order of each epoch.
         batch_size : int
+        rates : sequence of float
+            The learning rate of each epoch.
 
         Returns
         -------
-        list of float
-            The loss of each batch, up to the first that is not finite: its update is not made.
+        ndarray of float64
+            The loss of each batch, epoch after epoch, up to the first that is not finite: its update is not made.
         """
-
-    @abstractmethod
-    def load_settings(self) -> None:
-        """Take the hyper-parameters only, such as the learning rate of a new epoch."""
 
     @abstractmethod
     def evaluate(self, data: Sequence[np.ndarray]) -> float:
@@ -70,6 +84,10 @@ class StepwiseEngine(Engine):
     """An engine that makes one update after the other."""
 
     @abstractmethod
+    def set_rate(self, rate: float) -> None:
+        """Set the learning rate of the updates to come."""
+
+    @abstractmethod
     def compute(self, batch: Sequence[np.ndarray]) -> float:
         """Compute the update on a batch, and return its loss."""
 
@@ -77,14 +95,19 @@ class StepwiseEngine(Engine):
     def commit(self) -> None:
         """Make the update that was computed last."""
 
-    def run(self, data: Sequence[np.ndarray], batch_size: int) -> list[float]:  # noqa: D102
-        losses = []
-        for start in range(0, len(data[0]), batch_size):
-            losses.append(self.compute([array[start : start + batch_size] for array in data]))
-            if not isfinite(losses[-1]):
-                break
-            self.commit()
-        return losses
+    def run(  # noqa: D102
+        self, data: Sequence[np.ndarray], orders: np.ndarray, batch_size: int, rates: Sequence[float]
+    ) -> np.ndarray:
+        losses: list[float] = []
+        for order, rate in zip(orders, rates, strict=True):
+            self.set_rate(rate)
+            for start in range(0, len(order), batch_size):
+                rows = order[start : start + batch_size]
+                losses.append(self.compute([array[rows] for array in data]))
+                if not isfinite(losses[-1]):
+                    return np.array(losses)
+                self.commit()
+        return np.array(losses)
 
 
 class EagerEngine(StepwiseEngine):
@@ -99,11 +122,14 @@ class EagerEngine(StepwiseEngine):
         self._trainer = trainer
         self._update: tuple[list[Tensor], State] = ([], {})
 
+    def attach(self, trainer: Trainer) -> None:  # noqa: D102
+        self._trainer = trainer
+
     def load(self) -> None:  # noqa: D102
         pass
 
-    def load_settings(self) -> None:  # noqa: D102
-        pass
+    def set_rate(self, rate: float) -> None:  # noqa: D102
+        self._trainer.optimizer.lr.assign(rate)
 
     def evaluate(self, data: Sequence[np.ndarray]) -> float:  # noqa: D102
         return float(self._trainer.data_loss(*map(wrap, data)))
@@ -128,14 +154,17 @@ class ReplayEngine(StepwiseEngine):
     """
 
     def __init__(self, trainer: Trainer) -> None:
-        self._trainer = trainer
-        names = {id(tensor): name for name, tensor in trainer.model.named_parameters()}
-        self._parameter_names = [names[id(tensor)] for tensor in trainer.optimizer.parameters]
+        self.attach(trainer)
         self.state: dict[str, np.ndarray] = {}
-        self.settings: dict[str, Tensor] = {}
         self._programs: dict[tuple[tuple[int, ...], ...], BoundProgram] = {}
         self._evaluations: dict[tuple[tuple[int, ...], ...], BoundProgram] = {}
         self._latest: BoundProgram | None = None
+
+    def attach(self, trainer: Trainer) -> None:  # noqa: D102
+        self._trainer = trainer
+        names = {id(tensor): name for name, tensor in trainer.model.named_parameters()}
+        self._parameter_names = [names[id(tensor)] for tensor in trainer.optimizer.parameters]
+        self.settings = _settings(trainer)
 
     @property
     def program(self) -> Program:
@@ -144,13 +173,17 @@ class ReplayEngine(StepwiseEngine):
         return self._latest.program
 
     def load(self) -> None:  # noqa: D102
-        self.settings = _settings(self._trainer)
-        self.load_settings()
+        self.settings = _settings(self._trainer)  # anew, since a callback may have replaced one
+        self._load_settings()
         for name, tensor in self._named_state().items():
             array = self.state.setdefault(name, aligned_empty(tensor.shape, tensor.dtype))
             np.copyto(array, tensor._data)
 
-    def load_settings(self) -> None:  # noqa: D102
+    def set_rate(self, rate: float) -> None:  # noqa: D102
+        self._trainer.optimizer.lr.assign(rate)
+        self._load_settings()
+
+    def _load_settings(self) -> None:
         for program in (*self._programs.values(), *self._evaluations.values()):
             program.set_inputs(**{name: tensor._data for name, tensor in self.settings.items()})
 
@@ -204,26 +237,26 @@ class ReplayEngine(StepwiseEngine):
 
 
 class CompiledEngine(Engine):
-    """Writes the captured step as loops, compiles it, and makes all updates of an epoch in one call.
+    """Writes the captured step as loops, compiles it, and makes all updates of many epochs in one native call.
 
     Parameters
     ----------
     trainer : Trainer
     """
 
+    samples_per_run: ClassVar[int] = 100_000
+
     def __init__(self, trainer: Trainer) -> None:
+        self._trainer = trainer
         self._replay = ReplayEngine(trainer)
-        self._settings: dict[str, np.ndarray] = {}
-        self._epochs: dict[tuple[tuple[int, ...], ...], tuple[Callable[..., int], list[np.ndarray]]] = {}
+        self._loops: dict[tuple[tuple[int, ...], ...], Loops] = {}
+
+    def attach(self, trainer: Trainer) -> None:  # noqa: D102
+        self._trainer = trainer
+        self._replay.attach(trainer)
 
     def load(self) -> None:  # noqa: D102
         self._replay.load()
-        self.load_settings()
-
-    def load_settings(self) -> None:  # noqa: D102
-        self._replay.load_settings()
-        for name, tensor in self._replay.settings.items():
-            np.copyto(self._settings.setdefault(name, np.empty_like(tensor._data)), tensor._data)
 
     def evaluate(self, data: Sequence[np.ndarray]) -> float:  # noqa: D102
         return self._replay.evaluate(data)
@@ -231,24 +264,8 @@ class CompiledEngine(Engine):
     def store(self) -> None:  # noqa: D102
         self._replay.store()
 
-    def run(self, data: Sequence[np.ndarray], batch_size: int) -> list[float]:  # noqa: D102
-        before = [array.copy() for array in self._replay.state.values()]
-        whole = len(data[0]) // batch_size * batch_size
-        losses = np.empty(-(-len(data[0]) // batch_size))
-        for start, stop, size in ((0, whole, batch_size), (whole, len(data[0]), len(data[0]) - whole)):
-            if start < stop:
-                self._run_equal(
-                    [array[start:stop] for array in data], size, losses[start // batch_size :][: (stop - start) // size]
-                )
-        if np.isfinite(losses).all():
-            return losses.tolist()
-        # The loops update in place and have gone too far. Replay stops before the update that went wrong.
-        for array, old in zip(self._replay.state.values(), before, strict=True):
-            np.copyto(array, old)
-        return self._replay.run(data, batch_size)
-
     def prepare(self, batch: Sequence[np.ndarray]) -> None:
-        """Compile the loops for batches of this shape, unless that is done.
+        """Write and import the loops for batches of this shape, unless that is done.
 
         Raises
         ------
@@ -256,23 +273,115 @@ class CompiledEngine(Engine):
             Where the step cannot be captured or written as loops, or Numba is not installed.
         """
         shapes = _shapes(batch)
-        if shapes not in self._epochs:
-            program = self._replay.capture(batch)
-            source, batched, arguments = write_source(program)
-            memory = {value: self._replay.state[name] for name, value in program.state.items()}
-            memory |= {value: self._settings[name] for name, value in program.inputs.items() if name in self._settings}
-            arrays = [
-                memory.get(x, x.array if x.kind == "constant" else aligned_empty(x.array.shape, x.array.dtype))
-                for name, x in arguments.items()
-                if name not in batched
-            ]
-            self._epochs[shapes] = load_module(source).epoch, arrays
+        if shapes not in self._loops:
+            self._loops[shapes] = Loops(self._replay.capture(batch), self._replay.state)
 
-    def _run_equal(self, data: Sequence[np.ndarray], size: int, losses: np.ndarray) -> None:
-        batch = [array[:size] for array in data]
-        self.prepare(batch)
-        epoch, arrays = self._epochs[_shapes(batch)]
-        losses[epoch(*data, size, losses, *arrays) :] = np.nan
+    def run(  # noqa: D102
+        self, data: Sequence[np.ndarray], orders: np.ndarray, batch_size: int, rates: Sequence[float]
+    ) -> np.ndarray:
+        before = [array.copy() for array in self._replay.state.values()]
+        losses = self._run(data, orders, batch_size, rates)
+        if not isfinite(losses[-1]):
+            # The loops update in place: the update that went wrong is made. So all others are made anew, without it.
+            for array, old in zip(self._replay.state.values(), before, strict=True):
+                np.copyto(array, old)
+            self._run(data, orders, batch_size, rates, limit=len(losses) - 1)
+        batches = -(-orders.shape[1] // batch_size)
+        self._trainer.optimizer.lr.assign(rates[(len(losses) - 1) // batches])
+        return losses
+
+    def _run(
+        self,
+        data: Sequence[np.ndarray],
+        orders: np.ndarray,
+        batch_size: int,
+        rates: Sequence[float],
+        limit: int = sys.maxsize,
+    ) -> np.ndarray:
+        """Make up to `limit` updates, and return their losses, up to the first that is not finite."""
+        losses = [np.empty(0)]
+        done = 0
+        for rows, size, rates_of_updates in _equal_batches(orders, batch_size, rates):
+            count = min(len(rates_of_updates), limit - done)
+            if count <= 0:
+                break
+            self.prepare([array[rows[:size]] for array in data])
+            loops = self._loops[tuple((size, *array.shape[1:]) for array in data)]
+            losses.append(loops.run(data, rows[: count * size], rates_of_updates[:count], self._replay.settings))
+            done += count
+            if not isfinite(losses[-1][-1]):
+                break
+        return np.concatenate(losses)
+
+
+def _equal_batches(orders: np.ndarray, batch_size: int, rates: Sequence[float]) -> Iterator[tuple[np.ndarray, int, np.ndarray]]:
+    """Cut epochs into stretches of batches of one size: samples, size and the learning rate of each update."""
+    samples = orders.shape[1]
+    whole = samples // batch_size * batch_size
+    if whole == samples:
+        yield orders.ravel(), batch_size, np.repeat(rates, samples // batch_size)
+        return
+    for order, rate in zip(orders, rates, strict=True):
+        yield order[:whole], batch_size, np.full(whole // batch_size, rate)
+        yield order[whole:], samples - whole, np.full(1, rate)
+
+
+class Loops:
+    """The compiled loops of a program, with their memory.
+
+    Parameters
+    ----------
+    program : Program
+    state : mapping of str to ndarray
+        Where the state is.
+    """
+
+    def __init__(self, program: Program, state: Mapping[str, np.ndarray]) -> None:
+        source = write_source(program)
+        names = {x: name for name, x in (*program.inputs.items(), *program.state.items())}
+        self._updates = load_module(source.text).updates
+        self._settings = [names[x] for x in source.settings]
+        self._arrays = [
+            state[names[x]] if x.kind == "state"
+            else x.array if x.kind == "constant"
+            else aligned_empty(x.array.shape, x.array.dtype)
+            for x in source.arrays
+        ]  # fmt: skip
+        self._constants = [
+            (names[x], array)
+            for x, array in zip(source.arrays, self._arrays, strict=True)
+            if x.kind == "input" and x not in source.samples
+        ]
+        self._calls = 64  # updates in a native call, as many as take some tenths of a second
+
+    def run(
+        self, data: Sequence[np.ndarray], rows: np.ndarray, rates: np.ndarray, settings: Mapping[str, Tensor]
+    ) -> np.ndarray:
+        """Make an update for each of `rates`, with equal shares of `rows`, up to the first whose loss is not finite.
+
+        Returns
+        -------
+        ndarray
+            The losses of these updates.
+        """
+        for name, array in self._constants:
+            np.copyto(array, settings[name]._data)
+        losses = np.empty(len(rates))
+        size = len(rows) // len(rates)
+        done = 0
+        while done < len(rates):
+            part = slice(done, done + self._calls)
+            count = len(losses[part])
+            start = time.perf_counter()
+            numbers = [rates[part] if name == "lr" else np.full(count, settings[name]._data) for name in self._settings]
+            made = self._updates(*data, rows[done * size : (done + count) * size], losses[part], *numbers, *self._arrays)
+            if made < count or not isfinite(losses[done + made - 1]):
+                return losses[: done + made]
+            done += count
+            # A Ctrl-C waits for the end of a native call. Its length decides nothing else.
+            seconds = time.perf_counter() - start
+            self._calls = max(1, self._calls * 2 if seconds < 0.1 else self._calls // 2 if seconds > 0.4 else self._calls)
+        return losses
 
 
 def _shapes(arrays: Sequence[np.ndarray]) -> tuple[tuple[int, ...], ...]:

@@ -1,4 +1,4 @@
-"""The Trainer: the loop over epochs and batches, and the step at its heart.
+"""The Trainer: what a training is made of, and the step at its heart.
 
 x, y --> model --> loss --> grad --> hooks, in order --> optimizer --> new parameters, new state
                     ^                  ^                    ^
@@ -8,9 +8,7 @@ x, y --> model --> loss --> grad --> hooks, in order --> optimizer --> new param
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Sequence
-from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -18,47 +16,19 @@ from numpy.typing import ArrayLike
 
 from tinygrad_lab.autodiff import grad, no_grad
 from tinygrad_lab.checks import is_positive_integer
-from tinygrad_lab.codegen import NoLoopFormError
 from tinygrad_lab.data import check_labels, check_rows, check_same_length, check_weights
-from tinygrad_lab.graph import CaptureError
 from tinygrad_lab.layers import Layer
 from tinygrad_lab.losses import Loss
-from tinygrad_lab.native import is_available
 from tinygrad_lab.optimizers import Optimizer, State
 from tinygrad_lab.penalties import Penalty
 from tinygrad_lab.schedulers import Scheduler
 from tinygrad_lab.tensor import Tensor, wrap
 from tinygrad_lab.training.callbacks import Callback
 from tinygrad_lab.training.checkpoints import load_checkpoint
-from tinygrad_lab.training.engines import CompiledEngine, EagerEngine, Engine, ReplayEngine
 from tinygrad_lab.training.history import History
+from tinygrad_lab.training.loop import Training
 
 ENGINES = ("auto", "eager", "replay", "compiled")
-
-# What makes compilation worth its seconds: so many updates, of batches so small that loops beat a matrix product.
-COMPILE_FROM_UPDATES = 50_000
-COMPILE_UP_TO_BATCH = 32
-
-
-class NonFiniteLossError(ArithmeticError):
-    """A loss became nan or infinite.
-
-    Attributes
-    ----------
-    epoch : int
-        The epoch, counted from 1.
-    batch : int or None
-        The batch of that epoch, counted from 1; None for the validation after it, or for parameters that have overflowed.
-    """
-
-    def __init__(self, epoch: int, batch: int | None) -> None:
-        super().__init__(epoch, batch)  # the arguments, so that the exception survives pickling
-        self.epoch = epoch
-        self.batch = batch
-
-    def __str__(self) -> str:
-        where = "after the updates" if self.batch is None else f"in batch {self.batch}"
-        return f"the loss is not finite {where} of epoch {self.epoch} (counted from 1); try a smaller learning rate or clipping"
 
 
 class Trainer:
@@ -171,7 +141,7 @@ class Trainer:
             reported = data_loss + penalty.value(updated) if penalty else data_loss
         return reported, updated, state
 
-    # The loop --------------------------------------------------------------------------------------------------------
+    # Training --------------------------------------------------------------------------------------------------------
 
     def fit(
         self,
@@ -216,97 +186,39 @@ class Trainer:
         WeightsError
             Where `resume` is no checkpoint, or one of another training.
         """
-        epochs = self.epochs if epochs is None else _positive("epochs", epochs)
-        data = self._check(x, y, sample_weight)
-        held_out = None if validation is None else self._check_validation(validation)
-        self._callbacks = _check_callbacks(callbacks)
-        self._data = data
-        self.history = History()
+        training = self.prepare(
+            x, y, validation, epochs=epochs, sample_weight=sample_weight, callbacks=_check_callbacks(callbacks)
+        )
         if resume is not None:
             load_checkpoint(self, resume)
         try:
             for callback in self._callbacks:
-                callback.on_fit_start(self, self.history, epochs)
+                callback.on_fit_start(self, self.history, training.epochs)
             with np.errstate(all="ignore"):  # a non-finite loss is an error of its own
-                engine = self._make_engine(data, epochs)
-                engine.load()
-                try:
-                    while self.history.epochs < epochs and not self.history.stop_reason:
-                        self._run_epoch(engine, data, held_out)
-                finally:
-                    engine.store()
+                training.run(training.make_engine())
         finally:
             for callback in self._callbacks:
                 callback.on_fit_end(self, self.history)
-        if not all(np.isfinite(parameter.data).all() for parameter in self.optimizer.parameters):
-            raise NonFiniteLossError(self.history.epochs, None)
         return self.history
 
-    def _run_epoch(self, engine: Engine, data: Sequence[np.ndarray], held_out: Sequence[np.ndarray] | None) -> None:
-        epoch = self.history.epochs
-        if self.scheduler is not None:
-            self.optimizer.lr.assign(self.scheduler(epoch))
-            engine.load_settings()
-        samples = len(data[0])
-        size = min(self.batch_size or samples, samples)
-        losses = engine.run(self._ordered(data, epoch), size)
-        if not isfinite(losses[-1]):
-            raise NonFiniteLossError(epoch + 1, len(losses))
-        sizes = [min(size, samples - start) for start in range(0, samples, size)]
-        values = {"train_loss": float(np.average(losses, weights=sizes))}
-        if held_out is not None:
-            values["validation_loss"] = engine.evaluate(held_out)
-            if not isfinite(values["validation_loss"]):
-                raise NonFiniteLossError(epoch + 1, None)
-        self.history.append(**values, lr=self.optimizer.lr.item())
-        if self._callbacks:
-            engine.store()
-            self._call_back()
-            engine.load()
-
-    def _call_back(self) -> None:
-        for callback in self._callbacks:
-            self.history.stop_reason = self.history.stop_reason or callback.on_epoch_end(self, self.history) or ""
-        for callback in self._callbacks:
-            callback.on_epoch_seen(self, self.history)
-
-    def _make_engine(self, data: Sequence[np.ndarray], epochs: int) -> Engine:
-        """Make the engine of a training; "auto" takes the fastest that can run the step and is worth its preparation."""
-        if self.engine == "eager":
-            return EagerEngine(self)
-        size = min(self.batch_size or len(data[0]), len(data[0]))
-        batch = [array[:size] for array in data]
-        updates = epochs * -(-len(data[0]) // size)
-        worthwhile = updates >= COMPILE_FROM_UPDATES and size <= COMPILE_UP_TO_BATCH and is_available()
-        if self.engine == "compiled" or (self.engine == "auto" and worthwhile):
-            compiled = CompiledEngine(self)
-            try:
-                compiled.load()
-                compiled.prepare(batch)
-                return compiled
-            except NoLoopFormError as error:
-                if self.engine == "compiled":
-                    warnings.warn(f"training by replay, since the step cannot be compiled: {error}", stacklevel=3)
-            except CaptureError:
-                if self.engine == "compiled":
-                    raise
-        replay = ReplayEngine(self)
-        try:
-            replay.load()
-            replay.compute(batch)
-            return replay
-        except CaptureError as error:
-            if self.engine != "auto":
-                raise
-            warnings.warn(f"training on the eager engine, since the step cannot be replayed: {error}", stacklevel=3)
-            return EagerEngine(self)
-
-    def _ordered(self, data: Sequence[np.ndarray], epoch: int) -> list[np.ndarray]:
-        """Return the samples in the order of an epoch."""
-        if not self.shuffle:
-            return list(data)
-        order = np.random.default_rng(np.random.SeedSequence([self.seed, epoch])).permutation(len(data[0]))
-        return [array[order] for array in data]
+    def prepare(
+        self,
+        x: ArrayLike,
+        y: ArrayLike,
+        validation: tuple[ArrayLike, ArrayLike] | None = None,
+        *,
+        epochs: int | None = None,
+        sample_weight: ArrayLike | None = None,
+        callbacks: Sequence[Callback] = (),
+    ) -> Training:
+        """Check everything that `fit` is given, begin a new history, and return the training that is to be run."""
+        epochs = self.epochs if epochs is None else _positive("epochs", epochs)
+        data = self._check(x, y, sample_weight)
+        held_out = None if validation is None else self._check_validation(validation)
+        self._callbacks = callbacks
+        self._data = data
+        self.history = History()
+        return Training(self, data, epochs, held_out)
 
     # Evaluation ------------------------------------------------------------------------------------------------------
 

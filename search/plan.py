@@ -1,0 +1,188 @@
+"""The plan: which fits go to a worker together, and how long all of them will take.
+
+    fits --groups that seem alike--> chunks of some seconds each --> pool --> how long they took --> the next chunks' sizes
+
+Configurations that differ only in numbers with a decimal point (a learning rate, the strength of a penalty) have Trainers of
+one structure, as a rule, and are sent together. It is no more than a guess, which saves building every Trainer twice:
+whether Trainers share a program is decided where they are trained. No result depends on the plan.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import deque
+from collections.abc import Hashable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import tinygrad_lab
+from search.configuration import canonical_text
+from search.fits import Fit, Outcome, Problem
+from search.pool import Run
+
+CHUNK_SECONDS = 5.0  # of work: that much each worker may lose in a crash
+FIRST_CHUNK = 4  # fits in a chunk while no duration is known
+LARGEST_CHUNK = 32  # fits: the memory of so many small networks fits into a processor's cache
+MOST_PROBES = 64  # groups that are measured for a forecast
+PROBED_FITS = 4  # of each such group
+PROBE_SECONDS = 0.05
+
+
+class Plan:
+    """Hands out fits in chunks; it learns from their durations how large the next ones should be.
+
+    Parameters
+    ----------
+    fits : iterable of Fit
+    workers : int
+        How many work side by side: towards the end chunks become smaller, so that none has to wait for another.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> fits = [Fit({"width": width, "lr": lr}, 0, np.random.SeedSequence(0)) for lr in (0.1, 0.2) for width in (5, 9)]
+    >>> [[fit.configuration for fit in chunk] for chunk in Plan(fits, workers=1).chunks()]
+    [[{'width': 5, 'lr': 0.1}, {'width': 5, 'lr': 0.2}], [{'width': 9, 'lr': 0.1}], [{'width': 9, 'lr': 0.2}]]
+    """
+
+    def __init__(self, fits: Iterable[Fit], workers: int) -> None:
+        self.groups: dict[Hashable, deque[Fit]] = {}
+        for fit in fits:
+            self.groups.setdefault(group_of(fit), deque()).append(fit)
+        self._workers = workers
+        self._seconds: dict[Hashable, float] = {}  # of a fit, by group
+
+    def chunks(self) -> Iterator[tuple[Fit, ...]]:
+        """Hand out all fits, group after group."""
+        left = sum(map(len, self.groups.values()))
+        for group, fits in self.groups.items():
+            while fits:
+                size = min(self._size(group), len(fits), math.ceil(left / (2 * self._workers)))
+                left -= size
+                yield tuple(fits.popleft() for _ in range(size))
+
+    def learn(self, chunk: Sequence[Fit], outcomes: Sequence[Outcome]) -> None:
+        """Take note of how long the fits of a chunk took."""
+        self._seconds[group_of(chunk[0])] = sum(outcome.seconds for outcome in outcomes) / len(outcomes)
+
+    def _size(self, group: Hashable) -> int:
+        known = self._seconds.get(group) or max(self._seconds.values(), default=0.0)
+        return min(LARGEST_CHUNK, max(1, int(CHUNK_SECONDS / known)) if known else FIRST_CHUNK)
+
+
+def group_of(fit: Fit) -> Hashable:
+    """Return what the fits have in common that are sent together."""
+    if fit.keep:
+        return fit
+    return canonical_text({name: value for name, value in fit.configuration.items() if not isinstance(value, float)})
+
+
+# How long it will take ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What a short training of some fits of a group has shown.
+
+    Attributes
+    ----------
+    epochs, batch_size : int
+        Of their Trainers.
+    seconds : float
+        That an update of one fit takes.
+    """
+
+    epochs: int
+    batch_size: int
+    seconds: float
+
+    def updates(self, samples: int) -> int:
+        """Return the number of updates of a fit on so many samples."""
+        return self.epochs * math.ceil(samples / self.batch_size)
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What lies before a search.
+
+    Attributes
+    ----------
+    fits, updates : int
+        How many are to be made.
+    seconds : float
+        How long that will take.
+    workers : int
+        On how many of them.
+    """
+
+    fits: int
+    updates: int
+    seconds: float
+    workers: int
+
+    def __str__(self) -> str:
+        side_by_side = f"{self.workers} side by side" if self.workers > 1 else "one after the other"
+        if not self.updates:
+            return f"{self.fits} fits to do, {side_by_side}"
+        for size, unit in ((3600.0, "hours"), (60.0, "minutes"), (1.0, "seconds")):
+            if self.seconds >= 1.5 * size:
+                break
+        return f"{self.fits} fits to do, {side_by_side}: {self.updates:,} updates, in about {self.seconds / size:.2g} {unit}"
+
+
+def forecast(problem: Problem, plan: Plan, run: Run, workers: int) -> Forecast:
+    """Measure some fits of each group, or of so many groups, and tell how long all will take.
+
+    Parameters
+    ----------
+    problem : Problem
+    plan : Plan
+        Of which no chunk has been handed out.
+    run : callable
+        An open pool's.
+    workers : int
+        Of the pool.
+
+    Returns
+    -------
+    Forecast
+        With 0 updates where nothing could be measured.
+    """
+    groups = list(plan.groups.values())
+    measured = groups[:: math.ceil(len(groups) / MOST_PROBES)]
+    updates = seconds = 0.0
+
+    def handle(chunk: Sequence[Fit], result: Probe | None) -> None:
+        nonlocal updates, seconds
+        if result is not None:
+            group = plan.groups[group_of(chunk[0])]
+            made = sum(result.updates(len(problem.folds[fit.fold][0])) for fit in group)
+            updates += made
+            seconds += made * result.seconds
+
+    run(probe, (tuple(group)[:PROBED_FITS] for group in measured), handle)
+    share = sum(map(len, measured)) / sum(map(len, groups))
+    return Forecast(sum(map(len, groups)), round(updates / share), seconds / share / workers, workers)
+
+
+def probe(problem: Problem, fits: Sequence[Fit]) -> Probe | None:
+    """Train some fits of a group for some epochs; None where the Trainers are others than this project's, or fail."""
+    try:
+        trainers = [trainer for fit in fits if type(trainer := problem.trainer(fit)) is tinygrad_lab.Trainer]
+        if len(trainers) < len(fits):
+            return None
+        data = [problem.training_set(fit) for fit in fits]
+        trainings = [trainer.prepare(*arrays) for trainer, arrays in zip(trainers, data, strict=True)]
+        for training in trainings:
+            training.trainer.engine = training.choose_engine()  # that of the whole training, though we stop early
+        tinygrad_lab.fit_lanes(trainers, data, epochs=1)  # compile, or load
+        epochs, duration = 1, 0.0
+        while duration < PROBE_SECONDS and epochs < 2 * trainings[0].epochs:
+            start = time.perf_counter()
+            tinygrad_lab.fit_lanes(trainers, data, epochs=epochs)
+            duration = time.perf_counter() - start
+            epochs *= 2
+    except Exception:  # the fit itself will tell
+        return None
+    made = sum(training.batches for training in trainings) * epochs // 2
+    return Probe(trainings[0].epochs, trainings[0].batch_size, duration / made)

@@ -1,0 +1,36 @@
+"""Kinds of lines of a program, as the loops that they become tell them apart."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from tinygrad_lab import ops
+from tinygrad_lab.program import Line, Value
+
+
+class NoLoopFormError(NotImplementedError):
+    """A line of a program cannot be written as loops."""
+
+
+def is_reduction(line: Line) -> bool:
+    """Whether a line adds up, or compares, several elements for each of its result."""
+    if line.op is ops.matmul:
+        return line.operands[0].array.shape[-1] != 1
+    return line.op in (ops.reduce_sum, ops.reduce_max) and line.operands[0].array.shape != line.result.array.shape
+
+
+def is_matrix_product(line: Line) -> bool:
+    """Whether a line multiplies two matrices, neither of them a row or a column: then BLAS is faster than loops."""
+    return line.op is ops.matmul and all(1 not in x.array.shape for x in line.operands)
+
+
+def root(x: Value, producers: Mapping[Value, Line], through: Callable[[Line], bool] = lambda line: line.op.view) -> Value:
+    """Follow views, or lines of another kind with one operand, back to the value whose elements they show."""
+    while x in producers and through(producers[x]):
+        (x,) = producers[x].operands
+    return x
+
+
+def is_transpose(line: Line) -> bool:
+    """Whether a line shows all elements of its operand, each once and unchanged."""
+    return line.op in (ops.transpose, ops.detach)

@@ -1,0 +1,278 @@
+"""Loop nests: one for each stored value, with everything else written out where it is used."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from math import isfinite
+from typing import Any
+
+import numpy as np
+
+from tinygrad_lab import ops
+from tinygrad_lab.codegen.dimensions import WHOLE, Dimensions, Domain, Index, loops, view_index
+from tinygrad_lab.codegen.kinds import NoLoopFormError, is_matrix_product, is_reduction, is_transpose, root
+from tinygrad_lab.program import Line, Program, Value
+
+LONGEST_EXPRESSION = 16  # operations; a longer one is hard to read, and one with some hundred brackets cannot be parsed
+
+
+def choose_stored(program: Program) -> set[Value]:
+    """Return the results that get memory: reductions, what the program gives back, and what is dear and used more than once.
+
+    An elementwise value is dear to repeat where it takes more than one operation, or any and is used by something larger.
+    """
+    producers = {line.result: line for line in program.lines}
+    stored = {x for x in (*program.outputs.values(), *program.new_state.values()) if x.kind == "result"}
+    uses: dict[Value, list[int]] = {}  # for each value that is no view, how many turns each use of it takes
+    for line in program.lines:
+        if is_matrix_product(line):
+            stored.update(x for x in (root(x, producers) for x in line.operands) if x.kind == "result")
+        if not line.op.view:
+            turns = max(x.array.size for x in (*line.operands, line.result))
+            for x in line.operands:
+                uses.setdefault(root(x, producers), []).append(turns)
+    costs: dict[Value, int] = {}  # the operations in the expression of a value
+    for line in program.lines:
+        y = line.result
+        cost = sum(costs.get(x, 0) for x in line.operands) + (not line.op.view)
+        turns_of_uses = uses.get(y, [])
+        dear = (len(turns_of_uses) > 1 and cost > 1) or any(turns > y.array.size for turns in turns_of_uses)
+        if is_reduction(line) or (not line.op.view and (dear or cost > LONGEST_EXPRESSION)):
+            stored.add(y)
+        costs[y] = 0 if y in stored else cost
+    return stored
+
+
+@dataclass(eq=False)
+class Nest:
+    """A statement under loops: it assigns one element, or adds to one.
+
+    Attributes
+    ----------
+    domain : tuple of int
+        The dimensions of the loops, outermost first.
+    name : str
+        The array, or the local variable, that is assigned to.
+    index : tuple of str
+        Of the element; empty for a local variable.
+    expression : str
+        With ``name[index]`` wherever it reads an array.
+    reads : set of (str, index)
+        The elements that the expression uses.
+    reduction : {"", "sum", "max"}
+        How the elements of the inner loops make one.
+    start : str
+        Of a reduction: where it begins.
+    """
+
+    domain: Domain
+    name: str
+    index: Index
+    expression: str
+    reads: set[tuple[str, Index]]
+    reduction: str = ""
+    start: str = ""
+
+    @property
+    def inner(self) -> Domain:
+        """The innermost loops where they run along the reduction only: then the sum grows in a local variable."""
+        own = loops(self.index)
+        return self.domain[len(own) :] if self.reduction and self.domain[: len(own)] == own else ()
+
+
+class Writer:
+    """Writes elements of a program's values as expressions of stored ones.
+
+    Parameters
+    ----------
+    program : Program
+    in_place : collection of str
+        The states whose new value is written over the old one.
+
+    Attributes
+    ----------
+    arguments : dict of str to Value
+        The arrays that the generated function takes, by the names that they have there.
+    reads : set of (str, index)
+        The elements used since it was last emptied.
+    """
+
+    def __init__(self, program: Program, in_place: Collection[str] = ()) -> None:
+        self.program = program
+        self.dimensions = Dimensions(program)
+        self.producers = {line.result: line for line in program.lines}
+        self.stored = choose_stored(program)
+        self.arguments: dict[str, Value] = {}
+        self.reads: set[tuple[str, Index]] = set()
+        self._names: dict[Value, str] = {}
+        self._constants = 0
+        for prefix, values in (("x", program.inputs.values()), ("s", program.state.values())):
+            for i, x in enumerate(values):
+                self._name(x, f"{prefix}{i}")
+        for name in in_place:
+            self._names[program.new_state[name]] = self._names[program.state[name]]
+        for i, line in enumerate(program.lines):
+            if line.result in self.stored and line.result not in self._names:
+                self._name(line.result, f"v{i}")
+
+    def _name(self, x: Value, name: str) -> None:
+        self._names[x] = name
+        if x.kind != "result" or x.array.size > 1:
+            self.arguments[name] = x
+
+    def name_of(self, x: Value) -> str:
+        """Return the name of a stored value."""
+        return self._names[x]
+
+    def index(self, x: Value) -> Index:
+        """Return the index of an element of `x` under loops named by dimensions."""
+        dimensions = self.dimensions.of(x)
+        long = [d for d in dimensions if d >= 0]
+        if len(set(long)) < len(long):
+            raise NoLoopFormError(f"{x} has one dimension on two axes")
+        return tuple("0" if d < 0 else f"i{d}" for d in dimensions)
+
+    def target(self, x: Value) -> tuple[str, Index]:
+        """Return the name and index that an element of a stored value is assigned to."""
+        name = self._names[x]
+        return name, self.index(x) if name in self.arguments else ()
+
+    def element(self, x: Value, index: Index) -> str:
+        """Write the element of `x` at `index`."""
+        if x in self._names:
+            name = self._names[x]
+            if name not in self.arguments or not x.array.ndim:
+                index = ()
+            self.reads.add((name, index))
+            return reference(name, index)
+        if x.kind == "constant":
+            return self._constant(x, index)
+        line = self.producers[x]
+        return self.element(line.operands[0], view_index(line, index)) if line.op.view else self.formula(line, index)
+
+    def formula(self, line: Line, index: Index) -> str:
+        """Write the element of a line's result, of the line's operands."""
+        if line.op is ops.matmul:  # of inner length 1
+            a, b = line.operands
+            return f"({self.element(a, (index[0], '0'))} * {self.element(b, ('0', index[1]))})"
+        operands = [self.element(operand, index) for operand in line.operands]
+        if line.op in (ops.reduce_sum, ops.reduce_max):  # over axes of length 1
+            return operands[0]
+        if line.op is ops.astype:
+            same = line.operands[0].array.dtype == line.result.array.dtype
+            return operands[0] if same else f"np.{_float_name(line)}({operands[0]})"
+        assert line.op.loop is not None
+        return line.op.loop.format(*operands)
+
+    def _constant(self, x: Value, index: Index) -> str:
+        if x.array.size > 1 and any(x.array.strides):
+            self._name(x, f"c{self._constants}")
+            self._constants += 1
+            return self.element(x, index)
+        return _number(x.array.flat[0].item(), x.array.dtype)
+
+    def memory_order(self, x: Value) -> Domain:
+        """Return the dimensions of `x` in the order in which its elements lie in memory."""
+        index = self.index(x)
+        while x not in self._names and x in self.producers and self.producers[x].op.view:
+            index = view_index(self.producers[x], index)
+            (x,) = self.producers[x].operands
+        return loops(index)
+
+    def matrix(self, x: Value) -> str:
+        """Write a factor of a matrix product as a whole."""
+        name = self._names[root(x, self.producers, is_transpose)]
+        self.reads.add((name, WHOLE))
+        return name if self.memory_order(x) == loops(self.index(x)) else f"{name}.T"
+
+
+def _float_name(line: Line) -> str:
+    if line.params["dtype"].kind != "f":
+        raise NoLoopFormError(f"a change to {line.params['dtype']} has no loop form: {line}")
+    return str(line.params["dtype"].name)
+
+
+def _number(x: Any, dtype: np.dtype) -> str:
+    text = repr(x) if isfinite(x) else {"inf": "inf", "-inf": "-inf"}.get(str(x), "nan")
+    if dtype == np.float32:
+        return f"f32({text})"
+    return f"({text})" if text.startswith("-") else text
+
+
+def reference(name: str, index: Index) -> str:
+    """Write an element of an array, or a variable."""
+    return f"{name}[{', '.join(index)}]" if index else name
+
+
+def replaced(expression: str, names: Mapping[str, str]) -> str:
+    """Replace whole references to elements of arrays."""
+    return re.sub(r"\w+\[[^]]*\]", lambda match: names.get(match[0], match[0]), expression)
+
+
+def make_nests(writer: Writer) -> list[Nest]:
+    """Write one nest for each stored value, in the order of the program, then the states that are not made in place."""
+    nests = []
+    for line in writer.program.lines:
+        if line.result in writer.stored:
+            writer.reads = set()
+            nests.append(_nest(writer, line))
+    for name, x in writer.program.new_state.items():
+        state = writer.program.state[name]
+        writer.reads = set()
+        index = writer.index(state)
+        value = writer.element(x, index)
+        if writer.name_of(x) != writer.name_of(state):
+            nests.append(Nest(loops(index), *writer.target(state), value, writer.reads))
+    return nests
+
+
+def _nest(writer: Writer, line: Line) -> Nest:
+    name, index = writer.target(line.result)
+    if is_matrix_product(line):
+        a, b = line.operands
+        return Nest((), name, WHOLE, f"np.dot({writer.matrix(a)}, {writer.matrix(b)}, {name})", writer.reads)
+    if is_reduction(line):
+        domain, expression = _product(writer, line) if line.op is ops.matmul else _reduction(writer, line)
+        reduction = "max" if line.op is ops.reduce_max else "sum"
+        start = _number(float("-inf") if reduction == "max" else 0.0, line.result.array.dtype)
+        return Nest(domain, name, index, expression, writer.reads, reduction, start)
+    expression = writer.formula(line, writer.index(line.result))
+    return Nest(loops(index), name, index, expression, writer.reads)
+
+
+def _reduction(writer: Writer, line: Line) -> tuple[Domain, str]:
+    """Write one element of what is added up; the innermost loop runs along its memory."""
+    (x,) = line.operands
+    return _ordered(loops(writer.index(x)), writer.memory_order(x)), writer.element(x, writer.index(x))
+
+
+def _product(writer: Writer, line: Line) -> tuple[Domain, str]:
+    """Write one term of a matrix product with a vector; the innermost loop runs along the memory of the matrix."""
+    a, b = line.operands
+    every = [d for x in (line.result, a, b) for d in loops(writer.index(x))]
+    domain = _ordered(every, writer.memory_order(max(line.operands, key=lambda x: x.array.size)))
+    return domain, f"{writer.element(a, writer.index(a))} * {writer.element(b, writer.index(b))}"
+
+
+def _ordered(dimensions: Sequence[int], innermost: Domain) -> Domain:
+    return tuple(d for d in dict.fromkeys(dimensions) if d not in innermost) + innermost
+
+
+def in_place_states(program: Program) -> list[str]:
+    """Name the states whose new value may overwrite the old one: nobody reads that later, or while a sum grows in its place."""
+    writer = Writer(program)
+    nests = make_nests(writer)
+    position = {nest.name: i for i, nest in enumerate(nests)}
+    values = list(program.new_state.values())
+    names = []
+    for name, x in program.new_state.items():
+        if x is program.state[name] or x.array.size == 1 or values.count(x) > 1:
+            continue
+        state = writer.name_of(program.state[name])
+        own, *later = nests[position[writer.name_of(x)] :]
+        readers = [own, *later] if own.reduction or own.index == WHOLE else later
+        if not any(state == read for nest in readers for read, _ in nest.reads):
+            names.append(name)
+    return names

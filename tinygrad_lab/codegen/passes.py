@@ -1,0 +1,136 @@
+"""Passes from programs to programs: what is rewritten before loops are made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from tinygrad_lab import ops
+from tinygrad_lab.codegen.kinds import is_matrix_product, is_reduction, is_transpose, root
+from tinygrad_lab.ops import Op
+from tinygrad_lab.program import Line, Program, Value, drop_dead
+
+
+def _append(lines: list[Line], op: Op, *operands: Value, **params: Any) -> Value:
+    """Append a new line, and return its result."""
+    array = op.run(*[x.array for x in operands], **params)
+    lines.append(Line(op, operands, params, Value("new", "result", array)))
+    return lines[-1].result
+
+
+def factor_squares(program: Program) -> Program:
+    """Write the sum of (a_i b_j)² over all i and j as (Σ a_i²) (Σ b_j²).
+
+    It is the square of the norm of a weight's gradient for one sample: n m multiplications become n + m.
+    """
+    producers = {line.result: line for line in program.lines}
+    lines: list[Line] = []
+    replaced: dict[Value, Value] = {}
+    for line in program.lines:
+        outer = _squared_outer_product(line, producers)
+        if outer is None:
+            lines.append(Line(line.op, tuple(replaced.get(x, x) for x in line.operands), line.params, line.result))
+            continue
+        sums = []
+        for x in outer.operands:
+            factor = replaced.get(x, x)
+            if factor.array.dtype != line.result.array.dtype:
+                factor = _append(lines, ops.astype, factor, dtype=line.result.array.dtype)
+            square = _append(lines, ops.multiply, factor, factor)
+            sums.append(_append(lines, ops.reduce_sum, square, axes=(-2, -1)))
+        replaced[line.result] = _append(lines, ops.multiply, *sums)
+    outputs = {name: replaced.get(x, x) for name, x in program.outputs.items()}
+    new_state = {name: replaced.get(x, x) for name, x in program.new_state.items()}
+    lines = drop_dead(lines, [*outputs.values(), *new_state.values()])
+    return Program(program.inputs, program.state, lines, outputs, new_state)
+
+
+def _squared_outer_product(line: Line, producers: Mapping[Value, Line]) -> Line | None:
+    """Return the line of an outer product if `line` sums the squares of all its elements."""
+    if line.op is not ops.reduce_sum or line.result.array.shape != (1, 1):
+        return None
+    square = producers.get(line.operands[0])
+    if square is None or square.op is not ops.multiply or square.operands[0] is not square.operands[1]:
+        return None
+    outer = producers.get(root(square.operands[0], producers, _is_transpose_or_rounding))
+    return outer if outer is not None and outer.op is ops.matmul and not is_reduction(outer) else None
+
+
+def _is_transpose_or_rounding(line: Line) -> bool:
+    return is_transpose(line) or (line.op is ops.astype and line.params["dtype"].kind == "f")
+
+
+def turn_products(program: Program) -> Program:
+    """Write the transpose of a product, (A B)ᵀ, as Bᵀ Aᵀ where nothing else reads the product.
+
+    The gradient of a weight then lies in memory as the weight does, and one loop runs along both.
+    """
+    producers = {line.result: line for line in program.lines}
+    read = [x for line in program.lines for x in line.operands]
+    read += [*program.outputs.values(), *program.new_state.values()]
+    lines: list[Line] = []
+    for line in program.lines:
+        product = producers.get(line.operands[0]) if line.op is ops.transpose and line.params["axes"] == (-1, -2) else None
+        if product is not None and is_matrix_product(product) and read.count(product.result) == 1:
+            factors = [_append(lines, ops.transpose, x, axes=(-1, -2)) for x in reversed(product.operands)]
+            lines.append(Line(ops.matmul, tuple(factors), {}, line.result))
+        else:
+            lines.append(line)
+    lines = drop_dead(lines, [*program.outputs.values(), *program.new_state.values()])
+    return Program(program.inputs, program.state, lines, program.outputs, program.new_state)
+
+
+def separate_uses(program: Program) -> Program:
+    """Give each use of a view or constant a value of its own.
+
+    Where two layers of one width both read ``broadcast_to(lr, shape=(5,))``, their dimensions, which are equal by coincidence,
+    would count as one because of it.
+    """
+    lines: list[Line] = []
+    views: dict[Value, Line] = {}
+
+    def own(x: Value) -> Value:
+        if x.kind == "constant":
+            return Value(x.name, x.kind, x.array)
+        if x not in views:
+            return x
+        line = views[x]
+        operands = tuple(map(own, line.operands))
+        lines.append(Line(line.op, operands, line.params, Value(x.name, x.kind, x.array)))
+        return lines[-1].result
+
+    for line in program.lines:
+        if line.op.view:
+            views[line.result] = line
+        else:
+            operands = tuple(map(own, line.operands))
+            lines.append(Line(line.op, operands, line.params, line.result))
+    outputs = {name: own(x) for name, x in program.outputs.items()}
+    new_state = {name: own(x) for name, x in program.new_state.items()}
+    return Program(program.inputs, program.state, lines, outputs, new_state)
+
+
+def copy_views(program: Program) -> Program:
+    """Let every result of the program, and every factor of a matrix product, lie in memory of its own.
+
+    A new state that is another state, or a view of one, might be overwritten before it is read. BLAS reads whole arrays,
+    transposed or not, but no repeated scalar.
+    """
+    producers = {line.result: line for line in program.lines}
+    lines: list[Line] = []
+
+    def has_memory(x: Value) -> bool:
+        return x.kind in ("input", "state") or (x.kind == "result" and not producers[x].op.view)
+
+    def copied(x: Value) -> Value:
+        return _append(lines, ops.astype, x, dtype=x.array.dtype)
+
+    for line in program.lines:
+        operands = line.operands
+        if is_matrix_product(line):
+            operands = tuple(x if has_memory(root(x, producers, is_transpose)) else copied(x) for x in operands)
+        lines.append(Line(line.op, operands, line.params, line.result))
+    results = {x for x in producers if has_memory(x)}
+    outputs = {name: x if x in results else copied(x) for name, x in program.outputs.items()}
+    new_state = {name: x if x in results or x is program.state[name] else copied(x) for name, x in program.new_state.items()}
+    return Program(program.inputs, program.state, lines, outputs, new_state)

@@ -1,0 +1,101 @@
+"""Capture: from a step, a function that computes with Tensors, to a Program.
+
+step --> record --> record again --> compare --> number --> merge_common --> drop_dead --> rename --> Program
+
+*Why record twice?* A line of a recording has only operands that were declared (inputs, state), results of earlier lines, and
+constants. A constant made of a Python number is made anew in each run and is equal in both. One that is the same object in
+both runs came from outside, undeclared: a replay would never see it change. One that differs was drawn from a random
+generator or counts calls. Both are refused, with the line of code where they were used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from tinygrad_lab.graph import CaptureError, Recording, record
+from tinygrad_lab.program.lines import Value
+from tinygrad_lab.program.passes import constant, drop_dead, merge_common, number, rename
+from tinygrad_lab.program.program import Program
+from tinygrad_lab.tensor import Tensor
+
+Step = Callable[[], tuple[Mapping[str, Tensor], Mapping[str, Tensor]]]
+
+
+def capture(step: Step, inputs: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> Program:
+    """Run a step under a recording, and make a program of it.
+
+    Parameters
+    ----------
+    step : callable
+        Takes nothing and returns (outputs, new_state), two mappings of names to Tensors; `new_state` has the names of
+        `state`. It uses the very Tensors of `inputs` and `state`, changes nothing, and never turns a Tensor into a number.
+    inputs : mapping of str to Tensor
+        What a replay is given each time.
+    state : mapping of str to Tensor
+        What a replay keeps for the next one.
+
+    Returns
+    -------
+    Program
+
+    Raises
+    ------
+    CaptureError
+        Where a replay could not repeat the step, naming the line of code.
+
+    Examples
+    --------
+    >>> x = Tensor([1.0])
+    >>> capture(lambda: ({"y": x if x.item() > 0 else -x}, {}), {"x": x}, {})  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    tinygrad_lab.graph.CaptureError: ..., line 1: the number of a Tensor that changes between replays would be frozen ...
+    """
+    declared = {id(tensor) for tensor in (*inputs.values(), *state.values())}
+    with record((*inputs.values(), *state.values())) as recording:
+        outputs, new_state = step()
+    with record((*inputs.values(), *state.values())) as again:
+        step()
+    compare(recording, again, declared)
+
+    values = {id(tensor): Value(name, "input", tensor._data) for name, tensor in inputs.items()}
+    values |= {id(tensor): Value(name, "state", tensor._data) for name, tensor in state.items()}
+    results = [*outputs.values(), *new_state.values()]
+    lines = number(recording, values)
+    wanted = [values.setdefault(id(tensor), constant(tensor)) for tensor in results]
+    lines, wanted = merge_common(lines, wanted)
+    lines = drop_dead(lines, wanted)
+    lines, wanted = rename(lines, wanted)
+    return Program(
+        {name: values[id(tensor)] for name, tensor in inputs.items()},
+        {name: values[id(tensor)] for name, tensor in state.items()},
+        lines,
+        dict(zip(outputs, wanted[: len(outputs)], strict=True)),
+        dict(zip(new_state, wanted[len(outputs) :], strict=True)),
+    )
+
+
+def compare(first: Recording, second: Recording, declared: set[int]) -> None:
+    """Refuse what two recordings of one step do not have in common, or have in common without having declared it."""
+    positions: tuple[dict[int, int], dict[int, int]] = ({}, {})
+    if len(first.lines) != len(second.lines):
+        raise CaptureError(
+            f"the step ran {len(first.lines)} ops, then {len(second.lines)}: it depends on more than its Tensors"
+        )
+    for i, (one, two) in enumerate(zip(first.lines, second.lines, strict=True)):
+        if one.op is not two.op or repr(one.params) != repr(two.params) or len(one.inputs) != len(two.inputs):
+            raise CaptureError(f"{one.place}: runs {one.op.name} once and {two.op.name} then, or with other parameters")
+        for x, again in zip(one.inputs, two.inputs, strict=True):
+            if positions[0].get(id(x)) != positions[1].get(id(again)):
+                raise CaptureError(f"{one.place}: {one.op.name} takes another operand each time the step runs")
+            if id(x) in positions[0] or id(x) in declared:
+                continue
+            if x is again:
+                raise CaptureError(
+                    f"{one.place}: {one.op.name} takes a Tensor of shape {x.shape} that is neither declared nor computed in "
+                    "the step, so a replay would never see it change; declare it as an input"
+                )
+            if not np.array_equal(x._data, again._data, equal_nan=x.dtype.kind == "f"):
+                raise CaptureError(f"{one.place}: {one.op.name} takes a constant that differs each time the step runs")
+        positions[0][id(one.result)] = positions[1][id(two.result)] = i

@@ -1,0 +1,84 @@
+"""Passes: each takes lines and returns lines, together with the values that are wanted of them.
+
+recording --> number --> merge_common --> drop_dead --> rename --> the lines of a program
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tinygrad_lab.graph import Recording
+from tinygrad_lab.program.lines import Line, Value
+from tinygrad_lab.tensor import Tensor
+
+
+def number(recording: Recording, values: dict[int, Value]) -> list[Line]:
+    """Turn the recorded Tensors into values; `values` has the declared ones and gets the others."""
+    lines: list[Line] = []
+    for recorded in recording.lines:
+        operands = tuple(values.setdefault(id(x), constant(x)) for x in recorded.inputs)
+        result = Value(f"v{len(lines)}", "result", recorded.result._data)
+        values[id(recorded.result)] = result
+        lines.append(Line(recorded.op, operands, recorded.params, result))
+    return lines
+
+
+def constant(tensor: Tensor) -> Value:
+    """Make a value of a Tensor that is the same in every run."""
+    return Value("constant", "constant", tensor._data)
+
+
+def merge_common(lines: Sequence[Line], wanted: Sequence[Value]) -> tuple[list[Line], list[Value]]:
+    """Compute once what several lines compute: the same op of the same operands and parameters.
+
+    Views cost nothing and stay apart, so that a number broadcast to two shapes that happen to be equal makes no tie.
+    """
+    replacement: dict[Value, Value] = {}
+    known: dict[Any, Value] = {}
+    kept = []
+    for line in lines:
+        operands = tuple(_merged(x, replacement, known) for x in line.operands)
+        key = (line.op, operands, repr(line.params))
+        if key in known and not line.op.view:
+            replacement[line.result] = known[key]
+        else:
+            known[key] = line.result
+            kept.append(Line(line.op, operands, line.params, line.result))
+    return kept, [_merged(x, replacement, known) for x in wanted]
+
+
+def _merged(x: Value, replacement: Mapping[Value, Value], known: dict[Any, Value]) -> Value:
+    if x.kind != "constant":
+        return replacement.get(x, x)
+    array = x.array
+    return known.setdefault((array.dtype, array.shape, array.strides, array.tobytes()), x)
+
+
+def drop_dead(lines: Sequence[Line], wanted: Sequence[Value]) -> list[Line]:
+    """Drop the lines on which nothing that is wanted depends."""
+    needed = set(wanted)
+    kept = []
+    for line in reversed(lines):
+        if line.result in needed:
+            needed.update(line.operands)
+            kept.append(line)
+    return kept[::-1]
+
+
+def rename(lines: Sequence[Line], wanted: Sequence[Value]) -> tuple[list[Line], list[Value]]:
+    """Name the results v0, v1, ... in order, and c0, c1, ... the constants that are more than one number."""
+    new: dict[Value, Value] = {}
+    counts = {"result": 0, "constant": 0}
+
+    def renamed(x: Value) -> Value:
+        if x.kind not in counts:
+            return x
+        if x not in new:
+            new[x] = Value(f"{x.kind[0].replace('r', 'v')}{counts[x.kind]}", x.kind, x.array)
+            counts[x.kind] += str(new[x]) == new[x].name
+        return new[x]
+
+    return [Line(line.op, tuple(map(renamed, line.operands)), line.params, renamed(line.result)) for line in lines], [
+        renamed(x) for x in wanted
+    ]

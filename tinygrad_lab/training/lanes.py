@@ -1,0 +1,190 @@
+"""Lanes: many Trainers trained together, each with its own weights, data, learning rate, penalty, seed and epochs.
+
+    trainers, data --> groups of one structure --> compiled: one engine, one Trainer after the other
+                                               --> replay:   one program, its lanes side by side
+                                               --> eager:    each by itself
+
+What a Trainer learns does not depend on the others, to the bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from math import isfinite
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from tinygrad_lab.codegen import DATA
+from tinygrad_lab.program import BoundProgram
+from tinygrad_lab.training.engines import ReplayEngine
+from tinygrad_lab.training.loop import NonFiniteLossError, Training
+from tinygrad_lab.training.structure import structure
+from tinygrad_lab.training.trainer import Trainer
+
+
+def fit_lanes(
+    trainers: Sequence[Trainer], data: Sequence[Sequence[ArrayLike]], *, epochs: int | None = None
+) -> list[NonFiniteLossError | None]:
+    """Train each Trainer on its own data, with the same results as its `fit` would have, in less time.
+
+    Trainers of one structure, which differ in nothing but the numbers of their Tensors, share a program; others are
+    trained one by one. Callbacks and validation are for `fit` only.
+
+    Parameters
+    ----------
+    trainers : sequence of Trainer
+    data : sequence of (x, y) or (x, y, sample_weight)
+        What each is trained on, as for its `fit`; the numbers of samples may differ.
+    epochs : int, optional
+        Overrides those of the Trainers.
+
+    Returns
+    -------
+    list of NonFiniteLossError or None
+        For each Trainer, why it stopped before its last epoch, if it did; the others went on. Its `history` has the
+        epochs that it finished.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Where data do not fit their Trainer; then none is trained.
+
+    Examples
+    --------
+    >>> import tinygrad_lab as tl
+    >>> def trainer(lr):
+    ...     net = tl.Linear(1, 1, rng=np.random.default_rng(0))
+    ...     return tl.Trainer(net, tl.HalfSquaredError(), optimizer=tl.SGD(net.parameters(), lr=lr), epochs=50, batch_size=1)
+    >>> x = np.linspace(-1.0, 1.0, 20)
+    >>> trainers = [trainer(0.1), trainer(0.2), trainer(1e3)]
+    >>> errors = fit_lanes(trainers, [(x, 3.0 * x + 1.0)] * 3)
+    >>> trainers[1].model.state_dict()["weight"].round(3)
+    array([[3.]])
+    >>> errors[1] is None, errors[2].epoch
+    (True, 3)
+    """
+    if len(trainers) != len(data):
+        raise ValueError(f"fit_lanes: {len(trainers)} trainers and {len(data)} sets of data, expected one for each")
+    if len({id(trainer) for trainer in trainers}) < len(trainers):
+        raise ValueError("fit_lanes: a Trainer is there twice, expected each once")
+    trainings = [
+        trainer.prepare(arrays[0], arrays[1], sample_weight=arrays[2] if len(arrays) > 2 else None, epochs=epochs)
+        for trainer, arrays in zip(trainers, data, strict=True)
+    ]
+    groups: dict[Hashable, list[Training]] = {}
+    for training in trainings:
+        rows = tuple((array.shape[1:], array.dtype) for array in training.data)
+        groups.setdefault((structure(training.trainer), training.choose_engine(), rows), []).append(training)
+    with np.errstate(all="ignore"):  # a non-finite loss is an error of its own
+        for lanes in groups.values():
+            _fit_group(lanes)
+    return [training.error for training in trainings]
+
+
+def _fit_group(lanes: Sequence[Training]) -> None:
+    """Train lanes of one structure."""
+    engine = lanes[0].make_engine()
+    if isinstance(engine, ReplayEngine) and len(lanes) > 1:
+        ReplayLanes(lanes).run()
+        return
+    for lane in lanes:
+        engine.attach(lane.trainer)
+        try:
+            lane.run(engine)
+        except NonFiniteLossError as error:
+            lane.error = error
+
+
+class ReplayLanes:
+    """Replays one program for many lanes at once: each array has one axis more, that of the lanes.
+
+    Where a lane has fewer samples or epochs than others, or has stopped, the program computes something for it all the
+    same, and nothing of that is committed.
+
+    Parameters
+    ----------
+    lanes : sequence of Training
+        Of one structure.
+    """
+
+    def __init__(self, lanes: Sequence[Training]) -> None:
+        self._lanes = lanes
+        self._engines = [ReplayEngine(lane.trainer) for lane in lanes]
+        for engine in self._engines:
+            engine.load()
+        names = self._engines[0].state
+        self._state = {name: np.stack([engine.state[name] for engine in self._engines]) for name in names}
+        self._programs: dict[int, BoundProgram] = {}  # by their number of samples
+        # The samples of an epoch in its order, as many as the longest lane has.
+        longest = max(lane.samples for lane in lanes)
+        self._ordered = [np.zeros((len(lanes), longest, *array.shape[1:]), array.dtype) for array in lanes[0].data]
+
+    def run(self) -> None:
+        """Train all lanes to their ends."""
+        try:
+            while active := [i for i, lane in enumerate(self._lanes) if lane.is_active]:
+                self._run_epoch(active)
+        finally:
+            for i, engine in enumerate(self._engines):
+                for name, array in engine.state.items():
+                    np.copyto(array, self._state[name][i])
+                engine.store()
+        for lane in self._lanes:
+            try:
+                lane.check_parameters()
+            except NonFiniteLossError as error:
+                lane.error = lane.error or error
+
+    def _run_epoch(self, active: Sequence[int]) -> None:
+        """Make the updates of the next epoch of each active lane."""
+        for i in active:
+            lane = self._lanes[i]
+            lane.trainer.optimizer.lr.assign(lane.rate(lane.epoch))
+            order = lane.order(lane.epoch)
+            for ordered, array in zip(self._ordered, lane.data, strict=True):
+                ordered[i, : len(order)] = array[order]
+        for program in self._programs.values():
+            self._load_settings(program)
+        losses: dict[int, list[float]] = {i: [] for i in active}
+        for batch in range(max(self._lanes[i].batches for i in active)):
+            # Lanes of other lengths may be at a last, smaller batch, or at the end of their epoch.
+            by_rows: dict[tuple[int, int], list[int]] = {}
+            for i in active:
+                lane = self._lanes[i]
+                if lane.error is None and batch < lane.batches:
+                    start = batch * lane.batch_size
+                    by_rows.setdefault((start, min(start + lane.batch_size, lane.samples)), []).append(i)
+            for (start, stop), chosen in by_rows.items():
+                self._update(chosen, start, stop, losses)
+        for i in active:
+            if self._lanes[i].error is None:
+                self._lanes[i].record(np.array(losses[i]))
+
+    def _update(self, chosen: Sequence[int], start: int, stop: int, losses: dict[int, list[float]]) -> None:
+        """Make an update of the chosen lanes, on the samples from `start` to `stop` of their epochs."""
+        program = self._program(stop - start)
+        program.set_inputs(**{name: array[:, start:stop] for name, array in zip(DATA, self._ordered, strict=False)})
+        results = program.run()["loss"]
+        committed = np.zeros(len(self._lanes), bool)
+        for i in chosen:
+            loss = float(results[i])
+            losses[i].append(loss)
+            committed[i] = isfinite(loss)
+            if not committed[i]:
+                self._lanes[i].error = NonFiniteLossError(self._lanes[i].epoch + 1, len(losses[i]))
+        program.commit(committed)
+
+    def _program(self, samples: int) -> BoundProgram:
+        """Return the program for batches of so many samples."""
+        if samples not in self._programs:
+            batch = [array[0, :samples] for array in self._ordered]
+            self._programs[samples] = self._engines[0].capture(batch).lanes(len(self._lanes)).bind(self._state)
+            self._load_settings(self._programs[samples])
+        return self._programs[samples]
+
+    def _load_settings(self, program: BoundProgram) -> None:
+        """Give each lane its learning rate and its other hyper-parameters."""
+        for i, engine in enumerate(self._engines):
+            for name, tensor in engine.settings.items():
+                program.inputs[name][i] = tensor._data

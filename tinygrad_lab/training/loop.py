@@ -1,0 +1,208 @@
+"""The loop of a training, over epochs, on an engine.
+
+Training(trainer, data) --make_engine--> Engine
+run: for some epochs at a time: orders, learning rates --> engine --> losses --> History --> callbacks
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from math import isfinite
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tinygrad_lab.codegen import NoLoopFormError
+from tinygrad_lab.graph import CaptureError
+from tinygrad_lab.native import is_available
+from tinygrad_lab.training.engines import CompiledEngine, EagerEngine, Engine, ReplayEngine
+
+if TYPE_CHECKING:
+    from tinygrad_lab.training.trainer import Trainer
+
+# What makes compilation worth its seconds: so many updates, of batches so small that loops beat a matrix product.
+COMPILE_FROM_UPDATES = 50_000
+COMPILE_UP_TO_BATCH = 32
+
+
+class NonFiniteLossError(ArithmeticError):
+    """A loss became nan or infinite.
+
+    Attributes
+    ----------
+    epoch : int
+        The epoch, counted from 1.
+    batch : int or None
+        The batch of that epoch, counted from 1; None for the validation after it, or for parameters that have overflowed.
+    """
+
+    def __init__(self, epoch: int, batch: int | None) -> None:
+        super().__init__(epoch, batch)  # the arguments, so that the exception survives pickling
+        self.epoch = epoch
+        self.batch = batch
+
+    def __str__(self) -> str:
+        where = "after the updates" if self.batch is None else f"in batch {self.batch}"
+        return f"the loss is not finite {where} of epoch {self.epoch} (counted from 1); try a smaller learning rate or clipping"
+
+
+class Training:
+    """One training of a Trainer: what `fit` does, from checked data on.
+
+    Parameters
+    ----------
+    trainer : Trainer
+        With a history to continue.
+    data : sequence of ndarray
+        x, y and perhaps weights, checked.
+    epochs : int
+        Up to which to train.
+    held_out : sequence of ndarray, optional
+        Data to evaluate after every epoch.
+
+    Attributes
+    ----------
+    error : NonFiniteLossError or None
+        Why it has stopped early, where it is a lane beside others that go on.
+    """
+
+    def __init__(
+        self, trainer: Trainer, data: Sequence[np.ndarray], epochs: int, held_out: Sequence[np.ndarray] | None = None
+    ) -> None:
+        self.trainer = trainer
+        self.data = data
+        self.epochs = epochs
+        self.held_out = held_out
+        self.error: NonFiniteLossError | None = None
+
+    @property
+    def samples(self) -> int:
+        """The number of samples in an epoch."""
+        return len(self.data[0])
+
+    @property
+    def batch_size(self) -> int:
+        """The number of samples in a batch but the last."""
+        return min(self.trainer.batch_size or self.samples, self.samples)
+
+    @property
+    def batches(self) -> int:
+        """The number of batches in an epoch."""
+        return -(-self.samples // self.batch_size)
+
+    @property
+    def epoch(self) -> int:
+        """The next epoch to train, counted from 0."""
+        return self.trainer.history.epochs
+
+    @property
+    def is_active(self) -> bool:
+        """Whether there is an epoch to train."""
+        return self.error is None and self.epoch < self.epochs and not self.trainer.history.stop_reason
+
+    def rate(self, epoch: int) -> float:
+        """Return the learning rate of an epoch."""
+        scheduler = self.trainer.scheduler
+        return self.trainer.optimizer.lr.item() if scheduler is None else scheduler(epoch)
+
+    def order(self, epoch: int) -> np.ndarray:
+        """Return the samples' numbers in the order of an epoch."""
+        if not self.trainer.shuffle:
+            return np.arange(self.samples)
+        return np.random.default_rng(np.random.SeedSequence([self.trainer.seed, epoch])).permutation(self.samples)
+
+    # Running ---------------------------------------------------------------------------------------------------------
+
+    def run(self, engine: Engine) -> None:
+        """Train on an engine that serves the Trainer.
+
+        Raises
+        ------
+        NonFiniteLossError
+        """
+        one_by_one = self.trainer.callbacks or self.held_out is not None
+        at_once = 1 if one_by_one else max(1, engine.samples_per_run // self.samples)
+        engine.load()
+        try:
+            while self.is_active:
+                self._run_epochs(engine, min(at_once, self.epochs - self.epoch))
+                if self.trainer.callbacks:
+                    engine.store()
+                    self._call_back()
+                    engine.load()
+        finally:
+            engine.store()
+        self.check_parameters()
+
+    def _run_epochs(self, engine: Engine, count: int) -> None:
+        """Train for `count` epochs, 1 where something is to be evaluated after each, and record them."""
+        epochs = range(self.epoch, self.epoch + count)
+        orders = np.stack([self.order(epoch) for epoch in epochs])
+        losses = engine.run(self.data, orders, self.batch_size, [self.rate(epoch) for epoch in epochs])
+        finite = len(losses) if isfinite(losses[-1]) else len(losses) - 1
+        for finished in losses[: finite // self.batches * self.batches].reshape(-1, self.batches):
+            validation_loss = None if self.held_out is None else engine.evaluate(self.held_out)
+            if validation_loss is not None and not isfinite(validation_loss):
+                raise NonFiniteLossError(self.epoch + 1, None)
+            self.record(finished, validation_loss)
+        if finite < len(losses):
+            raise NonFiniteLossError(self.epoch + 1, finite % self.batches + 1)
+
+    def record(self, losses: np.ndarray, validation_loss: float | None = None) -> None:
+        """Add an epoch to the history; its training loss is the mean over its samples of the losses of its batches."""
+        last = self.samples - (self.batches - 1) * self.batch_size  # the samples of the last batch
+        values = {"train_loss": (losses[:-1].sum() * self.batch_size + losses[-1] * last) / self.samples}
+        if validation_loss is not None:
+            values["validation_loss"] = validation_loss
+        self.trainer.history.append(**values, lr=self.rate(self.epoch))
+
+    def check_parameters(self) -> None:
+        """Raise NonFiniteLossError where the last update has overflowed: there is no next loss to tell."""
+        if not all(np.isfinite(parameter._data).all() for parameter in self.trainer.optimizer.parameters):
+            raise NonFiniteLossError(self.epoch, None)
+
+    def _call_back(self) -> None:
+        trainer, history = self.trainer, self.trainer.history
+        for callback in trainer.callbacks:
+            history.stop_reason = history.stop_reason or callback.on_epoch_end(trainer, history) or ""
+        for callback in trainer.callbacks:
+            callback.on_epoch_seen(trainer, history)
+
+    # The engine ------------------------------------------------------------------------------------------------------
+
+    def choose_engine(self) -> str:
+        """Return the engine to begin with: the one asked for, or the fastest that is worth its preparation."""
+        if self.trainer.engine != "auto":
+            return self.trainer.engine
+        updates = self.epochs * self.batches
+        worthwhile = updates >= COMPILE_FROM_UPDATES and self.batch_size <= COMPILE_UP_TO_BATCH
+        return "compiled" if worthwhile and is_available() else "replay"
+
+    def make_engine(self) -> Engine:
+        """Make the chosen engine or, where that cannot run the step, a simpler one."""
+        chosen, asked = self.choose_engine(), self.trainer.engine != "auto"
+        batch = [array[: self.batch_size] for array in self.data]
+        if chosen == "compiled":
+            compiled = CompiledEngine(self.trainer)
+            try:
+                compiled.load()
+                compiled.prepare(batch)
+                return compiled
+            except NoLoopFormError as error:
+                if asked:
+                    warnings.warn(f"training by replay, since the step cannot be compiled: {error}", stacklevel=3)
+            except CaptureError:
+                if asked:
+                    raise
+        if chosen != "eager":
+            replay = ReplayEngine(self.trainer)
+            try:
+                replay.load()
+                replay.compute(batch)
+                return replay
+            except CaptureError as error:
+                if asked:
+                    raise
+                warnings.warn(f"training on the eager engine, since the step cannot be replayed: {error}", stacklevel=3)
+        return EagerEngine(self.trainer)
