@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 import tinygrad_lab
 from search.configuration import canonical_text
+from search.data import Array
 from search.fits import Fit, Outcome, Problem
 from search.pool import Run
 
@@ -175,14 +176,20 @@ def probe(problem: Problem, fits: Sequence[Fit]) -> Probe | None:
         trainings = [trainer.prepare(*arrays) for trainer, arrays in zip(trainers, data, strict=True)]
         for training in trainings:
             training.trainer.engine = training.choose_engine()  # that of the whole training, though we stop early
-        tinygrad_lab.fit_lanes(trainers, data, epochs=1)  # compile, or load
-        epochs, duration = 1, 0.0
-        while duration < PROBE_SECONDS and epochs < 2 * trainings[0].epochs:
-            start = time.perf_counter()
-            tinygrad_lab.fit_lanes(trainers, data, epochs=epochs)
-            duration = time.perf_counter() - start
+        timed_fit(trainers, data, epochs=1)  # compile, or load
+        start = timed_fit(trainers, data, epochs=1)  # building graphs and programs, mostly
+        epochs, duration = 2, 0.0
+        while duration < PROBE_SECONDS and epochs <= trainings[0].epochs:
+            duration = timed_fit(trainers, data, epochs) - start
             epochs *= 2
     except Exception:  # the fit itself will tell
         return None
-    made = sum(training.batches for training in trainings) * epochs // 2
-    return Probe(trainings[0].epochs, trainings[0].batch_size, duration / made)
+    made = sum(training.batches for training in trainings) * max(1, epochs // 2 - 1)
+    return Probe(trainings[0].epochs, trainings[0].batch_size, max(0.0, duration) / made)
+
+
+def timed_fit(trainers: Sequence[tinygrad_lab.Trainer], data: Sequence[tuple[Array, Array]], epochs: int) -> float:
+    """Return how many seconds so many epochs take."""
+    start = time.perf_counter()
+    tinygrad_lab.fit_lanes(trainers, data, epochs=epochs)
+    return time.perf_counter() - start

@@ -15,5 +15,5 @@ TINY = {
 
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a test run in a shell's background ignores it
-    reproduce_report.GRIDS["quick"] = TINY
+    reproduce_report.GRIDS["report"] = TINY
     reproduce_report.main()
