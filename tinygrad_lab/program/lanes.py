@@ -20,10 +20,10 @@ an operand lies must not decide the bits of a product. In OpenBLAS it does not, 
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import dropwhile
 from typing import Any
 
 import numpy as np
+from numpy.lib.stride_tricks import as_strided
 
 from tinygrad_lab import ops
 from tinygrad_lab.ops import ARRAY, Op
@@ -52,7 +52,7 @@ class LaneWriter:
     def lanes_of(self, x: Value) -> Value:
         """Return the lanes of a value; those of a constant share its memory."""
         if x not in self._lanes:
-            widened = np.broadcast_to(x.array, (self.n, *x.array.shape)) if x.kind == "constant" else repeated(x.array, self.n)
+            widened = (shared if x.kind == "constant" else repeated)(x.array, self.n)
             self._lanes[x] = Value(x.name, x.kind, widened)
         return self._lanes[x]
 
@@ -84,6 +84,11 @@ class LaneWriter:
         example = op.run(*[x.array for x in operands], **params) if array is None else array
         self.lines.append(Line(op, operands, params, Value("lanes", "result", example)))
         return self.lines[-1].result
+
+
+def shared(array: np.ndarray, n: int) -> np.ndarray:
+    """Return n times the same array in the same memory, read-only; unlike `np.broadcast_to` it keeps all strides."""
+    return as_strided(array, (n, *array.shape), (0, *array.strides), writeable=False)
 
 
 def repeated(array: np.ndarray, n: int) -> np.ndarray:
@@ -135,8 +140,8 @@ def getitem(writer: LaneWriter, line: Line, x: Value) -> Value:
 def gather(writer: LaneWriter, line: Line, x: Value, *arrays: Value) -> Value:
     """x[i, j, :] --> x[lane, i, j, :], where `lane` is 0, 1, ..., n - 1, along the first axis of i and j.
 
-    NumPy puts the axes of index arrays where these stand if they stand together, and to the front if not. So they get along
-    with `lane` only where they stand in front; elsewhere each lane is indexed for itself.
+    NumPy puts the axes of index arrays where these stand if they stand together, and to the front if not. If the first of them
+    stands in front, both are the same place. If not, as in x[:, i], each lane is indexed for itself.
     """
     index = _index_after_lanes(line.params["index"], line.operands[0].array.ndim)
     if index is None:
@@ -187,11 +192,10 @@ def _one_lane(writer: LaneWriter, lane: int, x: Value, alone: Value) -> Value:
 
 
 def _index_after_lanes(index: tuple[Any, ...], ndim: int) -> tuple[Any, ...] | None:
-    """Return an index with a place for the lane numbers in front, or None where its index arrays stand elsewhere."""
+    """Return an index with a place for the lane numbers in front, or None where no index array stands in front."""
     indexed = sum(item is not None and item is not ... for item in index)
     items = index[1:] if index[0] is ... and indexed == ndim else index  # an ellipsis that stands for no axis
-    rest = list(dropwhile(lambda item: item is ARRAY, items))
-    return None if items[0] is not ARRAY or ARRAY in rest else (ARRAY, *items)
+    return (ARRAY, *items) if items[0] is ARRAY else None
 
 
 def _with_lane_numbers(writer: LaneWriter, arrays: tuple[Value, ...]) -> list[Value]:
