@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeGuard
 
 import numpy as np
 
@@ -147,7 +147,7 @@ def run_fits(problem: Problem, fits: Sequence[Fit]) -> list[Outcome]:
     for fit in fits:
         with _reasons(outcomes, fit):
             trainers[fit] = problem.trainer(fit)
-    lanes = {fit: trainer for fit, trainer in trainers.items() if type(trainer) is tinygrad_lab.Trainer and not fit.keep}
+    lanes = {fit: trainer for fit, trainer in trainers.items() if _may_be_lane(trainer, fit)}
     outcomes |= _run_lanes(problem, lanes)
     for fit, trainer in trainers.items():
         if fit not in outcomes:
@@ -155,6 +155,10 @@ def run_fits(problem: Problem, fits: Sequence[Fit]) -> list[Outcome]:
                 # One of lanes that failed together may have been trained in part.
                 outcomes[fit] = _run_alone(problem, fit, problem.trainer(fit) if fit in lanes else trainer)
     return [outcomes[fit] for fit in fits]
+
+
+def _may_be_lane(trainer: Trainer, fit: Fit) -> TypeGuard[tinygrad_lab.Trainer]:
+    return type(trainer) is tinygrad_lab.Trainer and not fit.keep
 
 
 @contextmanager
@@ -186,7 +190,11 @@ def _run_lanes(problem: Problem, trainers: Mapping[Fit, tinygrad_lab.Trainer]) -
 
 def _run_alone(problem: Problem, fit: Fit, trainer: Trainer) -> Outcome:
     start = time.perf_counter()
-    history = trainer.fit(*problem.training_set(fit), validation=problem.validation_set(fit))
+    history: History
+    if _may_be_lane(trainer, fit):  # no validation, as for a lane: one that overflows for an epoch would end the training
+        history = trainer.fit(*problem.training_set(fit))
+    else:
+        history = trainer.fit(*problem.training_set(fit), validation=problem.validation_set(fit))
     outcome = _score(problem, fit, trainer)
     if fit.keep and outcome.status == "done":
         curves = {key: np.array(history[key], dtype=np.float64) for key in HISTORY_KEYS}

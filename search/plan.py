@@ -10,9 +10,11 @@ whether Trainers share a program is decided where they are trained. No result de
 from __future__ import annotations
 
 import math
+import sys
 import time
 from collections import deque
 from collections.abc import Hashable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import tinygrad_lab
@@ -24,9 +26,9 @@ from search.pool import Run
 CHUNK_SECONDS = 5.0  # of work: that much each worker may lose in a crash
 FIRST_CHUNK = 4  # fits in a chunk while no duration is known
 LARGEST_CHUNK = 32  # fits: the memory of so many small networks fits into a processor's cache
-MOST_PROBES = 64  # groups that are measured for a forecast
-PROBED_FITS = 4  # of each such group
-PROBE_SECONDS = 0.05
+MEASURED_GROUPS = 8  # for a forecast, of all groups
+MEASURED_FITS = 4  # of each of these groups
+MEASURED_SECONDS = 0.02
 
 
 class Plan:
@@ -82,27 +84,6 @@ def group_of(fit: Fit) -> Hashable:
 
 
 @dataclass(frozen=True)
-class Probe:
-    """What a short training of some fits of a group has shown.
-
-    Attributes
-    ----------
-    epochs, batch_size : int
-        Of their Trainers.
-    seconds : float
-        That an update of one fit takes.
-    """
-
-    epochs: int
-    batch_size: int
-    seconds: float
-
-    def updates(self, samples: int) -> int:
-        """Return the number of updates of a fit on so many samples."""
-        return self.epochs * math.ceil(samples / self.batch_size)
-
-
-@dataclass(frozen=True)
 class Forecast:
     """What lies before a search.
 
@@ -111,7 +92,7 @@ class Forecast:
     fits, updates : int
         How many are to be made.
     seconds : float
-        How long that will take.
+        How long that will take; NaN where nothing could be measured.
     workers : int
         On how many of them.
     """
@@ -123,16 +104,15 @@ class Forecast:
 
     def __str__(self) -> str:
         side_by_side = f"{self.workers} side by side" if self.workers > 1 else "one after the other"
-        if not self.updates:
+        if not math.isfinite(self.seconds):
             return f"{self.fits} fits to do, {side_by_side}"
-        for size, unit in ((3600.0, "hours"), (60.0, "minutes"), (1.0, "seconds")):
-            if self.seconds >= 1.5 * size:
-                break
+        units = ((3600.0, "hours"), (60.0, "minutes"), (1.0, "seconds"))
+        size, unit = next((size, unit) for size, unit in units if self.seconds >= 1.5 * size or unit == "seconds")
         return f"{self.fits} fits to do, {side_by_side}: {self.updates:,} updates, in about {self.seconds / size:.2g} {unit}"
 
 
 def forecast(problem: Problem, plan: Plan, run: Run, workers: int) -> Forecast:
-    """Measure some fits of each group, or of so many groups, and tell how long all will take.
+    """Count the updates, measure some fits of some groups, and tell how long all will take.
 
     Parameters
     ----------
@@ -147,45 +127,60 @@ def forecast(problem: Problem, plan: Plan, run: Run, workers: int) -> Forecast:
     Returns
     -------
     Forecast
-        With 0 updates where nothing could be measured.
+        With 0 updates where the Trainers are others than this project's.
     """
-    groups = list(plan.groups.values())
-    measured = groups[:: math.ceil(len(groups) / MOST_PROBES)]
-    updates = seconds = 0.0
+    groups = {group: tuple(fits) for group, fits in plan.groups.items()}
+    updates: dict[Hashable, int] = {}
+    seconds: dict[Hashable, float] = {}
 
-    def handle(chunk: Sequence[Fit], result: Probe | None) -> None:
-        nonlocal updates, seconds
-        if result is not None:
-            group = plan.groups[group_of(chunk[0])]
-            made = sum(result.updates(len(problem.folds[fit.fold][0])) for fit in group)
-            updates += made
-            seconds += made * result.seconds
+    def handle_count(chunk: Sequence[Fit], steps: tuple[int, int] | None) -> None:
+        if steps is not None:
+            epochs, batch_size = steps
+            group = groups[group_of(chunk[0])]
+            samples = [len(problem.folds[fit.fold][0]) for fit in group]
+            updates[group_of(chunk[0])] = sum(epochs * math.ceil(n / min(n, batch_size)) for n in samples)
 
-    run(probe, (tuple(group)[:PROBED_FITS] for group in measured), handle)
-    share = sum(map(len, measured)) / sum(map(len, groups))
-    return Forecast(sum(map(len, groups)), round(updates / share), seconds / share / workers, workers)
+    def handle_seconds(chunk: Sequence[Fit], measured: float | None) -> None:
+        if measured is not None:
+            seconds[group_of(chunk[0])] = measured
+
+    run(count_steps, (fits[:1] for fits in groups.values()), handle_count)
+    chosen = [fits[:MEASURED_FITS] for group, fits in groups.items() if group in updates]
+    run(measure, chosen[:: math.ceil(len(chosen) / MEASURED_GROUPS) or 1], handle_seconds)
+    total = sum(updates.values())
+    measured = sum(updates[group] for group in seconds)
+    spent = sum(updates[group] * seconds[group] for group in seconds)
+    duration = spent * total / measured / workers if measured else math.nan
+    return Forecast(sum(map(len, groups.values())), total, duration, workers)
 
 
-def probe(problem: Problem, fits: Sequence[Fit]) -> Probe | None:
-    """Train some fits of a group for some epochs; None where the Trainers are others than this project's, or fail."""
+def count_steps(problem: Problem, fits: Sequence[Fit]) -> tuple[int, int] | None:
+    """Return the epochs and the batch size of a group, by building one of its Trainers; None where that is another's."""
+    with suppress(Exception):  # the fit itself will tell
+        trainer = problem.trainer(fits[0])
+        if type(trainer) is tinygrad_lab.Trainer:
+            return trainer.epochs, trainer.batch_size or sys.maxsize
+    return None
+
+
+def measure(problem: Problem, fits: Sequence[Fit]) -> float | None:
+    """Return how many seconds an update of one fit takes, by training some together for some epochs; None where that fails."""
     try:
         trainers = [trainer for fit in fits if type(trainer := problem.trainer(fit)) is tinygrad_lab.Trainer]
-        if len(trainers) < len(fits):
-            return None
         data = [problem.training_set(fit) for fit in fits]
         trainings = [trainer.prepare(*arrays) for trainer, arrays in zip(trainers, data, strict=True)]
         for training in trainings:
             training.trainer.engine = training.choose_engine()  # that of the whole training, though we stop early
         timed_fit(trainers, data, epochs=1)  # compile, or load
-        start = timed_fit(trainers, data, epochs=1)  # building graphs and programs, mostly
-        epochs, duration = 2, 0.0
-        while duration < PROBE_SECONDS and epochs <= trainings[0].epochs:
-            duration = timed_fit(trainers, data, epochs) - start
-            epochs *= 2
+        start = timed_fit(trainers, data, epochs=1)  # takes the building of programs, mostly
+        epochs, duration = 1, 0.0
+        while duration < MEASURED_SECONDS and epochs < trainings[0].epochs:
+            epochs = min(4 * epochs, trainings[0].epochs)
+            duration = min(timed_fit(trainers, data, epochs) for _ in range(2)) - start  # one may have been disturbed
     except Exception:  # the fit itself will tell
         return None
-    made = sum(training.batches for training in trainings) * max(1, epochs // 2 - 1)
-    return Probe(trainings[0].epochs, trainings[0].batch_size, max(0.0, duration) / made)
+    made = sum(training.batches for training in trainings) * max(1, epochs - 1)
+    return max(0.0, duration) / made
 
 
 def timed_fit(trainers: Sequence[tinygrad_lab.Trainer], data: Sequence[tuple[Array, Array]], epochs: int) -> float:

@@ -23,7 +23,7 @@ from tinygrad_lab.codegen.merging import make_scalars, merge_nests
 from tinygrad_lab.codegen.nests import Nest, Writer, choose_stored, in_place_states, make_nests
 from tinygrad_lab.codegen.passes import copy_views, factor_squares, separate_uses, turn_products
 from tinygrad_lab.program import capture
-from tinygrad_lab.training import engines, loop
+from tinygrad_lab.training import compiled, loop
 from tinygrad_lab.training.engines import ReplayEngine
 
 RNG = np.random.default_rng(1)
@@ -44,7 +44,7 @@ def interpret(source):
 
 @pytest.fixture
 def interpreted(monkeypatch):
-    monkeypatch.setattr(engines, "load_module", interpret)
+    monkeypatch.setattr(compiled, "load_module", interpret)
 
 
 def source_of(program):
@@ -276,7 +276,7 @@ def test_a_step_without_loops_is_replayed_with_one_warning(interpreted):
 
 def test_a_step_without_loops_is_replayed_in_silence_where_the_engine_was_not_asked_for(monkeypatch):
     monkeypatch.setattr(loop, "COMPILE_FROM_UPDATES", 1)
-    monkeypatch.setattr(loop, "is_available", lambda: True)
+    monkeypatch.setattr(native, "is_available", lambda: True)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert turning_trainer("auto").fit(X, Y).epochs == 2

@@ -19,6 +19,7 @@ import pytest
 
 import tinygrad_lab as tl
 from tinygrad_lab import native
+from tinygrad_lab.data import aligned_empty
 from tinygrad_lab.training import loop as loop_module
 
 SOURCE = textwrap.dedent(
@@ -412,7 +413,7 @@ def test_a_folder_that_numba_was_told_to_use_is_checked_as_well(kept, tmp_path, 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32, np.bool_])
 @pytest.mark.parametrize("shape", [(), (1,), (75,), (50, 75), (0, 3)])
 def test_aligned_empty(shape, dtype):
-    array = native.aligned_empty(shape, dtype)
+    array = aligned_empty(shape, dtype)
     assert (array.shape, array.dtype, array.ctypes.data % 64) == (shape, dtype, 0) or not array.size
     assert array.flags.c_contiguous
     assert array.flags.writeable

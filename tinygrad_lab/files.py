@@ -6,7 +6,6 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from secrets import token_hex
 from typing import BinaryIO
 
 
@@ -36,7 +35,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     b'whole'
     """
     target = Path(path)
-    temporary = target.parent / f".{target.name}.{os.getpid()}.{token_hex(4)}"
+    temporary = target.parent / f".{target.name}.{os.getpid()}.{os.urandom(4).hex()}"
     try:
         with temporary.open("xb") as file:
             yield file

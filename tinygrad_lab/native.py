@@ -23,13 +23,9 @@ import tempfile
 import warnings
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from math import prod
 from pathlib import Path
 from types import ModuleType
 from typing import Any
-
-import numpy as np
-from numpy.typing import DTypeLike
 
 from tinygrad_lab.files import replacing
 
@@ -41,22 +37,6 @@ def is_available() -> bool:
     except ImportError:
         return False
     return True
-
-
-def aligned_empty(shape: tuple[int, ...], dtype: DTypeLike) -> np.ndarray:
-    """Allocate an array that starts on a cache line of 64 bytes; NumPy's own may start in the middle of one.
-
-    Examples
-    --------
-    >>> array = aligned_empty((3, 5), np.float32)
-    >>> array.shape, array.dtype, array.ctypes.data % 64
-    ((3, 5), dtype('float32'), 0)
-    """
-    dtype = np.dtype(dtype)
-    size = prod(shape) * dtype.itemsize
-    memory = np.empty(size + 64, np.uint8)
-    start = -memory.ctypes.data % 64
-    return memory[start : start + size].view(dtype).reshape(shape)
 
 
 @functools.cache

@@ -23,11 +23,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from math import pi, prod
 from typing import Any
 
 import numpy as np
-from scipy import special
 
 Shape = tuple[int, ...]
 VJP = Callable[..., Any]
@@ -102,6 +102,14 @@ class Op:
 
     def __repr__(self) -> str:
         return f"<op {self.name}>"
+
+
+@cache
+def _special(name: str) -> Any:
+    """Return a ufunc of SciPy, imported at its first use: that takes longer than all other imports together."""
+    from scipy import special
+
+    return getattr(special, name)
 
 
 # Elementwise ---------------------------------------------------------------------------------------------------------
@@ -229,7 +237,7 @@ tanh: Op = _elementwise("tanh", np.tanh, "tanh({0})", lambda g, y, x: g * (1.0 -
 
 # y = 1/(1 + e⁻ˣ)  x̄ = g y (1 - y), with 1 - y written as sigmoid(-x), which keeps its digits where y is near 1
 sigmoid: Op = _elementwise(
-    "sigmoid", special.expit, "sigmoid({0})",
+    "sigmoid", lambda x, out=None: _special("expit")(x, out=out), "sigmoid({0})",
     lambda g, y, x: g * y * sigmoid(-x),
 )  # fmt: skip
 
@@ -240,7 +248,10 @@ softplus: Op = _elementwise(
 )  # fmt: skip
 
 # y = erf x        x̄ = g 2/√π e^(-x²)
-erf: Op = _elementwise("erf", special.erf, "erf({0})", lambda g, y, x: g * (2.0 / pi**0.5) * exp(-x * x))
+erf: Op = _elementwise(
+    "erf", lambda x, out=None: _special("erf")(x, out=out), "erf({0})",
+    lambda g, y, x: g * (2.0 / pi**0.5) * exp(-x * x),
+)  # fmt: skip
 
 
 # y = x            constant to differentiation, so no VJP

@@ -218,7 +218,7 @@ class Tensor(TensorMethods):
         return apply(op, *_align(op, operands), **params)
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *operands: Any, **options: Any) -> Any:
-        own = _UFUNCS.get(ufunc)
+        own = _UFUNCS.get(ufunc.__name__)
         if own is None or method != "__call__" or options:
             given = f" with {', '.join(options)}=" if options else ""
             raise _no_graph(f"{ufunc.__name__}{'' if method == '__call__' else '.' + method}{given}")
@@ -395,9 +395,15 @@ def starting_cotangent(caller: str, output: Tensor, gradient: ArrayLike | Tensor
 
 # NumPy's names -------------------------------------------------------------------------------------------------------
 
-_UFUNCS: dict[Any, Callable[..., Any]] = {
-    op.run: op for op in ops.OP_TABLE.values() if op.elementwise and isinstance(op.run, np.ufunc)
-} | {np.matmul: matmul, np.square: Tensor.square, np.positive: Tensor.__pos__}
+_UFUNCS: dict[str, Callable[..., Any]] = {
+    op.run.__name__: op for op in ops.OP_TABLE.values() if op.elementwise and isinstance(op.run, np.ufunc)
+} | {
+    "matmul": matmul,
+    "square": Tensor.square,
+    "positive": Tensor.__pos__,
+    "expit": ops.sigmoid,  # SciPy's
+    "erf": ops.erf,
+}
 
 _METHODS = """sum mean max min prod var std clip astype
               reshape transpose swapaxes squeeze expand_dims broadcast_to split"""

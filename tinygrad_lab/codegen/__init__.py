@@ -21,6 +21,6 @@ The text is made of the op table's expressions and of names given here; no strin
 """
 
 from tinygrad_lab.codegen.kinds import NoLoopFormError
-from tinygrad_lab.codegen.source import DATA, Source, write_source
+from tinygrad_lab.codegen.source import Source, write_source
 
-__all__ = ["DATA", "NoLoopFormError", "Source", "write_source"]
+__all__ = ["NoLoopFormError", "Source", "write_source"]

@@ -51,9 +51,6 @@ def softplus(x):
     return max(x, FLOAT(0)) + log1p(exp(-abs(x)))
 '''
 
-DATA = ("x", "y", "sample_weight")  # the inputs that every batch has its own of
-
-
 @dataclass(frozen=True)
 class Source:
     """The module of a program, and what its function `updates` takes, in this order.
@@ -83,8 +80,15 @@ class Source:
         return self.text
 
 
-def write_source(program: Program) -> Source:
+def write_source(program: Program, samples: Collection[str] = ()) -> Source:
     """Write the module of a program.
+
+    Parameters
+    ----------
+    program : Program
+        With one output of one element, the loss.
+    samples : collection of str
+        Names of inputs that every batch has its own of; the program may have them or not.
 
     Raises
     ------
@@ -93,8 +97,8 @@ def write_source(program: Program) -> Source:
     """
     if len(program.outputs) != 1 or next(iter(program.outputs.values())).array.size != 1:
         raise NoLoopFormError("a program with loops has one output of one element, the loss")
-    samples = [x for name, x in program.inputs.items() if name in DATA]
-    settings = [x for x in program.inputs.values() if not x.array.ndim and x not in samples]
+    per_sample = [x for name, x in program.inputs.items() if name in samples]
+    settings = [x for x in program.inputs.values() if not x.array.ndim and x not in per_sample]
     for rewrite in (factor_squares, turn_products, separate_uses, copy_views):
         program = rewrite(program)
         program.check()
@@ -107,7 +111,7 @@ def write_source(program: Program) -> Source:
     # A single number in an array is read at the start; the array's name ends in _, to leave the number its own.
     scalars = [name for name, x in arguments.items() if not x.array.ndim and x not in settings]
     names = [f"{name}_" if name in scalars else name for name in arguments]
-    of_samples = [writer.name_of(x) for x in samples]
+    of_samples = [writer.name_of(x) for x in per_sample]
     of_settings = [writer.name_of(x) for x in settings]
     of_arrays = [name for name, x in zip(names, arguments.values(), strict=True) if x not in settings]
     values = [f"{name}_all[b]" if name in of_settings else name for name in names]
@@ -135,7 +139,7 @@ def write_source(program: Program) -> Source:
         "    return losses.shape[0]",
         "",
     ]
-    return Source("\n".join(text), samples, settings, [x for x in arguments.values() if x not in settings])
+    return Source("\n".join(text), per_sample, settings, [x for x in arguments.values() if x not in settings])
 
 
 def _all(names: Sequence[str]) -> list[str]:

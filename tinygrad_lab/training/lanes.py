@@ -9,15 +9,15 @@ What a Trainer learns does not depend on the others, to the bit.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Hashable, Sequence
 from math import isfinite
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tinygrad_lab.codegen import DATA
 from tinygrad_lab.program import BoundProgram
-from tinygrad_lab.training.engines import ReplayEngine
+from tinygrad_lab.training.engines import DATA, ReplayEngine
 from tinygrad_lab.training.loop import NonFiniteLossError, Training
 from tinygrad_lab.training.structure import structure
 from tinygrad_lab.training.trainer import Trainer
@@ -48,7 +48,9 @@ def fit_lanes(
     Raises
     ------
     TypeError, ValueError
-        Where data do not fit their Trainer; then none is trained.
+        Where data do not fit their Trainer, or two Trainers share a parameter; then none is trained.
+    CaptureError
+        As `fit` does. Trainers of other structures may have been trained by then.
 
     Examples
     --------
@@ -64,10 +66,7 @@ def fit_lanes(
     >>> errors[1] is None, errors[2].epoch
     (True, 3)
     """
-    if len(trainers) != len(data):
-        raise ValueError(f"fit_lanes: {len(trainers)} trainers and {len(data)} sets of data, expected one for each")
-    if len({id(trainer) for trainer in trainers}) < len(trainers):
-        raise ValueError("fit_lanes: a Trainer is there twice, expected each once")
+    _check(trainers, data)
     trainings = [
         trainer.prepare(arrays[0], arrays[1], sample_weight=arrays[2] if len(arrays) > 2 else None, epochs=epochs)
         for trainer, arrays in zip(trainers, data, strict=True)
@@ -75,19 +74,41 @@ def fit_lanes(
     groups: dict[Hashable, list[Training]] = {}
     for training in trainings:
         rows = tuple((array.shape[1:], array.dtype) for array in training.data)
-        groups.setdefault((structure(training.trainer), training.choose_engine(), rows), []).append(training)
+        engine = training.trainer.engine, training.choose_engine()
+        groups.setdefault((structure(training.trainer), engine, rows), []).append(training)
     with np.errstate(all="ignore"):  # a non-finite loss is an error of its own
         for lanes in groups.values():
             _fit_group(lanes)
     return [training.error for training in trainings]
 
 
+def _check(trainers: Sequence[Trainer], data: Sequence[Sequence[ArrayLike]]) -> None:
+    """Raise a TypeError or ValueError where these are no Trainers of their own, each with its data."""
+    if len(trainers) != len(data):
+        raise ValueError(f"fit_lanes: {len(trainers)} trainers and {len(data)} sets of data, expected one for each")
+    for i, (trainer, arrays) in enumerate(zip(trainers, data, strict=True)):
+        if not isinstance(trainer, Trainer):
+            raise TypeError(f"fit_lanes: trainers[{i}] is {trainer!r}, expected a Trainer")
+        if not isinstance(arrays, (tuple, list)) or len(arrays) not in (2, 3):
+            raise ValueError(f"fit_lanes: data[{i}] is no pair (x, y), nor (x, y, sample_weight)")
+    if len({id(trainer) for trainer in trainers}) < len(trainers):
+        raise ValueError("fit_lanes: a Trainer is there twice, expected each once")
+    uses = Counter(id(parameter) for trainer in trainers for parameter in trainer.model.parameters())
+    if any(uses[id(parameter)] > 1 for trainer in trainers for parameter in trainer.optimizer.parameters):
+        raise ValueError("fit_lanes: two Trainers share a parameter, expected each with a model of its own")
+
+
 def _fit_group(lanes: Sequence[Training]) -> None:
     """Train lanes of one structure."""
     engine = lanes[0].make_engine()
     if isinstance(engine, ReplayEngine) and len(lanes) > 1:
-        ReplayLanes(lanes).run()
-        return
+        try:
+            together = ReplayLanes(lanes)
+        except NotImplementedError:  # an op without a rule for lanes
+            pass
+        else:
+            together.run()
+            return
     for lane in lanes:
         engine.attach(lane.trainer)
         try:
@@ -106,6 +127,11 @@ class ReplayLanes:
     ----------
     lanes : sequence of Training
         Of one structure.
+
+    Raises
+    ------
+    NotImplementedError
+        Where an op of the step has no rule for lanes.
     """
 
     def __init__(self, lanes: Sequence[Training]) -> None:
@@ -116,6 +142,8 @@ class ReplayLanes:
         names = self._engines[0].state
         self._state = {name: np.stack([engine.state[name] for engine in self._engines]) for name in names}
         self._programs: dict[int, BoundProgram] = {}  # by their number of samples
+        for size, batch in {size: batch for lane in lanes for size, batch in lane.examples.items()}.items():
+            self._programs[size] = self._engines[0].capture(batch).lanes(len(lanes)).bind(self._state)
         # The samples of an epoch in its order, as many as the longest lane has.
         longest = max(lane.samples for lane in lanes)
         self._ordered = [np.zeros((len(lanes), longest, *array.shape[1:]), array.dtype) for array in lanes[0].data]
@@ -138,9 +166,10 @@ class ReplayLanes:
 
     def _run_epoch(self, active: Sequence[int]) -> None:
         """Make the updates of the next epoch of each active lane."""
+        rates = {i: self._lanes[i].rate(self._lanes[i].epoch) for i in active}
         for i in active:
             lane = self._lanes[i]
-            lane.trainer.optimizer.lr.assign(lane.rate(lane.epoch))
+            lane.trainer.optimizer.lr.assign(rates[i])
             order = lane.order(lane.epoch)
             for ordered, array in zip(self._ordered, lane.data, strict=True):
                 ordered[i, : len(order)] = array[order]
@@ -159,11 +188,11 @@ class ReplayLanes:
                 self._update(chosen, start, stop, losses)
         for i in active:
             if self._lanes[i].error is None:
-                self._lanes[i].record(np.array(losses[i]))
+                self._lanes[i].record(np.array(losses[i]), rates[i])
 
     def _update(self, chosen: Sequence[int], start: int, stop: int, losses: dict[int, list[float]]) -> None:
         """Make an update of the chosen lanes, on the samples from `start` to `stop` of their epochs."""
-        program = self._program(stop - start)
+        program = self._programs[stop - start]
         program.set_inputs(**{name: array[:, start:stop] for name, array in zip(DATA, self._ordered, strict=False)})
         results = program.run()["loss"]
         committed = np.zeros(len(self._lanes), bool)
@@ -174,14 +203,6 @@ class ReplayLanes:
             if not committed[i]:
                 self._lanes[i].error = NonFiniteLossError(self._lanes[i].epoch + 1, len(losses[i]))
         program.commit(committed)
-
-    def _program(self, samples: int) -> BoundProgram:
-        """Return the program for batches of so many samples."""
-        if samples not in self._programs:
-            batch = [array[0, :samples] for array in self._ordered]
-            self._programs[samples] = self._engines[0].capture(batch).lanes(len(self._lanes)).bind(self._state)
-            self._load_settings(self._programs[samples])
-        return self._programs[samples]
 
     def _load_settings(self, program: BoundProgram) -> None:
         """Give each lane its learning rate and its other hyper-parameters."""

@@ -13,16 +13,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tinygrad_lab.codegen import NoLoopFormError
 from tinygrad_lab.graph import CaptureError
-from tinygrad_lab.native import is_available
-from tinygrad_lab.training.engines import CompiledEngine, EagerEngine, Engine, ReplayEngine
+from tinygrad_lab.training.engines import EagerEngine, Engine, ReplayEngine
 
 if TYPE_CHECKING:
     from tinygrad_lab.training.trainer import Trainer
 
 # What makes compilation worth its seconds: so many updates, of batches so small that loops beat a matrix product.
-COMPILE_FROM_UPDATES = 50_000
+COMPILE_FROM_UPDATES = 20_000
 COMPILE_UP_TO_BATCH = 32
 
 
@@ -87,6 +85,16 @@ class Training:
         return min(self.trainer.batch_size or self.samples, self.samples)
 
     @property
+    def last_batch(self) -> int:
+        """The number of samples in the last batch of an epoch."""
+        return self.samples - (self.batches - 1) * self.batch_size
+
+    @property
+    def examples(self) -> dict[int, list[np.ndarray]]:
+        """A batch of each size, by its number of samples."""
+        return {size: [array[:size] for array in self.data] for size in (self.batch_size, self.last_batch)}
+
+    @property
     def batches(self) -> int:
         """The number of batches in an epoch."""
         return -(-self.samples // self.batch_size)
@@ -139,23 +147,24 @@ class Training:
         """Train for `count` epochs, 1 where something is to be evaluated after each, and record them."""
         epochs = range(self.epoch, self.epoch + count)
         orders = np.stack([self.order(epoch) for epoch in epochs])
-        losses = engine.run(self.data, orders, self.batch_size, [self.rate(epoch) for epoch in epochs])
+        rates = [self.rate(epoch) for epoch in epochs]
+        losses = engine.run(self.data, orders, self.batch_size, rates)
         finite = len(losses) if isfinite(losses[-1]) else len(losses) - 1
-        for finished in losses[: finite // self.batches * self.batches].reshape(-1, self.batches):
+        finished_epochs = losses[: finite // self.batches * self.batches].reshape(-1, self.batches)
+        for finished, rate in zip(finished_epochs, rates, strict=False):
             validation_loss = None if self.held_out is None else engine.evaluate(self.held_out)
             if validation_loss is not None and not isfinite(validation_loss):
                 raise NonFiniteLossError(self.epoch + 1, None)
-            self.record(finished, validation_loss)
+            self.record(finished, rate, validation_loss)
         if finite < len(losses):
             raise NonFiniteLossError(self.epoch + 1, finite % self.batches + 1)
 
-    def record(self, losses: np.ndarray, validation_loss: float | None = None) -> None:
+    def record(self, losses: np.ndarray, rate: float, validation_loss: float | None = None) -> None:
         """Add an epoch to the history; its training loss is the mean over its samples of the losses of its batches."""
-        last = self.samples - (self.batches - 1) * self.batch_size  # the samples of the last batch
-        values = {"train_loss": (losses[:-1].sum() * self.batch_size + losses[-1] * last) / self.samples}
+        values = {"train_loss": (losses[:-1].sum() * self.batch_size + losses[-1] * self.last_batch) / self.samples}
         if validation_loss is not None:
             values["validation_loss"] = validation_loss
-        self.trainer.history.append(**values, lr=self.rate(self.epoch))
+        self.trainer.history.append(**values, lr=rate)
 
     def check_parameters(self) -> None:
         """Raise NonFiniteLossError where the last update has overflowed: there is no next loss to tell."""
@@ -176,18 +185,25 @@ class Training:
         if self.trainer.engine != "auto":
             return self.trainer.engine
         updates = self.epochs * self.batches
-        worthwhile = updates >= COMPILE_FROM_UPDATES and self.batch_size <= COMPILE_UP_TO_BATCH
-        return "compiled" if worthwhile and is_available() else "replay"
+        if updates < COMPILE_FROM_UPDATES or self.batch_size > COMPILE_UP_TO_BATCH:
+            return "replay"
+        # Imported where it is needed, as the compiled engine is: most programs compile nothing.
+        from tinygrad_lab.native import is_available
+
+        return "compiled" if is_available() else "replay"
 
     def make_engine(self) -> Engine:
         """Make the chosen engine or, where that cannot run the step, a simpler one."""
         chosen, asked = self.choose_engine(), self.trainer.engine != "auto"
-        batch = [array[: self.batch_size] for array in self.data]
         if chosen == "compiled":
+            from tinygrad_lab.codegen import NoLoopFormError
+            from tinygrad_lab.training.compiled import CompiledEngine
+
             compiled = CompiledEngine(self.trainer)
             try:
                 compiled.load()
-                compiled.prepare(batch)
+                for batch in self.examples.values():
+                    compiled.prepare(batch)
                 return compiled
             except NoLoopFormError as error:
                 if asked:
@@ -199,7 +215,8 @@ class Training:
             replay = ReplayEngine(self.trainer)
             try:
                 replay.load()
-                replay.compute(batch)
+                for batch in self.examples.values():
+                    replay.compute(batch)
                 return replay
             except CaptureError as error:
                 if asked:

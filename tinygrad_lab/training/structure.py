@@ -134,4 +134,3 @@ def _attributes(x: Any) -> dict[str, Any] | None:
     if not plain or not isinstance(state, (dict, NoneType)):
         return None
     return state or ({} if isinstance(x, PARTS) else None)
-

@@ -1,0 +1,321 @@
+"""The harness: checks that all rows compute the same, then times them in interleaved rounds.
+
+    rows --> first 10 updates, compared with reference.py --> calibration --> rounds A B C, A B C, ... --> table, JSON
+
+*Why interleaved?* A machine that slows down for a while then slows all rows, and a ratio is taken within each round. So
+ratios are trustworthy where times are not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import atexit
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from importlib import import_module
+from typing import Protocol
+
+import numpy as np
+from threadpoolctl import threadpool_info, threadpool_limits
+
+import reference
+from problems import Problem, Weights
+from report import Result
+
+CHECKED_UPDATES = 10
+
+
+class Unavailable(Exception):  # noqa: N818 (a row that is skipped is no error)
+    """A row cannot run here; the message says what would help."""
+
+
+class Disagreement(SystemExit):
+    """A row computes something else than the reference."""
+
+
+class Runner(Protocol):
+    """What a peer makes of a Problem."""
+
+    def run(self, epochs: int) -> None:
+        """Train all models for so many epochs, with the learning rates from the first on, and wait for the end."""
+
+    def weights(self) -> list[Weights]:
+        """Return for each model its weights, as `Problem.weights` has them."""
+
+    def loss(self) -> list[float]:
+        """Return for each model the mean over the updates of the last epoch of loss plus penalty."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One way of doing the work.
+
+    Attributes
+    ----------
+    name : str
+        What runs, and how.
+    make : callable
+        From a Problem to its Runner. ImportError and `Unavailable` mean that the row is skipped.
+    problem : callable
+        From the number of updates in an epoch to the Problem.
+    updates : int
+        That number, when it is timed.
+    install : str
+        How to install what it needs.
+    least_epochs : int
+        In a round, where a call has a price of its own, which a real training pays once in many epochs.
+    tolerance : float or None
+        How far weights and loss may be from the reference after 10 updates, relative to the largest weight, and to the loss;
+        by default 1e-5, and in single precision 1e-4.
+    """
+
+    name: str
+    make: Callable[[Problem], Runner]
+    problem: Callable[[int], Problem]
+    updates: int = 90
+    least_epochs: int = 1
+    install: str = ""
+    tolerance: float | None = None
+
+    @property
+    def precision(self) -> str:
+        """The dtype of its weights."""
+        return self.problem(1).dtype.name
+
+
+@dataclass
+class Timing:
+    """What was measured of a row.
+
+    Attributes
+    ----------
+    error : float
+        The largest difference from the reference after 10 updates.
+    first : float
+        Seconds to make the runner and make its first 10 updates: imports, tracing and compilation, with empty caches.
+    epochs : int
+        In each round.
+    model_updates : int
+        In each round, of all models together.
+    seconds, cpu_seconds : list of float
+        Of each round: wall clock, and processor time of all threads.
+    """
+
+    name: str
+    precision: str
+    models: int
+    error: float
+    first: float
+    epochs: int = 0
+    model_updates: int = 0
+    seconds: list[float] = field(default_factory=list)
+    cpu_seconds: list[float] = field(default_factory=list)
+
+    @property
+    def microseconds(self) -> np.ndarray:
+        """Microseconds for an update of one model, one number a round."""
+        return 1e6 * np.array(self.seconds) / self.model_updates
+
+
+def peer(module: str, name: str, **options: object) -> Callable[[Problem], Runner]:
+    """Return what makes a runner by a class of `peers`, importing it not before it is needed."""
+    return lambda problem: getattr(import_module(f"peers.{module}"), name)(problem, **options)
+
+
+# Agreement -------------------------------------------------------------------------------------------------------------
+
+
+def disagreement(runner: Runner, problem: Problem) -> float:
+    """Return how far a runner is from the reference after an epoch, in the worst of its models.
+
+    Returns
+    -------
+    float
+        The largest difference of a weight, relative to the largest weight, or of the loss, relative to the loss.
+    """
+    worst = 0.0
+    for model, (weights, loss) in enumerate(zip(runner.weights(), runner.loss(), strict=True)):
+        expected, expected_loss = reference.train(problem, model)
+        largest = max(np.abs(w).max() for w in expected)
+        errors = [np.abs(w - e).max() / largest for w, e in zip(weights, expected, strict=True)]
+        worst = max(worst, *errors, abs(loss - expected_loss) / abs(expected_loss))
+        if not np.isfinite([*errors, loss]).all():
+            return np.inf
+    return float(worst)
+
+
+def check(row: Row, runner: Runner, problem: Problem) -> float:
+    """Return the disagreement of a row; end the script where it is beyond the tolerance."""
+    tolerance = row.tolerance or (1e-5 if problem.dtype == np.float64 else 1e-4)
+    error = disagreement(runner, problem)
+    if not error <= tolerance:
+        raise Disagreement(
+            f"error: {row.name} ({row.precision}): after {problem.updates} updates it is {error:.1e} from the reference, "
+            f"expected at most {tolerance:.0e}; nothing was timed"
+        )
+    return error
+
+
+# Timing ----------------------------------------------------------------------------------------------------------------
+
+
+def measure(rows: Sequence[Row], options: argparse.Namespace) -> tuple[list[Timing], list[str]]:
+    """Check all rows, then time those that can run.
+
+    Returns
+    -------
+    timings : list of Timing
+    notes : list of str
+        A line for each row that could not run, or used more than one processor.
+    """
+    notes: list[str] = []
+    checked: list[tuple[Row, Timing]] = []
+    _empty_caches()
+    for row in rows:
+        if options.only and options.only not in f"{row.name} {row.precision}":
+            continue
+        say(f"checking {row.name} ({row.precision})")
+        problem = row.problem(CHECKED_UPDATES)
+        start = time.perf_counter()
+        try:
+            runner = row.make(problem)
+            runner.run(1)
+        except (ImportError, Unavailable) as reason:
+            notes.append(f"skipped: {row.name} ({row.precision}): {reason}" + (f"; {row.install}" if row.install else ""))
+            continue
+        first = time.perf_counter() - start
+        checked.append((row, Timing(row.name, row.precision, problem.models, check(row, runner, problem), first)))
+    _check_threads()
+
+    timings = [timing for _, timing in checked]
+    runners = [_calibrated(row, timing, options.seconds) for row, timing in checked]
+    for number in range(options.rounds):
+        say(f"round {number + 1} of {options.rounds}")
+        for runner, timing in zip(runners, timings, strict=True):
+            seconds, cpu_seconds = clock(partial(runner.run, timing.epochs))
+            timing.seconds.append(seconds)
+            timing.cpu_seconds.append(cpu_seconds)
+    say("")
+    for runner, timing in zip(runners, timings, strict=True):
+        if not np.isfinite(runner.loss()).all():
+            raise Disagreement(f"error: {timing.name} ({timing.precision}): the loss is not finite after the timed rounds")
+        if (processors := sum(timing.cpu_seconds) / sum(timing.seconds)) > 1.2:
+            notes.append(f"{timing.name} ({timing.precision}) used {processors:.1f} processors")
+    return timings, notes
+
+
+def _calibrated(row: Row, timing: Timing, seconds: float) -> Runner:
+    """Return a runner, warmed up, and note how many of its epochs last as long as a round should."""
+    say(f"calibrating {row.name} ({row.precision})")
+    problem = row.problem(row.updates)
+    runner = row.make(problem)
+    runner.run(1)
+    epochs = 1
+    while (elapsed := _shortest(partial(runner.run, epochs))) < seconds / 3:
+        epochs *= 2 if elapsed > seconds / 24 else 8
+    timing.epochs = max(row.least_epochs, round(epochs * seconds / elapsed))
+    timing.model_updates = timing.epochs * problem.updates * problem.models
+    return runner
+
+
+def clock(work: Callable[[], object]) -> tuple[float, float]:
+    """Return the seconds that some work takes: by the clock on the wall, and of the processor in all threads."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    work()
+    return time.perf_counter() - wall, time.process_time() - cpu
+
+
+def _shortest(work: Callable[[], object]) -> float:
+    """Return the shorter time of two tries: a spike in one of them is not the work's."""
+    return min(clock(work)[0], clock(work)[0])
+
+
+def _empty_caches() -> None:
+    """Let this process, and those that it starts, compile everything anew."""
+    folder = tempfile.mkdtemp()
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    os.environ |= {name: os.path.join(folder, name) for name in ("TINYGRAD_LAB_CACHE", "TORCHINDUCTOR_CACHE_DIR")}
+
+
+def _check_threads() -> None:
+    several = [f"{pool['internal_api']} {pool['num_threads']}" for pool in threadpool_info() if pool["num_threads"] != 1]
+    if several:
+        raise SystemExit(f"error: more than one thread in {', '.join(several)}; every row is to use one")
+
+
+# Tables and ratios -----------------------------------------------------------------------------------------------------
+
+
+def add_timings(
+    result: Result, timings: Sequence[Timing], title: str, key: Callable[[Timing], str] = lambda timing: timing.name
+) -> None:
+    """Add a table of timings, one line a name, the precisions side by side, and all that was measured."""
+    precisions = [dtype for dtype in ("float64", "float32") if any(timing.precision == dtype for timing in timings)]
+    columns = [
+        "",
+        *(f"{dtype} µs" for dtype in precisions),
+        *(f"{dtype} quartiles" for dtype in precisions),
+        "first 10 updates, s",
+    ]
+    lines = []
+    for name in dict.fromkeys(map(key, timings)):
+        of = {timing.precision: timing for timing in timings if key(timing) == name}
+        medians = [f"{np.median(of[p].microseconds):.2f}" if p in of else "" for p in precisions]
+        spreads = [
+            "{:.2f} to {:.2f}".format(*np.quantile(of[p].microseconds, (0.25, 0.75))) if p in of else "" for p in precisions
+        ]
+        firsts = " / ".join(f"{of[p].first:.1f}" for p in precisions if p in of)
+        lines.append([name, *medians, *spreads, firsts])
+    result.add_table(title, columns, lines)
+    result.raw += [vars(timing) for timing in timings]
+
+
+def faster(timings: Sequence[Timing], ours: str, theirs: str, precision: str, their_precision: str = "") -> list[float] | None:
+    """Return how many times faster one row is than another, round by round; None where one of them is missing."""
+    found = {(timing.name, timing.precision): timing.microseconds for timing in timings}
+    pair = found.get((ours, precision)), found.get((theirs, their_precision or precision))
+    return None if pair[0] is None or pair[1] is None else (pair[1] / pair[0]).tolist()
+
+
+# Command line ----------------------------------------------------------------------------------------------------------
+
+
+def parse_options(description: str, rounds: int = 7) -> argparse.Namespace:
+    """Read the options of a script that times rows."""
+    parser = option_parser(description)
+    parser.add_argument("--seconds", type=float, default=0.4, help="of each row in each round (default: 0.4)")
+    parser.add_argument("--rounds", type=int, default=rounds, help=f"default: {rounds}")
+    parser.add_argument("--only", default="", metavar="TEXT", help="only the rows in whose name this is")
+    options = parser.parse_args()
+    if options.quick:
+        options.seconds, options.rounds = min(options.seconds, 0.25), 3
+    return options
+
+
+def option_parser(description: str) -> argparse.ArgumentParser:
+    """Return a parser with the option that every script has; what the script runs from now on uses one thread."""
+    _use_one_thread()
+    parser = argparse.ArgumentParser(description=description.split("\n")[0])
+    parser.add_argument("--quick", action="store_true", help="a short try, whose numbers mean little and are not kept")
+    return parser
+
+
+def _use_one_thread() -> None:
+    """Allow one thread to the libraries that are loaded later, to child processes, and to what is loaded already."""
+    one = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "NPROC")  # the last is XLA's
+    os.environ |= dict.fromkeys(one, "1")
+    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_multi_thread_eigen=false".strip()
+    os.environ["TORCHINDUCTOR_COMPILE_THREADS"] = "1"
+    threadpool_limits(limits=1)
+
+
+def say(text: str) -> None:
+    """Show what is going on, on one line of a terminal."""
+    if sys.stderr.isatty():
+        print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
