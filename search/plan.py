@@ -108,7 +108,8 @@ class Forecast:
             return f"{self.fits} fits to do, {side_by_side}"
         units = ((3600.0, "hours"), (60.0, "minutes"), (1.0, "seconds"))
         size, unit = next((size, unit) for size, unit in units if self.seconds >= 1.5 * size or unit == "seconds")
-        return f"{self.fits} fits to do, {side_by_side}: {self.updates:,} updates, in about {self.seconds / size:.2g} {unit}"
+        duration = float(f"{self.seconds / size:.2g}")
+        return f"{self.fits} fits to do, {side_by_side}: {self.updates:,} updates, in about {duration:,g} {unit}"
 
 
 def forecast(problem: Problem, plan: Plan, run: Run, workers: int) -> Forecast:
@@ -144,7 +145,7 @@ def forecast(problem: Problem, plan: Plan, run: Run, workers: int) -> Forecast:
         if measured is not None:
             seconds[group_of(chunk[0])] = measured
 
-    run(count_steps, (fits[:1] for fits in groups.values()), handle_count)
+    run(count_steps, (fits[:MEASURED_FITS] for fits in groups.values()), handle_count)
     chosen = [fits[:MEASURED_FITS] for group, fits in groups.items() if group in updates]
     run(measure, chosen[:: math.ceil(len(chosen) / MEASURED_GROUPS) or 1], handle_seconds)
     total = sum(updates.values())
@@ -156,10 +157,12 @@ def forecast(problem: Problem, plan: Plan, run: Run, workers: int) -> Forecast:
 
 def count_steps(problem: Problem, fits: Sequence[Fit]) -> tuple[int, int] | None:
     """Return the epochs and the batch size of a group, by building one of its Trainers; None where that is another's."""
-    with suppress(Exception):  # the fit itself will tell
-        trainer = problem.trainer(fits[0])
-        if type(trainer) is tinygrad_lab.Trainer:
-            return trainer.epochs, trainer.batch_size or sys.maxsize
+    for fit in fits:
+        with suppress(Exception, SystemExit):  # the fit itself will tell
+            trainer = problem.trainer(fit)
+            if type(trainer) is tinygrad_lab.Trainer:
+                return trainer.epochs, trainer.batch_size or sys.maxsize
+            return None
     return None
 
 
@@ -170,14 +173,15 @@ def measure(problem: Problem, fits: Sequence[Fit]) -> float | None:
         data = [problem.training_set(fit) for fit in fits]
         trainings = [trainer.prepare(*arrays) for trainer, arrays in zip(trainers, data, strict=True)]
         for training in trainings:
-            training.trainer.engine = training.choose_engine()  # that of the whole training, though we stop early
+            if training.choose_engine() == "compiled":  # as the whole training will be, though we stop early
+                training.trainer.engine = "compiled"
         timed_fit(trainers, data, epochs=1)  # compile, or load
         start = timed_fit(trainers, data, epochs=1)  # takes the building of programs, mostly
-        epochs, duration = 1, 0.0
+        epochs, duration = 1, start if start > 1.0 or trainings[0].epochs == 1 else 0.0
         while duration < MEASURED_SECONDS and epochs < trainings[0].epochs:
             epochs = min(4 * epochs, trainings[0].epochs)
             duration = min(timed_fit(trainers, data, epochs) for _ in range(2)) - start  # one may have been disturbed
-    except Exception:  # the fit itself will tell
+    except (Exception, SystemExit):  # the fit itself will tell
         return None
     made = sum(training.batches for training in trainings) * max(1, epochs - 1)
     return max(0.0, duration) / made

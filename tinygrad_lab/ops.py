@@ -446,9 +446,14 @@ def _multiplied(a: Shape, b: Shape) -> Shape:
     return (*a[:-1], b[-1])
 
 
+def _matmul(a: Any, b: Any, out: Any = None) -> Any:
+    # NumPy multiplies a column by a row element by element too, but slowly.
+    return np.multiply(a, b, out=out) if a.shape[-1] == 1 else np.matmul(a, b, out=out)
+
+
 # y = a b, matrices in the last two axes       ā = g bᵀ,  b̄ = aᵀ g
 matmul: Op = Op(
-    "matmul", np.matmul, _multiplied,
+    "matmul", _matmul, _multiplied,
     (
         lambda g, y, a, b: matmul(g, transpose(b, axes=(-1, -2))),
         lambda g, y, a, b: matmul(transpose(a, axes=(-1, -2)), g),

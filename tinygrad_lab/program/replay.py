@@ -166,4 +166,7 @@ def _layout(array: np.ndarray) -> Any:
 def _call(line: Line, arrays: tuple[np.ndarray, ...], out: np.ndarray) -> tuple[Callable[..., Any], tuple[np.ndarray, ...]]:
     if line.op.view:  # a reshape that has to copy
         return np.copyto, (out.reshape(arrays[0].shape), arrays[0])
+    # A ufunc takes the memory of its result by position too, which is faster; NumPy wants these two to have it by name.
+    if isinstance(line.op.run, np.ufunc) and line.op.run not in (np.maximum, np.minimum):
+        return line.op.run, (*arrays, out)
     return partial(line.op.run, out=out, **line.params), arrays

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Hashable, Sequence
-from math import isfinite
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -175,34 +174,34 @@ class ReplayLanes:
                 ordered[i, : len(order)] = array[order]
         for program in self._programs.values():
             self._load_settings(program)
-        losses: dict[int, list[float]] = {i: [] for i in active}
-        for batch in range(max(self._lanes[i].batches for i in active)):
+        left = np.zeros(len(self._lanes), int)  # samples to visit in this epoch
+        left[active] = [self._lanes[i].samples for i in active]
+        size = max(self._lanes[i].batch_size for i in active)
+        losses = np.empty((max(self._lanes[i].batches for i in active), len(self._lanes)))
+        for batch in range(len(losses)):
             # Lanes of other lengths may be at a last, smaller batch, or at the end of their epoch.
-            by_rows: dict[tuple[int, int], list[int]] = {}
-            for i in active:
-                lane = self._lanes[i]
-                if lane.error is None and batch < lane.batches:
-                    start = batch * lane.batch_size
-                    by_rows.setdefault((start, min(start + lane.batch_size, lane.samples)), []).append(i)
-            for (start, stop), chosen in by_rows.items():
-                self._update(chosen, start, stop, losses)
+            rows = np.minimum(left, size)
+            for count in {*rows.tolist()} - {0}:
+                chosen = rows == count
+                losses[batch, chosen] = self._update(chosen, batch * size, count)[chosen]
+            for i in np.flatnonzero((rows > 0) & ~np.isfinite(losses[batch])).tolist():
+                self._lanes[i].error = NonFiniteLossError(self._lanes[i].epoch + 1, batch + 1)
+                left[i] = rows[i] = 0
+            left -= rows
         for i in active:
-            if self._lanes[i].error is None:
-                self._lanes[i].record(np.array(losses[i]), rates[i])
+            lane = self._lanes[i]
+            if lane.error is None:
+                lane.record(losses[: lane.batches, i], rates[i])
 
-    def _update(self, chosen: Sequence[int], start: int, stop: int, losses: dict[int, list[float]]) -> None:
-        """Make an update of the chosen lanes, on the samples from `start` to `stop` of their epochs."""
-        program = self._programs[stop - start]
-        program.set_inputs(**{name: array[:, start:stop] for name, array in zip(DATA, self._ordered, strict=False)})
-        results = program.run()["loss"]
-        committed = np.zeros(len(self._lanes), bool)
-        for i in chosen:
-            loss = float(results[i])
-            losses[i].append(loss)
-            committed[i] = isfinite(loss)
-            if not committed[i]:
-                self._lanes[i].error = NonFiniteLossError(self._lanes[i].epoch + 1, len(losses[i]))
-        program.commit(committed)
+    def _update(self, chosen: np.ndarray, start: int, count: int) -> np.ndarray:
+        """Make an update of the chosen lanes, on `count` samples of their epochs, and return the losses of all lanes."""
+        program = self._programs[count]
+        batch = {name: array[:, start : start + count] for name, array in zip(DATA, self._ordered, strict=False)}
+        program.set_inputs(**batch)
+        losses = program.run()["loss"]
+        committed = chosen & np.isfinite(losses)
+        program.commit(None if committed.all() else committed)
+        return losses
 
     def _load_settings(self, program: BoundProgram) -> None:
         """Give each lane its learning rate and its other hyper-parameters."""
