@@ -17,6 +17,8 @@ from collections.abc import Hashable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
+import numpy as np
+
 import tinygrad_lab
 from search.configuration import canonical_text
 from search.data import Array
@@ -145,7 +147,7 @@ def forecast(problem: Problem, plan: Plan, run: Run, workers: int) -> Forecast:
         if measured is not None:
             seconds[group_of(chunk[0])] = measured
 
-    run(count_steps, (fits[:MEASURED_FITS] for fits in groups.values()), handle_count)
+    run(count_steps, groups.values(), handle_count)
     chosen = [fits[:MEASURED_FITS] for group, fits in groups.items() if group in updates]
     run(measure, chosen[:: math.ceil(len(chosen) / MEASURED_GROUPS) or 1], handle_seconds)
     total = sum(updates.values())
@@ -166,6 +168,7 @@ def count_steps(problem: Problem, fits: Sequence[Fit]) -> tuple[int, int] | None
     return None
 
 
+@np.errstate(all="ignore")
 def measure(problem: Problem, fits: Sequence[Fit]) -> float | None:
     """Return how many seconds an update of one fit takes, by training some together for some epochs; None where that fails."""
     try:

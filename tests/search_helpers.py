@@ -14,6 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
+import tinygrad_lab as tl
+from models import TwoHiddenLayerNet
 from search import GridSearch, ParameterGrid, plan
 from search.testing import build_polynomial
 
@@ -62,6 +64,37 @@ def build_troubled(configuration, rng):
     if behaviour == "changes its configuration":
         configuration.clear()
     return build_polynomial({"degree": 2, "epochs": 20}, rng)
+
+
+class Stumbling(tl.Scheduler):
+    """A constant learning rate that ends in an exception after some epochs, 0.0 for never, or is too large after -epochs."""
+
+    def __init__(self, lr, epochs):
+        self.lr = lr
+        self.epochs = epochs
+
+    def __call__(self, epoch):
+        if self.epochs and epoch >= abs(self.epochs):
+            if self.epochs < 0.0:
+                return 1e300
+            raise RuntimeError(f"stumbled in epoch {epoch}")
+        return self.lr
+
+
+def build_network(configuration, rng):
+    """A network of this project; the numbers with a decimal point leave its structure as it is."""
+    options = {"hidden": (3, 2), "lr": 0.05, "l1": 1e-3, "max_norm": 10.0, "stumble": 0.0, "epochs": 3} | configuration
+    net = TwoHiddenLayerNet(1, *options["hidden"], 1, activation="leaky_relu", rng=rng)
+    return tl.Trainer(
+        net,
+        tl.HalfSquaredError(),
+        optimizer=tl.SGD(net.parameters(), hooks=[tl.ClipGradNorm(options["max_norm"])]),
+        scheduler=Stumbling(options["lr"], options["stumble"]),
+        penalty=tl.L1Penalty(options["l1"], decoupled=True),
+        epochs=options["epochs"],
+        batch_size=options.get("batch_size", 1),
+        engine=options.get("engine", "auto"),
+    )
 
 
 def build_process_id(*_):
