@@ -703,7 +703,7 @@ def test_no_string_of_a_users_enters_the_text():
     assert any("__import__('os')" in name for name in program.state)
     source = source_of(program)
     own = r"[xsvcni]\d+(_\d*|_sum|_part|_all)?|step|updates|range|shape|size|losses|rows?|b|i|for|in|if|else|return|def"
-    own += r"|compiled|not|isfinite|np|float64|sqrt|sign|abs|max|\d+"
+    own += r"|compiled|not|inf|np|float64|sqrt|sign|abs|max|\d+"
     words = re.findall(r"\w+", source[source.index("def step") :])
     assert [word for word in words if not re.fullmatch(own, word)] == []
 

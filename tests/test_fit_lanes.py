@@ -474,6 +474,7 @@ def one_feature(i):
     return tuple(array[:, :1] for array in data(i))
 
 
+# Loops that are compiled choose between two forms by how near their arrays lie to each other in memory.
 @compiling
 def test_compiled_lanes_learn_what_each_learns_alone():
     states = check(report_trainer, one_feature)
@@ -665,6 +666,27 @@ def test_a_compiled_training_resumes_to_the_same_bits(interpreted, tmp_path):  #
     assert first.history.epochs == 2
     second.fit(*data(0), callbacks=[tl.Checkpoint(tmp_path / "c"), _Interrupt(-1)], resume=tmp_path / "c")
     assert state_of(second, None) == state_of(whole, None)
+
+
+def test_an_interruption_within_a_block_leaves_the_weights_where_the_history_ends(interpreted, monkeypatch):  # noqa: F811
+    blocks(monkeypatch, 100_000, 50)  # of two epochs, of two native calls each
+    make = maker("adam", engine="compiled", batch_size=4, epochs=9)
+    trainer, expected = make(0), make(0)
+    expected.fit(*data(0), epochs=2)
+    made = []
+
+    def run(self, *arguments, run=compiled.Loops.run):
+        made.append(run(self, *arguments))
+        if len(made) == 6:
+            raise KeyboardInterrupt
+        return made[-1]
+
+    monkeypatch.setattr(compiled.Loops, "run", run)
+    with pytest.raises(KeyboardInterrupt):
+        trainer.fit(*data(0))
+    assert trainer.history.epochs == 2
+    assert trainer.model.state_dict()["0.weight"].tolist() == expected.model.state_dict()["0.weight"].tolist()
+    assert trainer.optimizer.state_dict()["mean.0"].tolist() == expected.optimizer.state_dict()["mean.0"].tolist()
 
 
 def test_an_attached_engine_gives_what_a_fresh_one_gives(interpreted):  # noqa: F811

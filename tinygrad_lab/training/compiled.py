@@ -65,15 +65,22 @@ class CompiledEngine(Engine):
         self, data: Sequence[np.ndarray], orders: np.ndarray, batch_size: int, rates: Sequence[float]
     ) -> np.ndarray:
         before = [array.copy() for array in self._replay.state.values()]
-        losses = self._run(data, orders, batch_size, rates)
+        try:
+            losses = self._run(data, orders, batch_size, rates)
+        except BaseException:  # a Ctrl-C: back to where the history ends
+            self._restore(before)
+            raise
         if not isfinite(losses[-1]):
             # The loops update in place: the update that went wrong is made. So all others are made anew, without it.
-            for array, old in zip(self._replay.state.values(), before, strict=True):
-                np.copyto(array, old)
+            self._restore(before)
             self._run(data, orders, batch_size, rates, limit=len(losses) - 1)
         batches = -(-orders.shape[1] // batch_size)
         self._trainer.optimizer.lr.assign(rates[(len(losses) - 1) // batches])
         return losses
+
+    def _restore(self, state: Sequence[np.ndarray]) -> None:
+        for array, old in zip(self._replay.state.values(), state, strict=True):
+            np.copyto(array, old)
 
     def _run(
         self,
@@ -137,7 +144,7 @@ class Loops:
             for x, array in zip(source.arrays, self._arrays, strict=True)
             if x.kind == "input" and x not in source.samples
         ]
-        self._calls = 64  # updates in a native call, as many as take some tenths of a second
+        self._calls = 1  # updates in a native call, as many as take some tenths of a second
 
     def run(
         self, data: Sequence[np.ndarray], rows: np.ndarray, rates: np.ndarray, settings: Mapping[str, Tensor]
@@ -165,5 +172,6 @@ class Loops:
             done += count
             # A Ctrl-C waits for the end of a native call. Its length decides nothing else.
             seconds = time.perf_counter() - start
-            self._calls = max(1, self._calls * 2 if seconds < 0.1 else self._calls // 2 if seconds > 0.4 else self._calls)
+            if count == self._calls:  # else it tells nothing of a longer one
+                self._calls = max(1, self._calls * 2 if seconds < 0.1 else self._calls // 2 if seconds > 0.4 else self._calls)
         return losses
