@@ -250,7 +250,9 @@ def parse_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser = OneLineParser(description="Reproduce the report of 2019 on its own points or on a stand-in.")
     parser.add_argument("--train", type=Path, metavar="CSV", help="the report's training points, x,y in each line")
     parser.add_argument("--test", type=Path, metavar="CSV", help="its test points")
-    parser.add_argument("--grid", choices=list(GRIDS), default="report", help="the report's 432 configurations (default), or 18")
+    parser.add_argument(
+        "--grid", choices=list(GRIDS), default="report", help="the report's 432 configurations (default), or 18"
+    )
     parser.add_argument("--decay", choices=list(DECAYS), default="geometric", help="of the learning rate (default: geometric)")
     parser.add_argument("--workers", type=integer_from(1), metavar="N", help="processes (default: one for each processor)")
     parser.add_argument("--seed", type=integer_from(0), default=0, metavar="N", help="of folds and weights (default: 0)")
