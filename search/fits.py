@@ -1,16 +1,15 @@
 """Fits: configurations, each trained on one fold, and what came of them.
 
 Problem (build, x, y, folds: the same for every fit)  --.
-                                                         +--> run_fits --> an Outcome for each
+                                                         +--> run_fits --> an Outcome for each, as it ends
 Fits (configuration, fold, seed)                      --'
 """
 
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol, TypeGuard
+from typing import Any, ParamSpec, Protocol, TypeGuard, TypeVar
 
 import numpy as np
 
@@ -55,6 +54,8 @@ class Trainer(Protocol):
         ...
 
 
+P = ParamSpec("P")
+Result = TypeVar("Result")
 Build = Callable[[Configuration, np.random.Generator], Trainer]
 
 
@@ -126,11 +127,17 @@ class Outcome:
     trained: Trained | None = field(default=None, compare=False)
 
 
-def run_fits(problem: Problem, fits: Sequence[Fit]) -> list[Outcome]:
+def run_fits(problem: Problem, fits: Sequence[Fit]) -> Iterator[tuple[int, Outcome]]:
     """Train some configurations, each on its fold; those whose Trainers have one structure, together.
 
     Whatever a fit raises becomes its outcome's reason, so that one bad configuration cannot end a search. No outcome depends
     on the fits beside it.
+
+    Yields
+    ------
+    place : int
+        Of a fit among `fits`: they end in an order of their own.
+    outcome : Outcome
 
     Examples
     --------
@@ -138,58 +145,61 @@ def run_fits(problem: Problem, fits: Sequence[Fit]) -> list[Outcome]:
     ...     raise ValueError("no such activation")
     >>> x = np.zeros((2, 1))
     >>> problem = Problem(build, x, x, ((np.array([0]), np.array([1])),))
-    >>> [outcome] = run_fits(problem, [Fit({"activation": "step"}, 0, np.random.SeedSequence(0))])
-    >>> outcome.status, outcome.reason
-    ('failed', 'ValueError: no such activation')
+    >>> [(place, outcome)] = run_fits(problem, [Fit({"activation": "step"}, 0, np.random.SeedSequence(0))])
+    >>> place, outcome.status, outcome.reason
+    (0, 'failed', 'ValueError: no such activation')
     """
-    outcomes: dict[Fit, Outcome] = {}
-    trainers: dict[Fit, Trainer] = {}
-    for fit in fits:
-        with _reasons(outcomes, fit):
-            trainers[fit] = problem.trainer(fit)
-    lanes = {fit: trainer for fit, trainer in trainers.items() if _may_be_lane(trainer, fit)}
-    outcomes |= _run_lanes(problem, lanes)
-    for fit, trainer in trainers.items():
-        if fit not in outcomes:
-            with _reasons(outcomes, fit):
-                # One of lanes that failed together may have been trained in part.
-                outcomes[fit] = _run_alone(problem, fit, problem.trainer(fit) if fit in lanes else trainer)
-    return [outcomes[fit] for fit in fits]
+    built = {i: _attempt(problem.trainer, fit) for i, fit in enumerate(fits)}
+    lanes = {i: trainer for i, trainer in built.items() if _may_be_lane(trainer, fits[i])}
+    left = dict(built)
+    for i, outcome in _run_lanes(problem, fits, lanes):
+        del left[i]
+        yield i, outcome
+    for i, trainer in left.items():
+        if isinstance(trainer, Outcome):
+            yield i, trainer
+        else:  # one of lanes that failed together may have been trained in part: it is built anew
+            yield i, _attempt(_run_alone, problem, fits[i], None if i in lanes else trainer)
 
 
-def _may_be_lane(trainer: Trainer, fit: Fit) -> TypeGuard[tinygrad_lab.Trainer]:
+def _may_be_lane(trainer: Trainer | Outcome, fit: Fit) -> TypeGuard[tinygrad_lab.Trainer]:
     return type(trainer) is tinygrad_lab.Trainer and not fit.keep
 
 
-@contextmanager
-def _reasons(outcomes: dict[Fit, Outcome], fit: Fit) -> Iterator[None]:
-    """Let whatever the block raises be the outcome of `fit`."""
+def _attempt(function: Callable[P, Result], *args: P.args, **kwargs: P.kwargs) -> Result | Outcome:
+    """Call the function; whatever it raises becomes an outcome."""
     start = time.perf_counter()
     try:
         # An overflow shows in the loss; as a warning it would depend on the caller's settings.
         with np.errstate(all="ignore"):
-            yield
+            return function(*args, **kwargs)
     except (Exception, SystemExit) as error:
-        outcomes[fit] = replace(_failure(error), seconds=time.perf_counter() - start)
+        return replace(_failure(error), seconds=time.perf_counter() - start)
 
 
-def _run_lanes(problem: Problem, trainers: Mapping[Fit, tinygrad_lab.Trainer]) -> dict[Fit, Outcome]:
-    """Train together, and return the outcomes; none where something goes wrong that is one fit's fault."""
-    outcomes: dict[Fit, Outcome] = {}
+def _run_lanes(
+    problem: Problem, fits: Sequence[Fit], trainers: Mapping[int, tinygrad_lab.Trainer]
+) -> Iterator[tuple[int, Outcome]]:
+    """Train together, and yield the outcomes as they come; no more where something goes wrong that is one fit's fault."""
+    places = list(trainers)
+    training_sets = [problem.training_set(fits[place]) for place in places]
     start = time.perf_counter()
     try:
-        errors = tinygrad_lab.fit_lanes([*trainers.values()], [problem.training_set(fit) for fit in trainers])
+        for errors in tinygrad_lab.lanes_as_completed(list(trainers.values()), training_sets):
+            outcomes = {}
+            for lane, error in errors.items():
+                place = places[lane]
+                outcomes[place] = _failure(error) if error else _attempt(_score, problem, fits[place], trainers[place])
+            share = (time.perf_counter() - start) / len(outcomes)
+            yield from ((place, replace(outcome, seconds=share)) for place, outcome in outcomes.items())
+            start = time.perf_counter()
     except (Exception, SystemExit):
-        return outcomes
-    for (fit, trainer), error in zip(trainers.items(), errors, strict=True):
-        with _reasons(outcomes, fit):
-            outcomes[fit] = _score(problem, fit, trainer) if error is None else _failure(error)
-    share = (time.perf_counter() - start) / max(1, len(trainers))
-    return {fit: replace(outcome, seconds=share) for fit, outcome in outcomes.items()}
+        return
 
 
-def _run_alone(problem: Problem, fit: Fit, trainer: Trainer) -> Outcome:
+def _run_alone(problem: Problem, fit: Fit, trainer: Trainer | None) -> Outcome:
     start = time.perf_counter()
+    trainer = problem.trainer(fit) if trainer is None else trainer
     history: History
     if _may_be_lane(trainer, fit):  # no validation, as for a lane: one that overflows for an epoch would end the training
         history = trainer.fit(*problem.training_set(fit))

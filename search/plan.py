@@ -66,9 +66,9 @@ class Plan:
                 left -= size
                 yield tuple(fits.popleft() for _ in range(size))
 
-    def learn(self, chunk: Sequence[Fit], outcomes: Sequence[Outcome]) -> None:
-        """Take note of how long the fits of a chunk took."""
-        self._seconds[group_of(chunk[0])] = sum(outcome.seconds for outcome in outcomes) / len(outcomes)
+    def learn(self, fit: Fit, outcome: Outcome) -> None:
+        """Take note of how long a fit took."""
+        self._seconds[group_of(fit)] = outcome.seconds
 
     def _size(self, group: Hashable) -> int:
         known = self._seconds.get(group) or max(self._seconds.values(), default=0.0)
@@ -136,16 +136,13 @@ def forecast(problem: Problem, plan: Plan, run: Run, workers: int) -> Forecast:
     updates: dict[Hashable, int] = {}
     seconds: dict[Hashable, float] = {}
 
-    def handle_count(chunk: Sequence[Fit], steps: tuple[int, int] | None) -> None:
-        if steps is not None:
-            epochs, batch_size = steps
-            group = groups[group_of(chunk[0])]
-            samples = [len(problem.folds[fit.fold][0]) for fit in group]
-            updates[group_of(chunk[0])] = sum(epochs * math.ceil(n / min(n, batch_size)) for n in samples)
+    def handle_count(first: Fit, steps: tuple[int, int]) -> None:
+        epochs, batch_size = steps
+        samples = [len(problem.folds[fit.fold][0]) for fit in groups[group_of(first)]]
+        updates[group_of(first)] = sum(epochs * math.ceil(n / min(n, batch_size)) for n in samples)
 
-    def handle_seconds(chunk: Sequence[Fit], measured: float | None) -> None:
-        if measured is not None:
-            seconds[group_of(chunk[0])] = measured
+    def handle_seconds(first: Fit, measured: float) -> None:
+        seconds[group_of(first)] = measured
 
     run(count_steps, groups.values(), handle_count)
     chosen = [fits[:MEASURED_FITS] for group, fits in groups.items() if group in updates]
@@ -157,35 +154,36 @@ def forecast(problem: Problem, plan: Plan, run: Run, workers: int) -> Forecast:
     return Forecast(sum(map(len, groups.values())), total, duration, workers)
 
 
-def count_steps(problem: Problem, fits: Sequence[Fit]) -> tuple[int, int] | None:
-    """Return the epochs and the batch size of a group, by building one of its Trainers; None where that is another's."""
+def count_steps(problem: Problem, fits: Sequence[Fit]) -> Iterator[tuple[int, tuple[int, int]]]:
+    """Yield the epochs and the batch size of a group, by building one of its Trainers; nothing where that is another's."""
     for fit in fits:
         with suppress(Exception, SystemExit):  # the fit itself will tell
             trainer = problem.trainer(fit)
             if type(trainer) is tinygrad_lab.Trainer:
-                return trainer.epochs, trainer.batch_size or sys.maxsize
-            return None
-    return None
+                yield 0, (trainer.epochs, trainer.batch_size or sys.maxsize)
+            return
+
+
+def measure(problem: Problem, fits: Sequence[Fit]) -> Iterator[tuple[int, float]]:
+    """Yield how many seconds an update of one fit takes, by training some for some epochs; nothing where that fails."""
+    with suppress(Exception, SystemExit):  # the fit itself will tell
+        yield 0, _seconds_of_update(problem, fits)
 
 
 @np.errstate(all="ignore")
-def measure(problem: Problem, fits: Sequence[Fit]) -> float | None:
-    """Return how many seconds an update of one fit takes, by training some together for some epochs; None where that fails."""
-    try:
-        trainers = [trainer for fit in fits if type(trainer := problem.trainer(fit)) is tinygrad_lab.Trainer]
-        data = [problem.training_set(fit) for fit in fits]
-        trainings = [trainer.prepare(*arrays) for trainer, arrays in zip(trainers, data, strict=True)]
-        for training in trainings:
-            if training.choose_engine() == "compiled":  # as the whole training will be, though we stop early
-                training.trainer.engine = "compiled"
-        timed_fit(trainers, data, epochs=1)  # compile, or load
-        start = timed_fit(trainers, data, epochs=1)  # takes the building of programs, mostly
-        epochs, duration = 1, start if start > 1.0 or trainings[0].epochs == 1 else 0.0
-        while duration < MEASURED_SECONDS and epochs < trainings[0].epochs:
-            epochs = min(4 * epochs, trainings[0].epochs)
-            duration = min(timed_fit(trainers, data, epochs) for _ in range(2)) - start  # one may have been disturbed
-    except (Exception, SystemExit):  # the fit itself will tell
-        return None
+def _seconds_of_update(problem: Problem, fits: Sequence[Fit]) -> float:
+    trainers = [trainer for fit in fits if type(trainer := problem.trainer(fit)) is tinygrad_lab.Trainer]
+    data = [problem.training_set(fit) for fit in fits]
+    trainings = [trainer.prepare(*arrays) for trainer, arrays in zip(trainers, data, strict=True)]
+    for training in trainings:
+        if training.choose_engine() == "compiled":  # as the whole training will be, though we stop early
+            training.trainer.engine = "compiled"
+    timed_fit(trainers, data, epochs=1)  # compile, or load
+    start = timed_fit(trainers, data, epochs=1)  # takes the building of programs, mostly
+    epochs, duration = 1, start if start > 1.0 or trainings[0].epochs == 1 else 0.0
+    while duration < MEASURED_SECONDS and epochs < trainings[0].epochs:
+        epochs = min(4 * epochs, trainings[0].epochs)
+        duration = min(timed_fit(trainers, data, epochs) for _ in range(2)) - start  # one may have been disturbed
     made = sum(training.batches for training in trainings) * max(1, epochs - 1)
     return max(0.0, duration) / made
 

@@ -27,8 +27,8 @@ from search.fits import Build, Fit, Problem
 from tinygrad_lab.checks import is_positive_integer
 
 Chunk = tuple[Fit, ...]
-Work = Callable[[Problem, Chunk], Any]
-Handler = Callable[[Chunk, Any], None]
+Work = Callable[[Problem, Chunk], Iterable[tuple[int, Any]]]
+Handler = Callable[[Fit, Any], None]
 Submit = Callable[[Work, Chunk], "Future[Any]"]
 
 
@@ -36,16 +36,16 @@ class Run(Protocol):
     """How an open pool is used."""
 
     def __call__(self, work: Work, chunks: Iterable[Chunk], handle: Handler) -> None:
-        """Do some work on each chunk, and hand over what it returns.
+        """Do some work on each chunk, and hand over what it yields.
 
         Parameters
         ----------
         work : callable
-            ``work(problem, chunk)``, a function at the top level of a module.
+            ``work(problem, chunk)``, a function at the top level of a module, yields places in the chunk and results.
         chunks : iterable of tuple of Fit
             Not more than two chunks per worker are drawn from it ahead of their results.
         handle : callable
-            Called in this process with each chunk and its result, in the order in which they end.
+            Called in this process with each fit and its result, in the order in which they end.
         """
         ...
 
@@ -82,7 +82,8 @@ def open_pool(problem: Problem, workers: int | None = None, executor: Executor |
 
     def run_here(work: Work, chunks: Iterable[Chunk], handle: Handler) -> None:
         for chunk in chunks:
-            handle(chunk, work(problem, chunk))
+            for place, result in work(problem, chunk):
+                handle(chunk[place], result)
 
     def run_on(submit: Submit) -> Run:
         return lambda work, chunks, handle: _run_bounded(partial(submit, work), chunks, handle, 2 * count)
@@ -167,7 +168,9 @@ def _run_bounded(submit: Callable[[Chunk], "Future[Any]"], chunks: Iterable[Chun
                 return
             ended, _ = wait(running, return_when=FIRST_COMPLETED)
             for future in sorted(ended, key=_has_failed):  # what is good is handed over before an error ends this
-                handle(running.pop(future), future.result())
+                chunk = running.pop(future)
+                for place, result in future.result():
+                    handle(chunk[place], result)
     finally:
         for future in running:
             future.cancel()
@@ -181,7 +184,7 @@ def _work_elsewhere(work: Work, problem: Problem, chunk: Chunk) -> Any:
     """Do some work on somebody's executor."""
     # In this process the limit is already in force and changes nothing; in another one it stays.
     threadpool_limits(limits=1)
-    return work(problem, chunk)
+    return list(work(problem, chunk))
 
 
 @contextmanager
@@ -250,4 +253,4 @@ def _end_with_parent(watched: Connection) -> None:
 
 
 def _work_in_worker(work: Work, chunk: Chunk) -> Any:
-    return work(_problem, chunk)
+    return list(work(_problem, chunk))

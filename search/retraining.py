@@ -149,10 +149,10 @@ def run_in_order(
     plan = Plan(fits, worker_count(workers))
     with tqdm(total=len(fits), unit="fit", disable=not progress) as bar, open_pool(problem, workers, executor) as run:
 
-        def handle(chunk: Sequence[Fit], results: Sequence[Outcome]) -> None:
-            outcomes.update(zip(chunk, results, strict=True))
-            plan.learn(chunk, results)
-            bar.update(len(chunk))
+        def handle(fit: Fit, outcome: Outcome) -> None:
+            outcomes[fit] = outcome
+            plan.learn(fit, outcome)
+            bar.update()
 
         run(run_fits, plan.chunks(), handle)
     return [outcomes[fit] for fit in fits]

@@ -8,7 +8,7 @@ Stopped anywhere and run again, it goes on with the fits that are missing and en
 import math
 import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from concurrent.futures import Executor
 from operator import index
 from typing import Any
@@ -154,16 +154,15 @@ class GridSearch:
                 tqdm.write(str(forecast(problem, plan, run, worker_count(self.workers))), file=sys.stderr)
             with tqdm(total=total, initial=total - len(missing), unit="fit", disable=not progress) as bar:
 
-                def handle(chunk: Sequence[Fit], results: Sequence[Outcome]) -> None:
+                def handle(fit: Fit, outcome: Outcome) -> None:
                     nonlocal best
-                    for fit, outcome in zip(chunk, results, strict=True):
-                        text = canonical_text(fit.configuration)
-                        store.add(fit.configuration, fit.fold, outcome)
-                        outcomes[text, fit.fold] = outcome
-                        best = min(best, _mean_loss(text, outcomes, n_folds))
-                    plan.learn(chunk, results)
+                    text = canonical_text(fit.configuration)
+                    store.add(fit.configuration, fit.fold, outcome)
+                    outcomes[text, fit.fold] = outcome
+                    best = min(best, _mean_loss(text, outcomes, n_folds))
+                    plan.learn(fit, outcome)
                     bar.set_postfix_str(f"best {best:.4g}" if math.isfinite(best) else "", refresh=False)
-                    bar.update(len(chunk))
+                    bar.update()
 
                 run(run_fits, plan.chunks(), handle)
 

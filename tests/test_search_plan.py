@@ -4,6 +4,7 @@ import hashlib
 import math
 import random
 from concurrent.futures import ThreadPoolExecutor
+from operator import itemgetter
 
 import numpy as np
 import pytest
@@ -59,7 +60,7 @@ def test_every_fit_is_handed_out_once_whatever_fits_take(items, workers, duratio
             break
         chunk = running.pop(rng.randrange(len(running)))
         seconds = rng.choice(durations)
-        chunks.learn(chunk, [Outcome("done", seconds=seconds)] * len(chunk))
+        chunks.learn(chunk[0], Outcome("done", seconds=seconds))
         known[group_of(chunk[0])] = seconds
     assert sorted(map(id, handed_out)) == sorted(map(id, fits))
 
@@ -71,7 +72,7 @@ def test_chunks_grow_to_the_seconds_that_a_crash_may_lose(monkeypatch):
         handed = chunks.chunks()
         first = next(handed)
         assert len(first) == plan.FIRST_CHUNK
-        chunks.learn(first, [Outcome("done", seconds=seconds)] * 4)
+        chunks.learn(first[0], Outcome("done", seconds=seconds))
         assert len(next(handed)) == size
 
 
@@ -79,7 +80,7 @@ def test_the_last_chunks_are_small_enough_for_all_workers():
     chunks = Plan(make_fits([{"lr": float(i)} for i in range(16)]), workers=2)
     sizes = []
     for chunk in chunks.chunks():
-        chunks.learn(chunk, [Outcome("done", seconds=1e-6)] * len(chunk))
+        chunks.learn(chunk[0], Outcome("done", seconds=1e-6))
         sizes.append(len(chunk))
     assert sizes == [4, 3, 3, 2, 1, 1, 1, 1]
 
@@ -142,11 +143,11 @@ def test_seconds_are_those_of_the_measured_groups_in_proportion_to_their_updates
     def run(work, chunks, handle):
         for chunk in chunks:
             if work is count_steps:
-                handle(chunk, count_steps(problem, chunk))
+                handle(chunk[0], dict(count_steps(problem, chunk))[0])
             else:
                 assert work is measure
                 assert len(chunk) == plan.MEASURED_FITS
-                handle(chunk, chunk[0].configuration["hidden"][0])
+                handle(chunk[0], chunk[0].configuration["hidden"][0])
 
     for groups, measured in ((100, range(1, 11)), (5, (1, 3, 5, 7, 9)), (4, (1, 4, 7, 10)), (1, (1,))):
         monkeypatch.setattr(plan, "MEASURED_GROUPS", groups)
@@ -167,10 +168,10 @@ def test_what_cannot_be_measured_is_not_told():
 def test_builders_that_fail_do_not_end_a_forecast():
     for behaviour in ("raises", "leaves", "diverges"):
         assert math.isnan(forecast_of([{"behaviour": behaviour}], build_troubled).seconds)
-        assert measure(make_problem(build_troubled), make_fits([{"behaviour": behaviour}])) is None
+        assert dict(measure(make_problem(build_troubled), make_fits([{"behaviour": behaviour}]))) == {}
     grid = [{"l1": -1.0}, {"l1": 0.1}, {"l1": 0.2}]  # of one group: the first is refused by its penalty
     assert forecast_of(grid).updates == 3 * 4 * 54
-    assert measure(make_problem(), make_fits([{"stumble": 1.0, "epochs": 50}])) is None
+    assert dict(measure(make_problem(), make_fits([{"stumble": 1.0, "epochs": 50}]))) == {}
 
 
 def test_a_diverging_fit_does_not_end_a_forecast():
@@ -178,8 +179,8 @@ def test_a_diverging_fit_does_not_end_a_forecast():
 
 
 def test_the_shortest_trainings_are_measured_too():
-    assert measure(make_problem(), make_fits([{"epochs": 1}])) > 0.0
-    assert measure(make_problem(), make_fits([{"epochs": 2}])) is not None
+    assert dict(measure(make_problem(), make_fits([{"epochs": 1}])))[0] > 0.0
+    assert 0 in dict(measure(make_problem(), make_fits([{"epochs": 2}])))
 
 
 def test_the_engine_that_auto_would_choose_is_measured(monkeypatch):
@@ -198,7 +199,7 @@ def test_the_engine_that_auto_would_choose_is_measured(monkeypatch):
         return tl.Trainer(Turned(trainer.model), trainer.loss, optimizer=trainer.optimizer, epochs=3)
 
     with pytest.warns(UserWarning, match="training on the eager engine, since the step cannot be replayed"):
-        assert measure(make_problem(build), make_fits([{}])) is not None
+        assert 0 in dict(measure(make_problem(build), make_fits([{}])))
 
 
 @pytest.mark.parametrize(
@@ -300,7 +301,7 @@ def test_the_ranking_on_the_compiled_engine_does_not_depend_on_workers_chunks_an
 
 
 def outcomes_of(configurations, build=build_network):
-    outcomes = run_fits(make_problem(build), make_fits(configurations))
+    outcomes = [outcome for _, outcome in sorted(run_fits(make_problem(build), make_fits(configurations)), key=itemgetter(0))]
     return [(outcome.status, outcome.reason, repr(outcome.validation_loss), repr(outcome.train_loss)) for outcome in outcomes]
 
 
@@ -367,5 +368,5 @@ def test_an_outcome_depends_neither_on_a_failure_beside_it_nor_on_a_validation_i
     with pytest.raises(tl.NonFiniteLossError, match="after the updates of epoch 1"):
         build({"trouble": 0.0}, None).fit(x[:2], y[:2], validation=(x[2:], y[2:]))
     for configurations in ([0.0], [0.0, 1.0], [0.0, 0.0]):
-        first, *_ = run_fits(problem, make_fits([{"trouble": trouble} for trouble in configurations]))
+        first = dict(run_fits(problem, make_fits([{"trouble": trouble} for trouble in configurations])))[0]
         assert (first.status, first.reason, first.validation_loss) == ("done", "", 0.0)

@@ -49,6 +49,7 @@ from tinygrad_lab.training import (
     ProgressBar,
     Trainer,
     fit_lanes,
+    lanes_as_completed,
 )
 
 __version__ = "0.1.0"
@@ -120,6 +121,7 @@ __all__ = [
     "hvp",
     "jacobian",
     "jvp",
+    "lanes_as_completed",
     "load_weights",
     "matmul",
     "maximum",

@@ -5,8 +5,18 @@ Trainer.fit --> epoch: learning rate, updates, validation --> History --> callba
 
 from tinygrad_lab.training.callbacks import Callback, Checkpoint, EarlyStopping, ProgressBar
 from tinygrad_lab.training.history import History
-from tinygrad_lab.training.lanes import fit_lanes
+from tinygrad_lab.training.lanes import fit_lanes, lanes_as_completed
 from tinygrad_lab.training.loop import NonFiniteLossError
 from tinygrad_lab.training.trainer import Trainer
 
-__all__ = ["Callback", "Checkpoint", "EarlyStopping", "History", "NonFiniteLossError", "ProgressBar", "Trainer", "fit_lanes"]
+__all__ = [
+    "Callback",
+    "Checkpoint",
+    "EarlyStopping",
+    "History",
+    "NonFiniteLossError",
+    "ProgressBar",
+    "Trainer",
+    "fit_lanes",
+    "lanes_as_completed",
+]

@@ -10,13 +10,13 @@ What a Trainer learns does not depend on the others, to the bit.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from tinygrad_lab.program import BoundProgram
-from tinygrad_lab.training.engines import DATA, ReplayEngine
+from tinygrad_lab.training.engines import DATA, Engine, ReplayEngine
 from tinygrad_lab.training.loop import NonFiniteLossError, Training
 from tinygrad_lab.training.structure import structure
 from tinygrad_lab.training.trainer import Trainer
@@ -65,20 +65,29 @@ def fit_lanes(
     >>> errors[1] is None, errors[2].epoch
     (True, 3)
     """
+    errors: dict[int, NonFiniteLossError | None] = {}
+    for ended in lanes_as_completed(trainers, data, epochs=epochs):
+        errors |= ended
+    return [errors[i] for i in range(len(trainers))]
+
+
+def lanes_as_completed(
+    trainers: Sequence[Trainer], data: Sequence[Sequence[ArrayLike]], *, epochs: int | None = None
+) -> Iterator[dict[int, NonFiniteLossError | None]]:
+    """Train as `fit_lanes` does, and yield the places of the Trainers that have just ended together, with their errors."""
     _check(trainers, data)
     trainings = [
         trainer.prepare(arrays[0], arrays[1], sample_weight=arrays[2] if len(arrays) > 2 else None, epochs=epochs)
         for trainer, arrays in zip(trainers, data, strict=True)
     ]
-    groups: dict[Hashable, list[Training]] = {}
-    for training in trainings:
+    groups: dict[Hashable, dict[int, Training]] = {}
+    for i, training in enumerate(trainings):
         rows = tuple((array.shape[1:], array.dtype) for array in training.data)
         engine = training.trainer.engine, training.choose_engine()
-        groups.setdefault((structure(training.trainer), engine, rows), []).append(training)
-    with np.errstate(all="ignore"):  # a non-finite loss is an error of its own
-        for lanes in groups.values():
-            _fit_group(lanes)
-    return [training.error for training in trainings]
+        groups.setdefault((structure(training.trainer), engine, rows), {})[i] = training
+    for lanes in groups.values():
+        for ended in _fit_group(lanes):
+            yield {i: lanes[i].error for i in ended}
 
 
 def _check(trainers: Sequence[Trainer], data: Sequence[Sequence[ArrayLike]]) -> None:
@@ -97,23 +106,36 @@ def _check(trainers: Sequence[Trainer], data: Sequence[Sequence[ArrayLike]]) -> 
         raise ValueError("fit_lanes: two Trainers share a parameter, expected each with a model of its own")
 
 
-def _fit_group(lanes: Sequence[Training]) -> None:
-    """Train lanes of one structure."""
-    engine = lanes[0].make_engine()
-    if isinstance(engine, ReplayEngine) and len(lanes) > 1:
-        try:
-            together = ReplayLanes(lanes)
-        except NotImplementedError:  # an op without a rule for lanes
-            pass
-        else:
+def _fit_group(lanes: Mapping[int, Training]) -> Iterator[list[int]]:
+    """Train lanes of one structure, and yield the places of those that end together."""
+    first = next(iter(lanes.values()))
+    with np.errstate(all="ignore"):  # a non-finite loss is an error of its own
+        engine = first.make_engine()
+        together = _side_by_side(list(lanes.values())) if isinstance(engine, ReplayEngine) and len(lanes) > 1 else None
+        if together is not None:
             together.run()
-            return
-    for lane in lanes:
-        engine.attach(lane.trainer)
-        try:
-            lane.run(engine)
-        except NonFiniteLossError as error:
-            lane.error = error
+    if together is not None:
+        yield list(lanes)
+        return
+    for i, lane in lanes.items():
+        with np.errstate(all="ignore"):
+            _run_alone(lane, engine)
+        yield [i]
+
+
+def _side_by_side(lanes: Sequence[Training]) -> ReplayLanes | None:
+    try:
+        return ReplayLanes(lanes)
+    except NotImplementedError:  # an op without a rule for lanes
+        return None
+
+
+def _run_alone(lane: Training, engine: Engine) -> None:
+    engine.attach(lane.trainer)
+    try:
+        lane.run(engine)
+    except NonFiniteLossError as error:
+        lane.error = error
 
 
 class ReplayLanes:
