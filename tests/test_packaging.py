@@ -148,6 +148,29 @@ def test_an_import_loads_only_what_it_needs(statement, not_loaded):
     assert not_loaded.isdisjoint(result.stdout.splitlines()), not_loaded.intersection(result.stdout.splitlines())
 
 
+def test_a_module_is_imported_with_the_first_use_of_its_names():
+    script = (
+        "import sys, tinygrad_lab as tl; tl.Linear; print([m for m in ('numpy', 'tinygrad_lab.training') if m in sys.modules])"
+    )
+    result = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert result.stdout == "['numpy']\n"
+
+
+def test_the_stub_has_the_names_and_the_modules_that_the_package_imports():
+    stub = ast.parse((ROOT / "tinygrad_lab/__init__.pyi").read_text(encoding="utf-8"))
+    told = {node.module: {alias.name for alias in node.names} for node in stub.body if isinstance(node, ast.ImportFrom)}
+    assert told.pop("tinygrad_lab") == {"testing"}
+    assert told == {f"tinygrad_lab.{module}": {*names} for module, names in tinygrad_lab.NAMES.items()}
+    [exported] = [ast.literal_eval(node.value) for node in stub.body if isinstance(node, ast.Assign)]
+    assert sorted(exported) == tinygrad_lab.__all__ == sorted({*tinygrad_lab.__all__} & {*dir(tinygrad_lab)})
+
+
+def test_every_public_name_is_there_and_no_other():
+    assert all(getattr(tinygrad_lab, name) is not None for name in tinygrad_lab.__all__)
+    with pytest.raises(AttributeError, match="module 'tinygrad_lab' has no attribute 'Tensr'"):
+        tinygrad_lab.Tensr  # noqa: B018
+
+
 def test_the_version_is_the_one_in_pyproject():
     assert tinygrad_lab.__version__ == PYPROJECT["project"]["version"]
 
