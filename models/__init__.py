@@ -1,6 +1,35 @@
-"""The report's network, composed from the layers of tinygrad_lab, and data for its problem."""
+"""Networks composed from the layers of tinygrad_lab, scikit-learn estimators around them, and data for the report's problem.
 
+    TwoHiddenLayerNet, MultilayerPerceptron --> TwoHiddenLayerRegressor, MLPRegressor, MLPClassifier --> Pipeline, GridSearchCV
+
+The estimators need scikit-learn, the `sklearn` extra; they are imported where they are first named, and all else without it.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from models.builders import build_perceptron
+from models.multilayer_perceptron import MultilayerPerceptron
 from models.report_data import read_points, stand_in_data
 from models.two_hidden_layer_net import TwoHiddenLayerNet
 
-__all__ = ["TwoHiddenLayerNet", "read_points", "stand_in_data"]
+if TYPE_CHECKING:
+    from models.estimators import MLPClassifier as MLPClassifier
+    from models.estimators import MLPRegressor as MLPRegressor
+    from models.estimators import TwoHiddenLayerRegressor as TwoHiddenLayerRegressor
+
+# What `from models import *` gives, with scikit-learn or without: so the estimators are not in it.
+__all__ = ["MultilayerPerceptron", "TwoHiddenLayerNet", "build_perceptron", "read_points", "stand_in_data"]
+
+_ESTIMATORS = ("MLPClassifier", "MLPRegressor", "TwoHiddenLayerRegressor")
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _ESTIMATORS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from models import estimators
+
+    return getattr(estimators, name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_ESTIMATORS})

@@ -1,0 +1,18 @@
+"""Estimators for scikit-learn: networks with `fit` and `predict`, for its pipelines, searches and scores.
+
+X, y --> samples (checked, weighted, held out, standardised) --> Trainer --> network_, history_ --> predict, in y's units
+
+BaseEstimator --> NetworkEstimator --> NetworkRegressor --> TwoHiddenLayerRegressor   the report's training, by its numbers
+                                 |                    '---> MLPRegressor              composed of any parts
+                                 '---> MLPClassifier                                  the same, for class labels
+"""
+
+try:
+    import sklearn  # noqa: F401
+except ImportError:
+    raise ImportError('the estimators need scikit-learn: pip install "tinygrad-lab[sklearn]"') from None
+
+from models.estimators.classifier import MLPClassifier
+from models.estimators.regressors import MLPRegressor, TwoHiddenLayerRegressor
+
+__all__ = ["MLPClassifier", "MLPRegressor", "TwoHiddenLayerRegressor"]

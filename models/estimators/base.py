@@ -1,0 +1,209 @@
+"""What the estimators share: from checked samples to a trained network, from the start or on from an earlier training.
+
+X, y, sample_weight --> Samples --hold out--> training set --> scalers, targets --> Trainer --> network_, history_
+                                         '--> validation set ----------^               ^
+                      warm_start, partial_fit: the network, the optimizer's state and the history so far
+"""
+# mypy: allow-subclassing-any
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from copy import deepcopy
+from numbers import Integral
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.random import RandomState
+from numpy.typing import ArrayLike
+from sklearn.base import BaseEstimator
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from models.estimators.continuation import Continuation, fill_gaps
+from models.estimators.samples import Samples, fit_scaler, scaled
+from tinygrad_lab import Callback, History, Layer, Tensor, Trainer, no_grad
+from tinygrad_lab.data import check_weights
+
+LearnTargets = Callable[[Samples], None]
+
+
+class NetworkEstimator(BaseEstimator, ABC):
+    """An estimator whose `fit` trains a network.
+
+    A subclass stores its parameters in ``__init__``, among them those named here, and says how its Trainer is composed and
+    what its targets are.
+    """
+
+    epochs: int
+    standardize: bool
+    validation_fraction: float | None
+    callbacks: Sequence[Callback]
+    warm_start: bool
+    random_state: int | RandomState | None
+
+    network_: Layer
+    history_: History
+    n_iter_: int
+    callbacks_: Sequence[Callback]
+    x_scaler_: StandardScaler | None
+    _optimizer_state: dict[str, np.ndarray]
+    _seed: int
+
+    _target_checks: ClassVar[dict[str, bool]]
+    """How scikit-learn is to check y."""
+
+    @abstractmethod
+    def _make_trainer(self, in_features: int, out_features: int, seed: int) -> Trainer:
+        """Make a new network and the Trainer around it."""
+
+    @abstractmethod
+    def _learn_targets(self, train: Samples) -> None:
+        """Learn from the training set what `_encode` and the predictions need to know of the targets."""
+
+    @abstractmethod
+    def _encode(self, y: np.ndarray) -> np.ndarray:
+        """Turn checked targets into what the loss takes."""
+
+    @abstractmethod
+    def _count_outputs(self) -> int:
+        """Return the number of outputs of the network."""
+
+    @abstractmethod
+    def _strata(self, y: np.ndarray) -> np.ndarray | None:
+        """Return the labels whose shares a held-out fraction keeps, if there are any."""
+
+    # Learning --------------------------------------------------------------------------------------------------------
+
+    def fit(
+        self,
+        X: ArrayLike,  # noqa: N803 (scikit-learn's name)
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        validation: tuple[ArrayLike, ArrayLike] | None = None,
+    ) -> Self:
+        """Train the network: a new one, or with `warm_start` the one there is, for as many epochs more.
+
+        Parameters
+        ----------
+        X : array_like or DataFrame, shape (samples, features)
+        y : array_like, shape (samples,), or (samples, outputs) for several outputs of a regressor
+        sample_weight : array_like, shape (samples,), optional
+            Scaled to a mean of 1. A sample of weight 0 is left out; with the whole set as one batch, weight 2 is that sample
+            twice.
+        validation : pair of array_like, optional
+            ``(X, y)`` to evaluate after every epoch, without weights. They are standardised as the training set is.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        TypeError, ValueError
+            Where the data or a parameter are not as expected.
+        NonFiniteLossError
+            Where the training diverges. A network that a warm start began with stays as it was.
+        """
+        goes_on = self.warm_start and hasattr(self, "network_")
+        learn_targets = None if goes_on else self._learn_targets
+        self.callbacks_ = deepcopy(self.callbacks)  # a callback changes in a training, a parameter must not
+        return self._learn(
+            X, y, sample_weight, learn_targets, validation, self.epochs, self.callbacks_, self.validation_fraction
+        )
+
+    def _learn(
+        self,
+        X: ArrayLike,  # noqa: N803
+        y: ArrayLike,
+        sample_weight: ArrayLike | None,
+        learn_targets: LearnTargets | None,
+        validation: tuple[ArrayLike, ArrayLike] | None = None,
+        epochs: int = 1,
+        callbacks: Sequence[Callback] = (),
+        validation_fraction: float | None = None,
+    ) -> Self:
+        """Train from the start, with `learn_targets` first, or where that is None on from where the last training ended."""
+        begins = learn_targets is not None
+        if begins:
+            self.__dict__.pop("network_", None)  # what fails from here on leaves no network that does not fit the rest
+            self._seed = _seed(self.random_state)
+        train = self._check_samples(X, y, sample_weight, reset=begins)
+        held_out = None if validation is None else self._check_validation(validation)
+        if validation_fraction is not None:
+            if held_out is not None:
+                raise ValueError(
+                    f"fit: validation is given beside validation_fraction={validation_fraction!r}, expected one of them"
+                )
+            train, held_out = train.split(validation_fraction, self._seed, self._strata(train.y))
+        if learn_targets is not None:
+            self.x_scaler_ = fit_scaler(train.x, train.weight) if self.standardize else None
+            learn_targets(train)
+        return self._train(train, held_out, begins, epochs, callbacks)
+
+    def _train(
+        self, train: Samples, held_out: Samples | None, begins: bool, epochs: int, callbacks: Sequence[Callback]
+    ) -> Self:
+        trainer = self._make_trainer(train.x.shape[1], self._count_outputs(), self._seed)
+        if not begins:
+            trainer.model.load_state_dict(self.network_.state_dict())
+            trainer.optimizer.load_state_dict(self._optimizer_state)
+            epochs += self.history_.epochs
+            callbacks = [Continuation(self.history_), *callbacks]
+        trainer.fit(
+            *self._arrays(train),
+            None if held_out is None else self._arrays(held_out),
+            epochs=epochs,
+            sample_weight=train.mean_one_weight,
+            callbacks=callbacks,
+        )
+        if not begins:
+            fill_gaps(trainer.history, self.history_)
+        self.network_ = trainer.model
+        self._optimizer_state = trainer.optimizer.state_dict()
+        self.history_ = trainer.history
+        self.n_iter_ = self.history_.epochs
+        return self
+
+    def _arrays(self, samples: Samples) -> tuple[np.ndarray, np.ndarray]:
+        return scaled(self.x_scaler_, samples.x), self._encode(samples.y)
+
+    # Checks ----------------------------------------------------------------------------------------------------------
+
+    def _check_samples(
+        self,
+        X: ArrayLike,  # noqa: N803
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        *,
+        reset: bool,
+    ) -> Samples:
+        x, targets = validate_data(self, X, y, reset=reset, dtype=np.float64, **self._target_checks)
+        if sample_weight is None:
+            return Samples(x, targets)
+        if not np.asarray(sample_weight).any():
+            raise ValueError("sample_weight is zero everywhere, expected a weight above 0 for at least one sample")
+        weight = check_weights("sample_weight", sample_weight, len(x), x.dtype)
+        present = weight > 0
+        return Samples(x[present], targets[present], weight[present])
+
+    def _check_validation(self, validation: Any) -> Samples:
+        if not isinstance(validation, (tuple, list)) or len(validation) != 2:
+            raise ValueError("fit: validation is no pair, expected (X, y)")
+        return self._check_samples(*validation, reset=False)
+
+    # Prediction ------------------------------------------------------------------------------------------------------
+
+    def _compute_output(self, X: ArrayLike) -> Tensor:  # noqa: N803
+        check_is_fitted(self, "network_")
+        x = validate_data(self, X, reset=False, dtype=np.float64)
+        with no_grad():
+            return self.network_(scaled(self.x_scaler_, x))
+
+
+def _seed(random_state: int | RandomState | None) -> int:
+    """Return an integer as it is, so that it means what it means to numpy's ``default_rng``, and draw one otherwise."""
+    generator = check_random_state(random_state)
+    return int(random_state) if isinstance(random_state, Integral) else int(generator.randint(2**31 - 1))

@@ -1,0 +1,333 @@
+"""The regressors: of the report's network by its numbers, and of any network by its parts.
+
+y --> standardise (an option) --> network --> back to y's units and shape
+"""
+# mypy: allow-subclassing-any
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.random import RandomState
+from numpy.typing import ArrayLike
+from sklearn.base import RegressorMixin
+
+from models.estimators.base import NetworkEstimator
+from models.estimators.composition import OptimizerFactory, compose_trainer
+from models.estimators.samples import Samples, fit_scaler, scaled
+from models.two_hidden_layer_net import TwoHiddenLayerNet
+from tinygrad_lab import (
+    SGD,
+    Activation,
+    Callback,
+    ClipGradNorm,
+    GeometricDecay,
+    HalfSquaredError,
+    Initializer,
+    L1Penalty,
+    Loss,
+    Penalty,
+    Scheduler,
+    Trainer,
+)
+from tinygrad_lab.data import check_rows
+
+
+class NetworkRegressor(RegressorMixin, NetworkEstimator):
+    """An estimator of one real number or several; abstract, as its Trainer is not said yet."""
+
+    standardize_y: bool
+
+    _target_checks: ClassVar[dict[str, bool]] = {"multi_output": True, "y_numeric": True}
+
+    def partial_fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:  # noqa: N803
+        """Train for one epoch more on `X` and `y`, from the start on a new estimator; `epochs` calls are a `fit`.
+
+        The scalers are those of the first call. Nothing is held out, and no callback is called.
+
+        Parameters
+        ----------
+        X : array_like or DataFrame, shape (samples, features)
+        y : array_like, shape (samples,) or (samples, outputs)
+        sample_weight : array_like, shape (samples,), optional
+            As in `fit`.
+
+        Returns
+        -------
+        self
+        """
+        return self._learn(X, y, sample_weight, None if hasattr(self, "network_") else self._learn_targets)
+
+    def predict(self, X: ArrayLike) -> np.ndarray:  # noqa: N803
+        """Return the network's output in the units of y.
+
+        Parameters
+        ----------
+        X : array_like or DataFrame, shape (samples, features)
+
+        Returns
+        -------
+        ndarray of shape (samples,), or (samples, outputs) where y had two axes
+        """
+        output = self._compute_output(X).numpy()
+        prediction = output if self.y_scaler_ is None else self.y_scaler_.inverse_transform(output)
+        return prediction[:, 0] if self._is_flat else prediction
+
+    def _learn_targets(self, train: Samples) -> None:
+        rows = check_rows("y", train.y, np.float64)
+        self.y_scaler_ = fit_scaler(rows, train.weight) if self.standardize_y else None
+        self.n_outputs_ = rows.shape[1]
+        self._is_flat = train.y.ndim == 1
+
+    def _encode(self, y: np.ndarray) -> np.ndarray:
+        return scaled(self.y_scaler_, check_rows("y", y, np.float64))
+
+    def _count_outputs(self) -> int:
+        return self.n_outputs_
+
+    def _strata(self, y: np.ndarray) -> None:  # noqa: ARG002
+        return None
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags
+
+
+class TwoHiddenLayerRegressor(NetworkRegressor):
+    """The report's network and training, by its numbers: with the defaults, those of its best network.
+
+    Gradient descent on half the squared error, one sample at a time in the order of the data; clipping by the global norm,
+    then the L1 penalty; a learning rate that falls by equal ratios from epoch to epoch.
+
+    Parameters
+    ----------
+    hidden : pair of int
+        The numbers of units of the two hidden layers.
+    activation : str or Activation
+        Of both.
+    l1 : float
+        The strength of the L1 penalty, added to the gradient after clipping.
+    lr, lr_final : float
+        The learning rate: before the first epoch, and in the last.
+    epochs : int
+        The number of passes over the data.
+    batch_size : int or None
+        The number of samples an update; None is the whole set.
+    clip_norm : float or None
+        The largest global norm of a gradient; None does not clip.
+    shuffle : bool
+        Whether every epoch visits the samples in an order of its own.
+    standardize, standardize_y : bool
+        Whether to give each feature, or each output, mean 0 and standard deviation 1 in the training set. Losses are then in
+        these units, predictions in those of y.
+    validation_fraction : float or None
+        The share of the samples that `fit` holds out at random, and evaluates after every epoch.
+    callbacks : sequence of Callback
+        Called by `fit`, as copies: ``[EarlyStopping(patience=20)]``, for instance, which needs validation data.
+    engine : {"auto", "eager", "replay", "compiled"}
+    warm_start : bool
+        Whether `fit` goes on from the last training, with its weights, optimizer state, scalers and epoch, for `epochs` more.
+    random_state : int, RandomState or None
+        Decides the initial weights, the held-out samples and the orders. The weights of an integer are those of a network
+        made with ``numpy.random.default_rng(integer)``.
+
+    Attributes
+    ----------
+    network_ : TwoHiddenLayerNet
+    history_ : History
+        Losses and learning rate of each epoch.
+    n_iter_ : int
+        The number of epochs trained, those of warm starts and `partial_fit` included.
+    callbacks_ : list of Callback
+        The copies that the last `fit` has called.
+    x_scaler_, y_scaler_ : StandardScaler or None
+    n_features_in_, n_outputs_ : int
+    feature_names_in_ : ndarray of str
+        Where X is a DataFrame.
+
+    Examples
+    --------
+    >>> from models import stand_in_data
+    >>> (x, y), (x_test, y_test) = stand_in_data()
+    >>> regressor = TwoHiddenLayerRegressor(hidden=(10, 10), epochs=50, random_state=0).fit(x[:, None], y)
+    >>> regressor.score(x_test[:, None], y_test) > 0.9
+    True
+    """
+
+    def __init__(
+        self,
+        hidden: Sequence[int] = (75, 50),
+        activation: str | Activation = "leaky_relu",
+        *,
+        l1: float = 1e-3,
+        lr: float = 0.075,
+        lr_final: float = 0.001,
+        epochs: int = 1000,
+        batch_size: int | None = 1,
+        clip_norm: float | None = 10.0,
+        shuffle: bool = False,
+        standardize: bool = False,
+        standardize_y: bool = False,
+        validation_fraction: float | None = None,
+        callbacks: Sequence[Callback] = (),
+        engine: str = "auto",
+        warm_start: bool = False,
+        random_state: int | RandomState | None = None,
+    ) -> None:
+        self.hidden = hidden
+        self.activation = activation
+        self.l1 = l1
+        self.lr = lr
+        self.lr_final = lr_final
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.clip_norm = clip_norm
+        self.shuffle = shuffle
+        self.standardize = standardize
+        self.standardize_y = standardize_y
+        self.validation_fraction = validation_fraction
+        self.callbacks = callbacks
+        self.engine = engine
+        self.warm_start = warm_start
+        self.random_state = random_state
+
+    def _make_trainer(self, in_features: int, out_features: int, seed: int) -> Trainer:
+        if isinstance(self.hidden, str) or np.shape(self.hidden) != (2,):
+            raise ValueError(f"TwoHiddenLayerRegressor: hidden is {self.hidden!r}, expected two sizes, such as (75, 50)")
+        hidden1, hidden2 = self.hidden
+        network = TwoHiddenLayerNet(
+            in_features, hidden1, hidden2, out_features, activation=self.activation, rng=np.random.default_rng(seed)
+        )
+        hooks = [] if self.clip_norm is None else [ClipGradNorm(self.clip_norm)]
+        return Trainer(
+            network,
+            HalfSquaredError(),
+            optimizer=SGD(network.parameters(), hooks=hooks),
+            scheduler=GeometricDecay(self.lr, self.lr_final, epochs=self.epochs),
+            penalty=L1Penalty(self.l1, decoupled=True),
+            epochs=self.epochs,
+            batch_size=self.batch_size,
+            shuffle=self.shuffle,
+            seed=seed,
+            engine=self.engine,
+        )
+
+
+class MLPRegressor(NetworkRegressor):
+    """A network of any depth, trained by any parts of tinygrad_lab.
+
+    Parameters
+    ----------
+    hidden : sequence of int
+        The number of units of each hidden layer; an empty one makes a linear model.
+    activation : str, Activation or sequence of these
+        One for all hidden layers, or one for each.
+    weight_init : Initializer, optional
+        By default that of `Linear`.
+    loss : str or Loss
+        ``"half_squared_error"``, ``"mean_squared_error"``, ``"mean_absolute_error"``, ``"huber"``, or an object.
+    optimizer : str or callable
+        ``"sgd"``, ``"adam"``, ``"adamw"``, ``"rmsprop"``, or a function of the parameters that returns an Optimizer, such as
+        ``functools.partial(SGD, lr=0.1, momentum=0.9)``.
+    lr : float, optional
+        The learning rate of all epochs; by default the optimizer's own.
+    scheduler : Scheduler, optional
+        The learning rate of each epoch, in the place of `lr`.
+    penalty : Penalty, optional
+    clip_norm : float or None
+        The largest global norm of a gradient, after the optimizer's own hooks; None does not clip.
+    epochs : int
+        The number of passes over the data.
+    batch_size : int or None
+        The number of samples an update; None is the whole set.
+    shuffle : bool
+        Whether every epoch visits the samples in an order of its own.
+    standardize, standardize_y : bool
+        Whether to give each feature, or each output, mean 0 and standard deviation 1 in the training set. Losses are then in
+        these units, predictions in those of y.
+    validation_fraction : float or None
+        The share of the samples that `fit` holds out at random, and evaluates after every epoch.
+    callbacks : sequence of Callback
+        Called by `fit`, as copies: ``[EarlyStopping(patience=20)]``, for instance, which needs validation data.
+    engine : {"auto", "eager", "replay", "compiled"}
+    warm_start : bool
+        Whether `fit` goes on from the last training, with its weights, optimizer state, scalers and epoch, for `epochs` more.
+    random_state : int, RandomState or None
+        Decides the initial weights, the held-out samples and the orders. The weights of an integer are those of a network
+        made with ``numpy.random.default_rng(integer)``.
+
+    Attributes
+    ----------
+    network_ : MultilayerPerceptron
+    history_ : History
+        Losses and learning rate of each epoch.
+    n_iter_ : int
+        The number of epochs trained, those of warm starts and `partial_fit` included.
+    callbacks_ : list of Callback
+        The copies that the last `fit` has called.
+    x_scaler_, y_scaler_ : StandardScaler or None
+    n_features_in_, n_outputs_ : int
+    feature_names_in_ : ndarray of str
+        Where X is a DataFrame.
+
+    Examples
+    --------
+    >>> from sklearn.model_selection import GridSearchCV
+    >>> x = np.linspace(-2.0, 2.0, 60)[:, None]
+    >>> y = 100.0 * x[:, 0] ** 2
+    >>> regressor = MLPRegressor((16, 16), "tanh", lr=0.02, epochs=60, standardize=True, standardize_y=True, random_state=0)
+    >>> regressor.fit(x, y).score(x, y) > 0.99
+    True
+    >>> search = GridSearchCV(regressor, {"lr": [1e-6, 0.02], "penalty": [None, L1Penalty(1e-3)]}, cv=3).fit(x, y)
+    >>> search.best_params_["lr"]
+    0.02
+    """
+
+    def __init__(
+        self,
+        hidden: Sequence[int] = (100,),
+        activation: str | Activation | Sequence[str | Activation] = "relu",
+        *,
+        weight_init: Initializer | None = None,
+        loss: str | Loss = "half_squared_error",
+        optimizer: str | OptimizerFactory = "adam",
+        lr: float | None = None,
+        scheduler: Scheduler | None = None,
+        penalty: Penalty | None = None,
+        clip_norm: float | None = None,
+        epochs: int = 200,
+        batch_size: int | None = 32,
+        shuffle: bool = True,
+        standardize: bool = False,
+        standardize_y: bool = False,
+        validation_fraction: float | None = None,
+        callbacks: Sequence[Callback] = (),
+        engine: str = "auto",
+        warm_start: bool = False,
+        random_state: int | RandomState | None = None,
+    ) -> None:
+        self.hidden = hidden
+        self.activation = activation
+        self.weight_init = weight_init
+        self.loss = loss
+        self.optimizer = optimizer
+        self.lr = lr
+        self.scheduler = scheduler
+        self.penalty = penalty
+        self.clip_norm = clip_norm
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.shuffle = shuffle
+        self.standardize = standardize
+        self.standardize_y = standardize_y
+        self.validation_fraction = validation_fraction
+        self.callbacks = callbacks
+        self.engine = engine
+        self.warm_start = warm_start
+        self.random_state = random_state
+
+    def _make_trainer(self, in_features: int, out_features: int, seed: int) -> Trainer:
+        return compose_trainer(self, in_features, out_features, seed)

@@ -1,0 +1,58 @@
+"""Samples with their weights: held out by a fraction, and standardised by what the training set knows.
+
+Samples --split--> training set --fit_scaler--> StandardScaler
+              '--> validation set ----------------scaled--> x, y
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from sklearn.model_selection import train_test_split
+from sklearn.preprocessing import StandardScaler
+
+from tinygrad_lab.checks import is_finite_number
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Inputs, targets and perhaps weights, one row each a sample."""
+
+    x: np.ndarray
+    y: np.ndarray
+    weight: np.ndarray | None = None
+
+    @property
+    def mean_one_weight(self) -> np.ndarray | None:
+        """The weights, scaled to a mean of 1: a loss divides by the number of samples, not by the sum of their weights."""
+        return None if self.weight is None else self.weight / self.weight.mean()
+
+    def split(self, fraction: Any, seed: int, strata: np.ndarray | None) -> tuple[Samples, Samples]:
+        """Divide into a training set and a random `fraction`, which keeps the shares of the labels in `strata`.
+
+        Examples
+        --------
+        >>> train, held_out = Samples(np.ones((10, 1)), np.ones(10)).split(0.2, seed=0, strata=None)
+        >>> len(train.x), len(held_out.x)
+        (8, 2)
+        """
+        if not is_finite_number(fraction) or not 0 < fraction < 1:
+            raise ValueError(f"validation_fraction is {fraction!r}, expected a number above 0 and below 1, or None")
+        rows = np.arange(len(self.x))
+        train, held_out = train_test_split(rows, test_size=float(fraction), random_state=seed, stratify=strata)
+        return self._take(np.sort(train)), self._take(np.sort(held_out))
+
+    def _take(self, rows: np.ndarray) -> Samples:
+        return Samples(self.x[rows], self.y[rows], None if self.weight is None else self.weight[rows])
+
+
+def fit_scaler(data: np.ndarray, weight: np.ndarray | None) -> StandardScaler:
+    """Learn the mean and the standard deviation of each column of `data`, or of a single one without an axis of columns."""
+    return StandardScaler().fit(data.reshape(len(data), -1), sample_weight=weight)
+
+
+def scaled(scaler: StandardScaler | None, data: np.ndarray) -> np.ndarray:
+    """Return `data` in units of the scaler, where there is one."""
+    return data if scaler is None else scaler.transform(data)
