@@ -1,6 +1,6 @@
 """Reproduce the report: search a grid by cross-validation, re-train the best networks, draw its three figures.
 
-    points --> grid search, 4 folds --> ranking --> best 20, re-trained on all points --> winners --> figures, weights
+    points --> grid search, 4 folds --> ranking --> best 20, re-trained on all points --> winners --> figures, weights, page
 
 Run with --help for the options. Stopped and run again with the same options, the search goes on where it was.
 """
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -24,11 +25,11 @@ from models import TwoHiddenLayerNet, read_points, stand_in_data
 from search import (
     GridSearch,
     KFold,
+    Optimism,
     ParameterGrid,
     Retrained,
     RetrainedConfiguration,
     SearchError,
-    SearchResult,
     plot_data,
     plot_function,
     plot_losses,
@@ -114,6 +115,7 @@ def reproduce(options: argparse.Namespace) -> None:
     result = search.run(*train)  # it refuses the store of another search: nothing in the folder is replaced before
     searched = time.perf_counter() - begin
     print(f"\nRanking by the mean loss over the folds\n{result.ranking}")
+    print(f"\nEach beside the best, on the same folds\n{result.comparison()}")
     if bad := sum(row.status != "done" for row in result):
         print(f"{bad} configurations failed or diverged and rank last; ranking.csv gives the reasons")
     result.ranking.to_csv(options.out / "ranking.csv")
@@ -121,11 +123,31 @@ def reproduce(options: argparse.Namespace) -> None:
 
     retrained = result.retrain(TOP, train=train, test=test)
     print(f"\nThe best {len(retrained)}, re-trained on all {len(train[0])} points and tested on {len(test[0])}\n{retrained}")
-    report_winners(options, result, retrained, train, test)
+    optimism = result.optimism(TOP, SEEDS, train=train, test=test)
+    report_winners(options, retrained, optimism, train, test)
+    page = result.report(
+        options.out,
+        train=train,
+        test=test,
+        retrained=retrained,
+        optimism=optimism,
+        title="The report of 2019, reproduced",
+        question="Which network of two hidden layers estimates the report's function best, from 120 points?",
+        facts=[("time" if not resumed else "time for what was left", f"{searched / 60:.1f} minutes; {REPORTED_TIME}")],
+        commands=[command(options)],
+    )
+    print(f"\nThe page about all of this is {page}")
     print(f"\n{(time.perf_counter() - start) / 60:.1f} minutes; files are in {options.out}")
     if options.grid == "report":
         what = "What was left of the search" if resumed else "The search"
         print(f"{what} took {searched / 60:.1f} of them; {REPORTED_TIME}")
+
+
+def command(options: argparse.Namespace) -> str:
+    """Return the command line that leads to the same results."""
+    files = [] if options.train is None else ["--train", str(options.train), "--test", str(options.test)]
+    choices = ["--grid", options.grid, "--decay", options.decay, "--seed", str(options.seed)]
+    return shlex.join(["python", f"examples/{PROGRAM}", *files, *choices])
 
 
 def load_points(options: argparse.Namespace) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
@@ -142,8 +164,8 @@ def load_points(options: argparse.Namespace) -> tuple[tuple[np.ndarray, np.ndarr
 
 def report_winners(
     options: argparse.Namespace,
-    result: SearchResult,
     retrained: Retrained,
+    optimism: Optimism,
     train: tuple[np.ndarray, np.ndarray],
     test: tuple[np.ndarray, np.ndarray],
 ) -> None:
@@ -170,11 +192,12 @@ def report_winners(
         prediction = net(grid_x[:, None]).numpy()[:, 0]
     save_figure(options.out / "function.png", plot_function(grid_x, prediction, train, test))
 
-    losses = result.seed_distribution(winner.configuration, SEEDS, train=train, test=test)
+    losses = optimism.losses[[row is winner for row in retrained].index(True)]
     print(f"The second configuration from {SEEDS} other seeds: {describe_losses(losses)}.")
     if np.isfinite(losses).any():
         reported = None if options.train is None else REPORTED_TEST_LOSS
         save_figure(options.out / "seeds.png", plot_seed_distribution(losses, reported, best=winner.test_loss))
+    print(f"\n{optimism}")
 
 
 def describe(row: RetrainedConfiguration) -> str:

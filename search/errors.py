@@ -13,4 +13,4 @@ class SearchError(Exception):
 
 
 class StoreError(SearchError):
-    """A store cannot be opened, read or written, or belongs to another search."""
+    """A store cannot be opened, read or written, is damaged or in use, or belongs to another search."""

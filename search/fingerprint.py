@@ -1,47 +1,130 @@
-"""What a search's results depend on, as digests that fit in a store.
+"""What a search's results depend on, as short texts that fit in a store, and what differs between two of them.
 
-A resumed search must be the search that was begun. So a store carries the fingerprint of its data, grid, folds and
-seed, and is refused where one of them differs. What `build` does inside cannot be seen from here: after a change of its
-code, use another store.
+x, y, grid, folds, seed, build --fingerprint--> {"data": "120 samples of ... sha256:...", "seed": "0", ...}
+fingerprint in the store, fingerprint here --differences--> {"seed": "0 there, 1 here"}
+
+A resumed search must be the search that was begun, so a store is refused where one of these texts differs. A text is
+readable; what is too long for that follows as a digest.
 """
 
+import ast
 import hashlib
-from collections.abc import Iterable, Mapping
+import inspect
+import json
+import math
+import re
+import sys
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
+from itertools import chain
+from pathlib import Path
 from typing import Any
 
-from search.configuration import digest
+from search.configuration import canonical_text, digest
 from search.data import Array
+from search.fits import Build
 from search.folds import Fold
+from search.grid import ParameterGrid
+
+DIGEST = " sha256:"
+
+# Where the readable parts agree and the digests do not.
+SAME_BUT = {
+    "data": "the same shapes, other values",
+    "folds": "the same sizes, other samples",
+    "builder": "the same name, other code",
+}
 
 
 def fingerprint(
-    x: Array, y: Array, configurations: Iterable[Mapping[str, Any]], folds: Iterable[Fold], seed: int
+    x: Array,
+    y: Array,
+    grid: Iterable[Mapping[str, Any]],
+    folds: Sequence[Fold],
+    seed: int,
+    build: Build,
+    scoring: str = "data loss",
 ) -> dict[str, str]:
-    """Return the digests of a search's data, grid and folds, and its seed.
+    """Return what the results of a search depend on.
 
     The grid counts as a set: neither the order of its axes nor of its values changes a result. The folds count by their
-    actual indices, in order.
+    actual indices, in order. Of the builder count its name and its code, without comments and formatting; what it calls is
+    not seen: after a change there, use another store.
+
+    Parameters
+    ----------
+    x, y : ndarray
+        The samples.
+    grid : iterable of mapping
+        The configurations, each once; a `ParameterGrid` is not run through.
+    folds : sequence of pair of ndarray
+        Indices that train and indices that validate.
+    seed : int
+        Of the search.
+    build : callable
+        The builder.
+    scoring : str, default="data loss"
+        The name of what is ranked by.
+
+    Returns
+    -------
+    dict of str to str
+        ``"data"``, ``"grid"``, ``"folds"``, ``"seed"``, ``"scoring"``, ``"builder"`` and ``"version"``, of this package.
 
     Examples
     --------
     >>> import numpy as np
+    >>> from search.testing import build_polynomial
     >>> x = np.zeros((2, 1))
-    >>> one = fingerprint(x, x, [{"lr": 0.1}, {"lr": 0.2}], [], seed=0)
-    >>> two = fingerprint(x, x, [{"lr": 0.2}, {"lr": 0.1}], [], seed=1)
-    >>> [key for key in one if one[key] != two[key]]
-    ['seed']
+    >>> one = fingerprint(x, x, [{"lr": 0.1}, {"lr": 0.2}], [], 0, build_polynomial)
+    >>> two = fingerprint(x, x, ParameterGrid(lr=[0.2, 0.1]), [], 1, build_polynomial)
+    >>> differences(one, two)
+    {'seed': '0 there, 1 here'}
     """
     return {
-        "data": _digest_arrays((x, y)),
-        "grid": hashlib.sha256("".join(sorted(digest(item) for item in configurations)).encode()).hexdigest(),
-        "folds": _digest_arrays(indices for fold in folds for indices in fold),
+        "data": _describe_data(x, y) + DIGEST + _digest_arrays((x, y)),
+        "grid": _describe_grid(grid),
+        "folds": _describe_folds(folds) + DIGEST + _digest_arrays(chain.from_iterable(folds)),
         "seed": str(seed),
+        "scoring": scoring,
+        "builder": _describe_builder(build),
+        "version": package_version(),
     }
 
 
+def differences(there: Mapping[str, str], here: Mapping[str, str]) -> dict[str, str]:
+    """Return what differs, by name, in words.
+
+    Parameters
+    ----------
+    there : mapping of str to str
+        The fingerprint in a store. What else it has beside those of `here` does not count.
+    here : mapping of str to str
+        The fingerprint of this search.
+
+    Examples
+    --------
+    >>> differences({"grid": '{"lr":[0.05,0.1]}', "seed": "0"}, {"grid": '{"lr":[0.1]}', "seed": "0"})
+    {'grid': 'lr has 0.05, 0.1 there and 0.1 here'}
+    """
+    return {key: _difference(key, there.get(key, "none"), text) for key, text in here.items() if there.get(key) != text}
+
+
+def name_differences(different: Mapping[str, str]) -> str:
+    """Return differences as a part of a sentence.
+
+    Examples
+    --------
+    >>> name_differences({"seed": "0 there, 1 here", "data": "the same shapes, other values"})
+    'seed (0 there, 1 here), data (the same shapes, other values)'
+    """
+    return ", ".join(f"{key} ({difference})" for key, difference in different.items())
+
+
 def package_version() -> str:
-    """Return the version of the installed tinygrad-lab, which a store records.
+    """Return the version of the installed tinygrad-lab.
 
     Examples
     --------
@@ -54,9 +137,130 @@ def package_version() -> str:
         return "not installed"
 
 
+# ---- data and folds ------------------------------------------------------------------------------------------------
+
+
+def _describe_data(x: Array, y: Array) -> str:
+    features = f"{_count(x.shape[1], 'feature')} in {x.dtype}"
+    targets = f"labels in {y.dtype}" if y.ndim == 1 else f"{_count(y.shape[1], 'target')} in {y.dtype}"
+    return f"{_count(len(x), 'sample')} of {features} and {targets}"
+
+
+def _describe_folds(folds: Sequence[Fold]) -> str:
+    sizes = dict.fromkeys(f"{len(train)} + {len(validation)}" for train, validation in folds)
+    return f"{len(folds)} of {', '.join(sizes)} samples"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def _digest_arrays(arrays: Iterable[Array]) -> str:
     content = hashlib.sha256()
     for array in arrays:
         content.update(f"{array.dtype.str} {array.shape} ".encode())
         content.update(array.tobytes())
     return content.hexdigest()
+
+
+# ---- the grid ------------------------------------------------------------------------------------------------------
+
+
+def _describe_grid(grid: Iterable[Mapping[str, Any]]) -> str:
+    """Return the sorted values of each axis where the configurations are all combinations of them, else their digests."""
+    if isinstance(grid, ParameterGrid):
+        axes = {name: {_text(value) for value in values} for name, values in grid.axes.items()}
+        return _text_of_axes(axes)
+    values: dict[str, set[str]] = {}
+    members = []
+    names = None
+    is_rectangular = True
+    for configuration in grid:
+        is_rectangular &= names is None or configuration.keys() == names
+        names = configuration.keys()
+        for name, value in configuration.items():
+            values.setdefault(name, set()).add(_text(value))
+        members.append(digest(configuration)[:16])
+    # Distinct configurations, as many as there are combinations of their values: they are all of the combinations.
+    if is_rectangular and len(members) == math.prod(map(len, values.values())):
+        return _text_of_axes(values)
+    return json.dumps(sorted(members))
+
+
+def _text(value: Any) -> str:
+    return canonical_text({"_": value})[len('{"_":') : -1]
+
+
+def _text_of_axes(axes: Mapping[str, set[str]]) -> str:
+    texts = (f"{json.dumps(name)}:[{','.join(sorted(axes[name]))}]" for name in sorted(axes))
+    return "{" + ",".join(texts) + "}"
+
+
+# ---- the builder ---------------------------------------------------------------------------------------------------
+
+
+def _describe_builder(build: Any) -> str:
+    given = ""
+    while isinstance(build, partial):
+        arguments = [*map(repr, build.args), *(f"{name}={value!r}" for name, value in build.keywords.items())]
+        given += f" with {', '.join(arguments)}"
+        build = build.func
+    code = build if inspect.isroutine(build) or inspect.isclass(build) else type(build)
+    without_addresses = re.sub(r" at 0x[0-9a-fA-F]+", "", given)
+    name = f"{_module_name(code.__module__)}.{code.__qualname__}{without_addresses}"
+    try:
+        # As Python would write it: without comments, in one format.
+        source = ast.unparse(ast.parse(textwrap.dedent(inspect.getsource(code))))
+    except (OSError, TypeError, SyntaxError):
+        return f"{name}, no source"
+    return name + DIGEST + hashlib.sha256(source.encode()).hexdigest()
+
+
+def _module_name(module: str | None) -> str:
+    """Return the last part of a module's name: the same where its file is run as a script."""
+    file = getattr(sys.modules["__main__"], "__file__", None)
+    if module == "__main__" and file is not None:
+        return Path(file).stem
+    return str(module).rpartition(".")[2]
+
+
+# ---- differences ---------------------------------------------------------------------------------------------------
+
+
+def _difference(key: str, there: str, here: str) -> str:
+    if key == "grid":
+        return _grid_difference(there, here)
+    text_there, text_here = (text.partition(DIGEST)[0] for text in (there, here))
+    if text_there == text_here:
+        return SAME_BUT.get(key, "the same in short")
+    return f"{text_there} there, {text_here} here"
+
+
+def _grid_difference(there: str, here: str) -> str:
+    try:
+        grid_there, grid_here = json.loads(there), json.loads(here)
+    except ValueError:
+        return f"{_shortened(there)} there, {_shortened(here)} here"
+    if isinstance(grid_there, dict) and isinstance(grid_here, dict):
+        return ", ".join(
+            f"{name} has {_values(grid_there, name)} there and {_values(grid_here, name)} here"
+            for name in dict.fromkeys([*grid_there, *grid_here])
+            if json.dumps(grid_there.get(name)) != json.dumps(grid_here.get(name))  # 1 is not 1.0, and NaN is NaN
+        )
+    if isinstance(grid_there, list) and isinstance(grid_here, list):
+        gone, new = len({*grid_there} - {*grid_here}), len({*grid_here} - {*grid_there})
+        return f"{gone} of {len(grid_there)} configurations there are not here, {new} of {len(grid_here)} here are not there"
+    return f"{_kind_of_grid(grid_there)} there, {_kind_of_grid(grid_here)} here"
+
+
+def _values(axes: Mapping[str, list[Any]], name: str) -> str:
+    return _shortened(", ".join(map(json.dumps, axes[name]))) if name in axes else "no value"
+
+
+def _kind_of_grid(grid: dict[str, list[Any]] | list[str]) -> str:
+    size = len(grid) if isinstance(grid, list) else math.prod(map(len, grid.values()))
+    return _count(size, "configuration") + (" in a list" if isinstance(grid, list) else " in a grid")
+
+
+def _shortened(text: str, length: int = 60) -> str:
+    return text if len(text) <= length else f"{text[:length]}..."

@@ -2,7 +2,8 @@
 
 Problem (build, x, y, folds: the same for every fit)  --.
                                                          +--> run_fits --> an Outcome for each, as it ends
-Fits (configuration, fold, seed)                      --'
+Fits (configuration, fold, seed)                      --'                     |
+                        ^-- resume: the training goes on <------ state -------'   where a fit stops after some epochs
 """
 
 import math
@@ -17,6 +18,7 @@ import tinygrad_lab
 from search.configuration import Configuration
 from search.data import Array
 from search.folds import Fold
+from tinygrad_lab.training import checkpoint_bytes
 
 HISTORY_KEYS = ("train_loss", "validation_loss", "lr")
 
@@ -91,6 +93,8 @@ class Fit:
     fold: int
     seed: np.random.SeedSequence
     keep: bool = False  # whether the outcome holds the history and the weights
+    epochs: int | None = None  # after which to stop, with a state to go on from; None for the Trainer's own end
+    resume: bytes | None = field(default=None, repr=False)  # the state to go on from
 
 
 @dataclass(frozen=True)
@@ -108,7 +112,8 @@ class Outcome:
     Attributes
     ----------
     status : str
-        ``"done"``, ``"diverged"`` (a loss that is not finite) or ``"failed"`` (any other exception).
+        ``"done"``, ``"diverged"`` (a loss that is not finite), ``"failed"`` (any other exception) or ``"crashed"`` (its worker
+        process died three times, or it took longer than the time limit).
     validation_loss, train_loss : float
         Data loss of the trained model on the two parts of the fold; NaN where there is none.
     seconds : float
@@ -117,6 +122,8 @@ class Outcome:
         Why it did not end as ``"done"``, else empty.
     trained : Trained or None
         History and weights, for a fit that is kept and done.
+    state : bytes or None
+        A training that has stopped after some epochs and can go on, as `tinygrad_lab.training.checkpoint_bytes` writes it.
     """
 
     status: str
@@ -125,6 +132,7 @@ class Outcome:
     seconds: float = 0.0
     reason: str = ""
     trained: Trained | None = field(default=None, compare=False)
+    state: bytes | None = field(default=None, compare=False, repr=False)
 
 
 def run_fits(problem: Problem, fits: Sequence[Fit]) -> Iterator[tuple[int, Outcome]]:
@@ -152,9 +160,11 @@ def run_fits(problem: Problem, fits: Sequence[Fit]) -> Iterator[tuple[int, Outco
     built = {i: _attempt(problem.trainer, fit) for i, fit in enumerate(fits)}
     lanes = {i: trainer for i, trainer in built.items() if _may_be_lane(trainer, fits[i])}
     left = dict(built)
-    for i, outcome in _run_lanes(problem, fits, lanes):
-        del left[i]
-        yield i, outcome
+    for epochs in dict.fromkeys(fits[i].epochs for i in lanes):
+        stopping_together = {i: trainer for i, trainer in lanes.items() if fits[i].epochs == epochs}
+        for i, outcome in _run_lanes(problem, fits, stopping_together, epochs):
+            del left[i]
+            yield i, outcome
     for i, trainer in left.items():
         if isinstance(trainer, Outcome):
             yield i, trainer
@@ -178,14 +188,15 @@ def _attempt(function: Callable[P, Result], *args: P.args, **kwargs: P.kwargs) -
 
 
 def _run_lanes(
-    problem: Problem, fits: Sequence[Fit], trainers: Mapping[int, tinygrad_lab.Trainer]
+    problem: Problem, fits: Sequence[Fit], trainers: Mapping[int, tinygrad_lab.Trainer], until: int | None
 ) -> Iterator[tuple[int, Outcome]]:
     """Train together, and yield the outcomes as they come; no more where something goes wrong that is one fit's fault."""
     places = list(trainers)
     training_sets = [problem.training_set(fits[place]) for place in places]
+    resume = [fits[place].resume for place in places]
     start = time.perf_counter()
     try:
-        for errors in tinygrad_lab.lanes_as_completed(list(trainers.values()), training_sets):
+        for errors in tinygrad_lab.lanes_as_completed(list(trainers.values()), training_sets, until=until, resume=resume):
             outcomes = {}
             for lane, error in errors.items():
                 place = places[lane]
@@ -200,11 +211,18 @@ def _run_lanes(
 def _run_alone(problem: Problem, fit: Fit, trainer: Trainer | None) -> Outcome:
     start = time.perf_counter()
     trainer = problem.trainer(fit) if trainer is None else trainer
-    history: History
-    if _may_be_lane(trainer, fit):  # no validation, as for a lane: one that overflows for an epoch would end the training
-        history = trainer.fit(*problem.training_set(fit))
-    else:
+    history: History = {}
+    if _may_be_lane(trainer, fit):
+        # No validation, as for a lane: one that overflows for an epoch would end the training.
+        [error] = tinygrad_lab.fit_lanes([trainer], [problem.training_set(fit)], until=fit.epochs, resume=[fit.resume])
+        if error is not None:
+            raise error
+    elif fit.epochs is None:
         history = trainer.fit(*problem.training_set(fit), validation=problem.validation_set(fit))
+    else:
+        raise TypeError(
+            f"a {type(trainer).__name__} cannot stop after {fit.epochs} epochs and go on, expected a tinygrad_lab.Trainer"
+        )
     outcome = _score(problem, fit, trainer)
     if fit.keep and outcome.status == "done":
         curves = {key: np.array(history[key], dtype=np.float64) for key in HISTORY_KEYS}
@@ -213,12 +231,14 @@ def _run_alone(problem: Problem, fit: Fit, trainer: Trainer | None) -> Outcome:
 
 
 def _score(problem: Problem, fit: Fit, trainer: Trainer) -> Outcome:
-    """Evaluate a trained model on both parts of its fold."""
+    """Evaluate a trained model on both parts of its fold, and write down the state of a training that is to go on."""
     train_loss = float(trainer.evaluate(*problem.training_set(fit)))
     validation_loss = float(trainer.evaluate(*problem.validation_set(fit)))
     if not math.isfinite(validation_loss):
         return Outcome("diverged", validation_loss, train_loss, reason=f"validation loss is {validation_loss}")
-    return Outcome("done", validation_loss, train_loss)
+    goes_on = fit.epochs is not None
+    state = checkpoint_bytes(trainer) if goes_on and isinstance(trainer, tinygrad_lab.Trainer) else None
+    return Outcome("done", validation_loss, train_loss, state=state)
 
 
 def _failure(error: BaseException) -> Outcome:

@@ -1,25 +1,31 @@
 """Cross-validation folds: which samples train and which validate.
 
 n samples -> order (shuffled once) -> n_splits contiguous parts -> part i validates, the rest trains, in that order
+
+all samples --outer splitter--> outer training set --splitter--> its inner folds: there the procedure searches
+                           '--> outer test set: there the procedure is tested
 """
 
-from collections.abc import Iterable, Iterator
-from typing import Any, Protocol
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, ParamSpec, Protocol, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from search.data import Array
 from tinygrad_lab.checks import is_positive_integer
 
 Indices = NDArray[np.intp]
 Fold = tuple[Indices, Indices]
+P = ParamSpec("P")
+Result = TypeVar("Result")
 
 
 class Splitter(Protocol):
     """Anything with scikit-learn's `split`: `KFold` below, or any splitter of scikit-learn."""
 
-    def split(self, x: Any, y: Any = None) -> Iterable[tuple[Any, Any]]:
+    def split(self, x: Any, y: Any = None, groups: Any = None) -> Iterable[tuple[Any, Any]]:
         """Yield the training and the validation indices of each fold."""
         ...
 
@@ -67,14 +73,14 @@ class KFold:
         self.shuffle = shuffle
         self.seed = seed
 
-    def split(self, x: Any, y: Any = None) -> Iterator[Fold]:  # noqa: ARG002 - scikit-learn's signature
+    def split(self, x: Any, y: Any = None, groups: Any = None) -> Iterator[Fold]:  # noqa: ARG002 - scikit-learn's signature
         """Yield the training and the validation indices of each fold.
 
         Parameters
         ----------
         x : array_like
             The samples; only their number counts.
-        y : array_like, optional
+        y, groups : array_like, optional
             Not used.
 
         Yields
@@ -99,8 +105,38 @@ class KFold:
         return f"KFold({self.n_splits}, shuffle={self.shuffle}, seed={self.seed})"
 
 
-def make_folds(splitter: Splitter, x: Array, y: Array) -> tuple[Fold, ...]:
-    """Return the folds of x and y, checked: indices of samples, no fold empty, no sample on both sides.
+def as_groups(groups: ArrayLike | None, n_samples: int) -> NDArray[Any] | None:
+    """Return the groups of the samples as an array, checked.
+
+    Raises
+    ------
+    ValueError
+        If there is not one for each sample, or one is NaN.
+
+    Examples
+    --------
+    >>> as_groups(["a", "a", "b"], 3)
+    array(['a', 'a', 'b'], dtype='<U1')
+    """
+    if groups is None:
+        return None
+    labels = np.asarray(groups)
+    if labels.shape != (n_samples,):
+        raise ValueError(f"groups has shape {labels.shape}, expected ({n_samples},): the group of each sample")
+    if labels.dtype.kind == "f" and np.isnan(labels).any():
+        raise ValueError(f"groups holds nan at {int(np.isnan(labels).argmax())}, expected the group of each sample")
+    return labels
+
+
+def make_folds(splitter: Splitter, x: Array, y: Array, groups: NDArray[Any] | None = None) -> tuple[Fold, ...]:
+    """Return the folds of x and y, checked: indices of samples, no fold empty, no sample or group on both sides.
+
+    Parameters
+    ----------
+    splitter : object with scikit-learn's `split`
+    x, y : ndarray
+    groups : ndarray, optional
+        The group of each sample, handed to the splitter.
 
     Raises
     ------
@@ -112,10 +148,14 @@ def make_folds(splitter: Splitter, x: Array, y: Array) -> tuple[Fold, ...]:
     >>> x = np.zeros((4, 1))
     >>> make_folds(KFold(2), x, x)
     ((array([2, 3]), array([0, 1])), (array([0, 1]), array([2, 3])))
+    >>> make_folds(KFold(2), x, x, groups=np.array([1, 2, 2, 3]))
+    Traceback (most recent call last):
+    ValueError: fold 0: group 2 both trains and validates, expected one of them; use a splitter that keeps groups together, ...
     """
+    splits = splitter.split(x, y) if groups is None else splitter.split(x, y, groups)
     folds = tuple(
         (_indices(i, "training", train, len(x)), _indices(i, "validation", validation, len(x)))
-        for i, (train, validation) in enumerate(splitter.split(x, y))
+        for i, (train, validation) in enumerate(splits)
     )
     if not folds:
         raise ValueError(f"{splitter!r} yields no fold, expected at least one")
@@ -123,7 +163,94 @@ def make_folds(splitter: Splitter, x: Array, y: Array) -> tuple[Fold, ...]:
         shared = np.intersect1d(train, validation)
         if shared.size:
             raise ValueError(f"fold {i}: sample {shared[0]} both trains and validates, expected one of them")
+        torn = np.intersect1d(groups[train], groups[validation]) if groups is not None else shared
+        if torn.size:
+            raise ValueError(
+                f"fold {i}: group {torn[0]} both trains and validates, expected one of them; "
+                f"use a splitter that keeps groups together, such as scikit-learn's GroupKFold, not {splitter!r}"
+            )
     return folds
+
+
+@dataclass(frozen=True)
+class OuterFold:
+    """The numbers of some of a layout's folds: the inner ones of an outer fold, and itself."""
+
+    inner: range
+    outer: int
+
+
+@dataclass(frozen=True)
+class Layout:
+    """All folds of a search, and what each is for.
+
+    Attributes
+    ----------
+    folds : tuple of (training indices, validation indices)
+        The numbers of the fits' folds are places in it: first those of the search, all of them in the first repeat, then in
+        the second, and so on; then for each outer fold its inner ones, alike, and itself.
+    n_folds : int
+        Of the search, without repeats.
+    repeats : int
+        How often each fold is fitted, from other initial weights.
+    nested : tuple of OuterFold
+        For nested cross-validation; else empty.
+    """
+
+    folds: tuple[Fold, ...]
+    n_folds: int
+    repeats: int
+    nested: tuple[OuterFold, ...] = ()
+
+    @property
+    def numbers(self) -> range:
+        """The numbers of the search's own folds, repeats included."""
+        return range(self.n_folds * self.repeats)
+
+
+def make_layout(
+    splitter: Splitter,
+    x: Array,
+    y: Array,
+    groups: NDArray[Any] | None = None,
+    outer: Splitter | None = None,
+    repeats: int = 1,
+) -> Layout:
+    """Return the folds of a search and, inside of each training set of an outer splitter, those of the same search again.
+
+    Raises
+    ------
+    ValueError
+        If a splitter yields no good folds; the message says whether of an outer one or inside of it.
+
+    Examples
+    --------
+    >>> x = np.zeros((6, 1))
+    >>> layout = make_layout(KFold(2), x, x, outer=KFold(3))
+    >>> layout.numbers, layout.nested[0], layout.folds[2], layout.folds[4]
+    (range(0, 2), OuterFold(inner=range(2, 4), outer=4), (array([4, 5]), array([2, 3])), (array([2, 3, 4, 5]), array([0, 1])))
+    """
+    own = make_folds(splitter, x, y, groups)
+    folds = [*own * repeats]
+    nested = []
+    for i, (train, test) in enumerate(() if outer is None else _named("outer", make_folds, outer, x, y, groups)):
+        inside = None if groups is None else groups[train]
+        inner = tuple(
+            (train[rows], train[held_out])
+            for rows, held_out in _named(f"inside outer fold {i}", make_folds, splitter, x[train], y[train], inside)
+        )
+        start = len(folds)
+        folds += [*inner * repeats, (train, test)]
+        nested.append(OuterFold(range(start, len(folds) - 1), len(folds) - 1))
+    return Layout(tuple(folds), len(own), repeats, tuple(nested))
+
+
+def _named(where: str, function: Callable[P, Result], *args: P.args, **kwargs: P.kwargs) -> Result:
+    """Call the function; a ValueError of it says where it was."""
+    try:
+        return function(*args, **kwargs)
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from error
 
 
 def _indices(fold: int, part: str, given: Any, n_samples: int) -> Indices:

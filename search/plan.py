@@ -16,11 +16,12 @@ from collections import deque
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
+from typing import TypeVar
 
 import numpy as np
 
 import tinygrad_lab
-from search.configuration import canonical_text
 from search.data import Array
 from search.fits import Fit, Outcome, Problem
 from search.pool import Run
@@ -28,9 +29,13 @@ from search.pool import Run
 CHUNK_SECONDS = 5.0  # of work: that much each worker may lose in a crash
 FIRST_CHUNK = 4  # fits in a chunk while no duration is known
 LARGEST_CHUNK = 32  # fits: the memory of so many small networks fits into a processor's cache
-MEASURED_GROUPS = 8  # for a forecast, of all groups
+WINDOW = 10_000  # fits that are looked at together, so that those of a million configurations need not be in memory at once
+COUNTED_GROUPS = 500  # for a forecast, of all groups
+MEASURED_GROUPS = 8  # of those
 MEASURED_FITS = 4  # of each of these groups
 MEASURED_SECONDS = 0.02
+
+Item = TypeVar("Item")
 
 
 class Plan:
@@ -39,6 +44,7 @@ class Plan:
     Parameters
     ----------
     fits : iterable of Fit
+        Drawn as they are needed.
     workers : int
         How many work side by side: towards the end chunks become smaller, so that none has to wait for another.
 
@@ -51,35 +57,44 @@ class Plan:
     """
 
     def __init__(self, fits: Iterable[Fit], workers: int) -> None:
-        self.groups: dict[Hashable, deque[Fit]] = {}
-        for fit in fits:
-            self.groups.setdefault(group_of(fit), deque()).append(fit)
+        self._fits = iter(fits)
         self._workers = workers
         self._seconds: dict[Hashable, float] = {}  # of a fit, by group
+        self._longest = 0.0
 
     def chunks(self) -> Iterator[tuple[Fit, ...]]:
         """Hand out all fits, group after group."""
-        left = sum(map(len, self.groups.values()))
-        for group, fits in self.groups.items():
-            while fits:
-                size = min(self._size(group), len(fits), math.ceil(left / (2 * self._workers)))
-                left -= size
-                yield tuple(fits.popleft() for _ in range(size))
+        while groups := groups_of(islice(self._fits, WINDOW)):
+            left = sum(map(len, groups.values()))
+            for group, fits in groups.items():
+                while fits:
+                    size = min(self._size(group), len(fits), math.ceil(left / (2 * self._workers)))
+                    left -= size
+                    yield tuple(fits.popleft() for _ in range(size))
 
     def learn(self, fit: Fit, outcome: Outcome) -> None:
         """Take note of how long a fit took."""
         self._seconds[group_of(fit)] = outcome.seconds
+        self._longest = max(self._longest, outcome.seconds)
 
     def _size(self, group: Hashable) -> int:
-        known = self._seconds.get(group) or max(self._seconds.values(), default=0.0)
+        known = self._seconds.get(group) or self._longest
         return min(LARGEST_CHUNK, max(1, int(CHUNK_SECONDS / known)) if known else FIRST_CHUNK)
+
+
+def groups_of(fits: Iterable[Fit]) -> dict[Hashable, deque[Fit]]:
+    """Return the fits by what those have in common that are sent together."""
+    groups: dict[Hashable, deque[Fit]] = {}
+    for fit in fits:
+        groups.setdefault(group_of(fit), deque()).append(fit)
+    return groups
 
 
 def group_of(fit: Fit) -> Hashable:
     """Return what the fits have in common that are sent together."""
     if fit.keep:
         return fit
-    return canonical_text({name: value for name, value in fit.configuration.items() if not isinstance(value, float)})
+    return fit.epochs, frozenset((name, value) for name, value in fit.configuration.items() if not isinstance(value, float))
 
 
 # How long it will take ---------------------------------------------------------------------------------------------------
@@ -97,31 +112,37 @@ class Forecast:
         How long that will take; NaN where nothing could be measured.
     workers : int
         On how many of them.
+    is_exact : bool
+        Whether the updates of all fits were counted, and not only of some.
     """
 
     fits: int
     updates: int
     seconds: float
     workers: int
+    is_exact: bool = True
 
     def __str__(self) -> str:
         side_by_side = f"{self.workers} side by side" if self.workers > 1 else "one after the other"
         if not math.isfinite(self.seconds):
-            return f"{self.fits} fits to do, {side_by_side}"
-        units = ((3600.0, "hours"), (60.0, "minutes"), (1.0, "seconds"))
+            return f"{self.fits:,} fits to do, {side_by_side}"
+        units = ((86_400.0, "days"), (3600.0, "hours"), (60.0, "minutes"), (1.0, "seconds"))
         size, unit = next((size, unit) for size, unit in units if self.seconds >= 1.5 * size or unit == "seconds")
         duration = float(f"{self.seconds / size:.2g}")
-        return f"{self.fits} fits to do, {side_by_side}: {self.updates:,} updates, in about {duration:,g} {unit}"
+        updates = f"{self.updates:,}" if self.is_exact else f"about {int(float(f'{self.updates:.3g}')):,}"
+        return f"{self.fits:,} fits to do, {side_by_side}: {updates} updates, in about {duration:,g} {unit}"
 
 
-def forecast(problem: Problem, plan: Plan, run: Run, workers: int) -> Forecast:
+def forecast(problem: Problem, fits: Sequence[Fit], total: int, run: Run, workers: int) -> Forecast:
     """Count the updates, measure some fits of some groups, and tell how long all will take.
 
     Parameters
     ----------
     problem : Problem
-    plan : Plan
-        Of which no chunk has been handed out.
+    fits : sequence of Fit
+        All that are to be made, or some of them, drawn evenly.
+    total : int
+        The number of all.
     run : callable
         An open pool's.
     workers : int
@@ -132,7 +153,7 @@ def forecast(problem: Problem, plan: Plan, run: Run, workers: int) -> Forecast:
     Forecast
         With 0 updates where the Trainers are others than this project's.
     """
-    groups = {group: tuple(fits) for group, fits in plan.groups.items()}
+    groups = {group: tuple(members) for group, members in groups_of(fits).items()}
     updates: dict[Hashable, int] = {}
     seconds: dict[Hashable, float] = {}
 
@@ -144,14 +165,27 @@ def forecast(problem: Problem, plan: Plan, run: Run, workers: int) -> Forecast:
     def handle_seconds(first: Fit, measured: float) -> None:
         seconds[group_of(first)] = measured
 
-    run(count_steps, groups.values(), handle_count)
-    chosen = [fits[:MEASURED_FITS] for group, fits in groups.items() if group in updates]
-    run(measure, chosen[:: math.ceil(len(chosen) / MEASURED_GROUPS) or 1], handle_seconds)
-    total = sum(updates.values())
+    counted = evenly(list(groups.values()), COUNTED_GROUPS)
+    run(count_steps, counted, handle_count, retry=False)
+    measurable = [members[:MEASURED_FITS] for members in counted if group_of(members[0]) in updates]
+    run(measure, evenly(measurable, MEASURED_GROUPS), handle_seconds, retry=False)
+    n_counted = sum(map(len, counted))
+    all_updates = round(sum(updates.values()) * total / n_counted) if n_counted else 0
     measured = sum(updates[group] for group in seconds)
     spent = sum(updates[group] * seconds[group] for group in seconds)
-    duration = spent * total / measured / workers if measured else math.nan
-    return Forecast(sum(map(len, groups.values())), total, duration, workers)
+    duration = spent * all_updates / measured / workers if measured else math.nan
+    return Forecast(total, all_updates, duration, workers, is_exact=n_counted == total)
+
+
+def evenly(items: Sequence[Item], limit: int) -> Sequence[Item]:
+    """Return all items, or where that is more than the limit, fewer at equal distances.
+
+    Examples
+    --------
+    >>> evenly(range(10), 4)
+    range(0, 10, 3)
+    """
+    return items[:: math.ceil(len(items) / limit) or 1]
 
 
 def count_steps(problem: Problem, fits: Sequence[Fit]) -> Iterator[tuple[int, tuple[int, int]]]:
@@ -160,8 +194,12 @@ def count_steps(problem: Problem, fits: Sequence[Fit]) -> Iterator[tuple[int, tu
         with suppress(Exception, SystemExit):  # the fit itself will tell
             trainer = problem.trainer(fit)
             if type(trainer) is tinygrad_lab.Trainer:
-                yield 0, (trainer.epochs, trainer.batch_size or sys.maxsize)
+                yield 0, (_epochs_to_train(trainer, fit), trainer.batch_size or sys.maxsize)
             return
+
+
+def _epochs_to_train(trainer: tinygrad_lab.Trainer, fit: Fit) -> int:
+    return trainer.epochs if fit.epochs is None else min(fit.epochs, trainer.epochs)
 
 
 def measure(problem: Problem, fits: Sequence[Fit]) -> Iterator[tuple[int, float]]:
@@ -175,21 +213,19 @@ def _seconds_of_update(problem: Problem, fits: Sequence[Fit]) -> float:
     trainers = [trainer for fit in fits if type(trainer := problem.trainer(fit)) is tinygrad_lab.Trainer]
     data = [problem.training_set(fit) for fit in fits]
     trainings = [trainer.prepare(*arrays) for trainer, arrays in zip(trainers, data, strict=True)]
-    for training in trainings:
-        if training.choose_engine() == "compiled":  # as the whole training will be, though we stop early
-            training.trainer.engine = "compiled"
-    timed_fit(trainers, data, epochs=1)  # compile, or load
-    start = timed_fit(trainers, data, epochs=1)  # takes the building of programs, mostly
-    epochs, duration = 1, start if start > 1.0 or trainings[0].epochs == 1 else 0.0
-    while duration < MEASURED_SECONDS and epochs < trainings[0].epochs:
-        epochs = min(4 * epochs, trainings[0].epochs)
+    last = min(training.epochs for training in trainings)
+    timed_fit(trainers, data, until=1)  # compile, or load
+    start = timed_fit(trainers, data, until=1)  # takes the building of programs, mostly
+    epochs, duration = 1, start if start > 1.0 or last == 1 else 0.0
+    while duration < MEASURED_SECONDS and epochs < last:
+        epochs = min(4 * epochs, last)
         duration = min(timed_fit(trainers, data, epochs) for _ in range(2)) - start  # one may have been disturbed
     made = sum(training.batches for training in trainings) * max(1, epochs - 1)
     return max(0.0, duration) / made
 
 
-def timed_fit(trainers: Sequence[tinygrad_lab.Trainer], data: Sequence[tuple[Array, Array]], epochs: int) -> float:
-    """Return how many seconds so many epochs take."""
+def timed_fit(trainers: Sequence[tinygrad_lab.Trainer], data: Sequence[tuple[Array, Array]], until: int) -> float:
+    """Return how many seconds so many epochs take, of trainings that are as long as they are: so the engine is theirs."""
     start = time.perf_counter()
-    tinygrad_lab.fit_lanes(trainers, data, epochs=epochs)
+    tinygrad_lab.fit_lanes(trainers, data, until=until)
     return time.perf_counter() - start

@@ -37,7 +37,7 @@ class RankedConfiguration:
         Mean and standard deviation (``ddof=0``, as in scikit-learn) of the folds' validation losses; NaN if a fit did
         not end as ``"done"``.
     losses : tuple of float
-        The validation loss of each fold.
+        The validation loss of each fold; with repeats, of each fold in the first repeat, then in the second, and so on.
     status : str
         ``"done"``, or that of the first fold that is not.
     reason : str
@@ -63,6 +63,8 @@ class Ranking:
     ----------
     rows : iterable of RankedConfiguration
         In order of their rank, with equally many folds.
+    repeats : int, default=1
+        How often each fold was fitted, from other initial weights.
 
     Examples
     --------
@@ -76,8 +78,9 @@ class Ranking:
     {'lr': 0.2}
     """
 
-    def __init__(self, rows: Iterable[RankedConfiguration]) -> None:
+    def __init__(self, rows: Iterable[RankedConfiguration], repeats: int = 1) -> None:
         self._rows = tuple(rows)
+        self.repeats = repeats
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -93,6 +96,12 @@ class Ranking:
 
     def __str__(self) -> str:
         return self.table()
+
+    @property
+    def fold_names(self) -> list[str]:
+        """The names of the folds, in the order of a row's losses."""
+        n_fits = len(self._rows[0].losses) if self._rows else 0
+        return _fold_names(n_fits // self.repeats, self.repeats)
 
     def table(self, top: int = 20) -> str:
         """Return the first rows as an aligned text table; reasons are shown where a fit is not done."""
@@ -137,8 +146,7 @@ class Ranking:
     def _columns(self, rows: Sequence[RankedConfiguration]) -> tuple[list[str], list[list[Any]]]:
         """Return the header and the cells of some rows; status and reason are the last two."""
         names, values = as_columns([row.configuration for row in rows])
-        folds = [f"fold {i}" for i in range(len(self._rows[0].losses))] if self._rows else []
-        header = ["rank", *names, "mean", "std", *folds, "status", "reason"]
+        header = ["rank", *names, "mean", "std", *self.fold_names, "status", "reason"]
         body = [
             [row.rank, *cells, row.mean, row.std, *row.losses, row.status, row.reason]
             for row, cells in zip(rows, values, strict=True)
@@ -158,7 +166,12 @@ def mean_and_std(losses: Sequence[float]) -> tuple[float, float]:
         return float(np.mean(losses)), float(np.std(losses))
 
 
-def rank(configurations: Iterable[Mapping[str, Any]], outcomes: Mapping[tuple[str, int], Outcome], n_folds: int) -> Ranking:
+def rank(
+    configurations: Iterable[Mapping[str, Any]],
+    outcomes: Mapping[tuple[str, int], Outcome],
+    n_folds: int,
+    repeats: int = 1,
+) -> Ranking:
     """Return the ranking of configurations whose fits have all ended.
 
     Parameters
@@ -166,26 +179,36 @@ def rank(configurations: Iterable[Mapping[str, Any]], outcomes: Mapping[tuple[st
     configurations : iterable of mapping
         In any order.
     outcomes : mapping
-        From canonical text and fold to the outcome, as `Store.outcomes` gives them.
+        From canonical text and fold to the outcome, as `Store.outcomes` gives them. Fold k in repeat r has the number
+        ``r * n_folds + k``.
     n_folds : int
         Number of folds.
+    repeats : int, default=1
+        How often each fold was fitted, from other initial weights.
     """
-    rows = sorted((_unranked(configuration, outcomes, n_folds) for configuration in configurations), key=_order)
-    return Ranking(replace(row, rank=place) for place, row in enumerate(rows, start=1))
+    names = _fold_names(n_folds, repeats)
+    rows = sorted((_unranked(configuration, outcomes, names) for configuration in configurations), key=_order)
+    return Ranking((replace(row, rank=place) for place, row in enumerate(rows, start=1)), repeats)
+
+
+def _fold_names(n_folds: int, repeats: int) -> list[str]:
+    if repeats == 1:
+        return [f"fold {fold}" for fold in range(n_folds)]
+    return [f"fold {fold} repeat {repeat}" for repeat in range(repeats) for fold in range(n_folds)]
 
 
 def _unranked(
-    configuration: Mapping[str, Any], outcomes: Mapping[tuple[str, int], Outcome], n_folds: int
+    configuration: Mapping[str, Any], outcomes: Mapping[tuple[str, int], Outcome], names: Sequence[str]
 ) -> RankedConfiguration:
     text = canonical_text(configuration)
-    folds = [outcomes[text, fold] for fold in range(n_folds)]
-    losses = tuple(outcome.validation_loss for outcome in folds)
+    fits = [outcomes[text, number] for number in range(len(names))]
+    losses = tuple(outcome.validation_loss for outcome in fits)
     mean, std, status, reason = math.nan, math.nan, "done", ""
-    bad = next((fold for fold, outcome in enumerate(folds) if outcome.status != "done"), None)
+    bad = next((number for number, outcome in enumerate(fits) if outcome.status != "done"), None)
     if bad is None:
         mean, std = mean_and_std(losses)
     else:
-        status, reason = folds[bad].status, f"fold {bad}: {folds[bad].reason}"
+        status, reason = fits[bad].status, f"{names[bad]}: {fits[bad].reason}"
     return RankedConfiguration(0, dict(configuration), mean, std, losses, status, reason)
 
 

@@ -1,20 +1,30 @@
 """The result of a search: its ranking, and the ways to go on from it.
 
-SearchResult.ranking --> retrain: the best, on the whole training set, tested --> Retrained
-                     --> seed_distribution: one of them, from many seeds      --> array of test losses
+SearchResult.ranking --> comparison: which are as good as the best, as far as the folds can tell --> Comparison
+                     --> simplest: of those, by the one-standard-error rule                      --> a row of it
+                     --> retrain: the best, on the whole training set, tested                    --> Retrained
+                     --> seed_distribution: one of them, from many seeds                         --> array of test losses
+                     --> optimism: the luck in the lowest of many test losses                    --> Optimism
+                     --> report: all of this on one page                                         --> index.html
 """
 
-from collections.abc import Iterator, Mapping
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from search.configuration import canonical
+from search.comparison import ComparedConfiguration, Comparison, compare
+from search.configuration import Configuration, canonical, canonical_text
 from search.data import Array
 from search.errors import SearchError
 from search.fits import Build, Fit, Trained
+from search.folds import Fold
+from search.nested import NestedEstimate
+from search.optimism import Optimism
 from search.ranking import RankedConfiguration, Ranking
 from search.retraining import Retrained, RetrainedConfiguration, Samples, retraining_problem, run_in_order
 from search.seeds import fit_seed
@@ -36,6 +46,16 @@ class SearchResult:
         Number of worker processes.
     executor : concurrent.futures.Executor or None
         What runs the fits in place of the pool of processes.
+    folds : tuple of (training indices, validation indices)
+        Of the search.
+    repeats : int
+        How often each fold was fitted, from other initial weights.
+    nested : NestedEstimate or None
+        What the search is worth on data that it has not seen, where it was run with `outer`.
+    facts : tuple of (str, str)
+        What the search was made of and how long it took: names and values for people.
+    time_limit : float or None
+        Seconds that a fit may take.
 
     Examples
     --------
@@ -49,6 +69,10 @@ class SearchResult:
     >>> retrained = result.retrain(top=2, train=(x, x**2), test=([0.5, 0.7], [0.25, 0.49]), progress=False)
     >>> [row.configuration for row in retrained]
     [{'degree': 2}, {'degree': 3}]
+    >>> [row.configuration for row in result.comparison().indistinguishable]
+    [{'degree': 2}, {'degree': 3}, {'degree': 1}]
+    >>> result.simplest().configuration
+    {'degree': 2}
     """
 
     ranking: Ranking
@@ -56,6 +80,11 @@ class SearchResult:
     seed: int
     workers: int | None = None
     executor: Executor | None = None
+    folds: tuple[Fold, ...] = ()
+    repeats: int = 1
+    nested: NestedEstimate | None = None
+    facts: tuple[tuple[str, str], ...] = ()
+    time_limit: float | None = None
 
     def __len__(self) -> int:
         return len(self.ranking)
@@ -69,8 +98,58 @@ class SearchResult:
     def __str__(self) -> str:
         return str(self.ranking)
 
-    def retrain(self, top: int = 20, *, train: Samples, test: Samples, progress: bool = True) -> Retrained:
-        """Train the best configurations again, on the whole training set, and test them.
+    def comparison(self, confidence: float = 0.95) -> Comparison:
+        """Compare each configuration with the best, on the same folds; `search.comparison.compare` says what it means.
+
+        Parameters
+        ----------
+        confidence : float, default=0.95
+            Of the intervals, between 0 and 1.
+
+        Returns
+        -------
+        Comparison
+            In order of the ranking, without the configurations that failed or diverged.
+
+        Raises
+        ------
+        ValueError
+            If `confidence` is out of range.
+        """
+        return compare(self.ranking, folds=self.folds, repeats=self.repeats, confidence=confidence)
+
+    def simplest(self, complexity: Callable[[Configuration], float] | None = None) -> ComparedConfiguration:
+        """Return the simplest configuration within one standard error of the best: the one-standard-error rule.
+
+        ``retrain(configurations=[result.simplest().configuration], ...)`` trains it on the whole training set.
+
+        Parameters
+        ----------
+        complexity : callable, optional
+            From a configuration to a number. By default, how many parameters its network has.
+
+        Returns
+        -------
+        ComparedConfiguration
+            Of equals, the better ranked.
+
+        Raises
+        ------
+        SearchError
+            If no configuration of the ranking is done.
+        """
+        return self.comparison().simplest(self._n_parameters if complexity is None else complexity)
+
+    def retrain(
+        self,
+        top: int = 20,
+        configurations: Iterable[Mapping[str, Any]] | None = None,
+        *,
+        train: Samples,
+        test: Samples,
+        progress: bool = True,
+    ) -> Retrained:
+        """Train the best configurations again, or those named, on the whole training set, and test them.
 
         Each starts from a seed of its own, which follows from the search's seed and the configuration.
 
@@ -78,6 +157,8 @@ class SearchResult:
         ----------
         top : int, default=20
             How many, at most; configurations that failed or diverged in the search are left out.
+        configurations : iterable of mapping, optional
+            Of the ranking: what to train in place of the best; `top` does not count then.
         train, test : pair of array_like
             x and y of the training and the test set.
         progress : bool, default=True
@@ -91,18 +172,14 @@ class SearchResult:
         Raises
         ------
         SearchError
-            If no configuration of the ranking is done, or a worker process dies.
+            If no configuration of the ranking is done, or the workers cannot be started.
         TypeError, ValueError
-            If the data are not as expected, or `top` is less than one.
+            If the data are not as expected, `top` is less than one, or a configuration is not in the ranking.
         """
-        if top < 1:
-            raise ValueError(f"retrain: top={top}, expected at least 1")
-        chosen = [row for row in self.ranking if row.status == "done"][:top]
-        if not chosen:
-            raise SearchError("retrain: every configuration failed or diverged; the ranking gives the reasons")
+        chosen = self._best("retrain", top) if configurations is None else self._named("retrain", configurations)
         fits = [Fit(row.configuration, 0, self._seed(row.configuration, "retrain"), keep=True) for row in chosen]
         problem = retraining_problem(self.build, train, test)
-        outcomes = run_in_order(problem, fits, self.workers, self.executor, progress)
+        outcomes = run_in_order(problem, fits, self.workers, self.executor, self.time_limit, progress)
         rows = []
         for row, outcome in zip(chosen, outcomes, strict=True):
             trained = outcome.trained or Trained({}, {})
@@ -139,10 +216,8 @@ class SearchResult:
             What to train, in the ranking or not.
         seeds : int, default=20
             How many; more of them extend the array and leave its beginning as it was.
-        train, test : pair of array_like
-            x and y of the training and the test set.
-        progress : bool, default=True
-            Whether to show a progress bar on standard error.
+        train, test, progress
+            As in `retrain`.
 
         Returns
         -------
@@ -152,17 +227,161 @@ class SearchResult:
         Raises
         ------
         SearchError
-            If a worker process dies.
+            If the workers cannot be started.
         TypeError, ValueError
             If the data are not as expected, or `seeds` is less than one.
         """
         if seeds < 1:
             raise ValueError(f"seed_distribution: seeds={seeds}, expected at least 1")
-        plain = canonical(configuration)
-        fits = [Fit(plain, 0, self._seed(plain, f"seed {number}")) for number in range(seeds)]
+        return self._losses_over_seeds([canonical(configuration)], seeds, train, test, progress)[0]
+
+    def optimism(self, top: int = 20, seeds: int = 20, *, train: Samples, test: Samples, progress: bool = True) -> Optimism:
+        """Measure how much the lowest test loss of the best configurations flatters: train each from many seeds.
+
+        Parameters
+        ----------
+        top : int, default=20
+            How many configurations, at most, as in `retrain`.
+        seeds : int, default=20
+            How many, at least 2; the losses are those that `seed_distribution` gives for each configuration.
+        train, test, progress
+            As in `retrain`.
+
+        Returns
+        -------
+        Optimism
+            The losses, and what follows from them.
+
+        Raises
+        ------
+        SearchError
+            If no configuration of the ranking is done, or the workers cannot be started.
+        TypeError, ValueError
+            If the data are not as expected, `top` is less than one, or `seeds` is less than two.
+        """
+        if seeds < 2:
+            raise ValueError(f"optimism: seeds={seeds}, expected at least 2")
+        configurations = [row.configuration for row in self._best("optimism", top)]
+        return Optimism(self._losses_over_seeds(configurations, seeds, train, test, progress))
+
+    def report(
+        self,
+        folder: str | os.PathLike[str],
+        *,
+        train: Samples | None = None,
+        test: Samples | None = None,
+        retrained: Retrained | None = None,
+        optimism: Optimism | None = None,
+        top: int = 20,
+        seeds: int = 20,
+        title: str = "Report of a search",
+        question: str = "Which configuration predicts best on points that it has not seen?",
+        facts: Sequence[tuple[str, str]] = (),
+        commands: Sequence[str] = (),
+        progress: bool = True,
+    ) -> Path:
+        """Write a page about the search, ``index.html``, which needs no network and no other file.
+
+        With a training and a test set, the best are re-trained and their optimism is measured, unless that is given.
+
+        Parameters
+        ----------
+        folder : path-like
+            Where to write; made if it is missing.
+        train, test : pair of array_like, optional
+            x and y of the training and the test set. Of one feature and one output, they and the network of the lowest test
+            loss are drawn.
+        retrained : Retrained, optional
+            What `retrain` returned for them.
+        optimism : Optimism, optional
+            What `optimism` returned for them, of the same configurations as `retrained`.
+        top, seeds : int, default=20
+            How many of the best, and from how many seeds.
+        title, question : str
+            What stands at the top.
+        facts : sequence of (str, str)
+            Names and values to add to those of the search and the machine.
+        commands : sequence of str
+            How to do it again, line by line.
+        progress : bool, default=True
+            Whether to show a progress bar on standard error.
+
+        Returns
+        -------
+        pathlib.Path
+            Of the page.
+
+        Raises
+        ------
+        SearchError
+            If the file cannot be written, or the workers cannot be started.
+        TypeError, ValueError
+            If the data are not as expected.
+        """
+        from search.machine import machine_facts
+        from search.report import network_figures, write_report  # here, so that worker processes need not load Jinja2
+
+        is_done = any(row.status == "done" for row in self)
+        figures, seed_losses = [], None
+        if train is not None and test is not None and is_done:
+            retrained = retrained or self.retrain(top, train=train, test=test, progress=progress)
+            optimism = optimism or self.optimism(top, max(2, seeds), train=train, test=test, progress=progress)
+            if any(row.status == "done" for row in retrained):
+                winner = retrained.best_by_test
+                seed_losses = optimism.losses[[row is winner for row in retrained].index(True)]
+                figures = network_figures(self.build, winner, train, test)
+        return write_report(
+            folder,
+            self.ranking,
+            title=title,
+            question=question,
+            retrained=retrained,
+            comparison=self.comparison() if is_done and self.folds else None,
+            simplest=self.simplest() if is_done and self.folds else None,
+            optimism=optimism,
+            nested=self.nested,
+            seed_losses=seed_losses,
+            figures=figures,
+            facts=[*self.facts, *facts, *machine_facts()],
+            commands=commands,
+        )
+
+    def _best(self, caller: str, top: int) -> list[RankedConfiguration]:
+        """Return the first rows of the ranking that are done."""
+        if top < 1:
+            raise ValueError(f"{caller}: top={top}, expected at least 1")
+        best = [row for row in self.ranking if row.status == "done"][:top]
+        if not best:
+            raise SearchError(f"{caller}: every configuration failed or diverged; the ranking gives the reasons")
+        return best
+
+    def _named(self, caller: str, configurations: Iterable[Mapping[str, Any]]) -> list[RankedConfiguration]:
+        """Return the rows of some configurations, in order of the ranking."""
+        wanted = {canonical_text(configuration) for configuration in configurations}
+        rows = {canonical_text(row.configuration): row for row in self.ranking}
+        if not wanted:
+            raise ValueError(f"{caller}: configurations is empty, expected at least one")
+        if unknown := wanted - rows.keys():
+            raise ValueError(f"{caller}: configuration {min(unknown)} is not in the ranking, expected one of its rows")
+        return [row for text, row in rows.items() if text in wanted]
+
+    def _losses_over_seeds(
+        self, configurations: Sequence[Configuration], seeds: int, train: Samples, test: Samples, progress: bool
+    ) -> Array:
+        """Return the test losses of some configurations, of shape (configurations, seeds); NaN where there is none."""
+        fits = [
+            Fit(configuration, 0, self._seed(configuration, f"seed {number}"))
+            for configuration in configurations
+            for number in range(seeds)
+        ]
         problem = retraining_problem(self.build, train, test)
-        outcomes = run_in_order(problem, fits, self.workers, self.executor, progress)
-        return np.array([outcome.validation_loss if outcome.status == "done" else np.nan for outcome in outcomes])
+        outcomes = run_in_order(problem, fits, self.workers, self.executor, self.time_limit, progress)
+        losses = [outcome.validation_loss if outcome.status == "done" else np.nan for outcome in outcomes]
+        return np.reshape(losses, (len(configurations), seeds))
+
+    def _n_parameters(self, configuration: Configuration) -> int:
+        network = self.build(dict(configuration), np.random.default_rng(0)).model
+        return sum(np.size(array) for array in network.state_dict().values())
 
     def _seed(self, configuration: Mapping[str, Any], label: str) -> np.random.SeedSequence:
         return fit_seed(self.seed, configuration, label)

@@ -40,7 +40,7 @@ class RetrainedConfiguration:
     train_loss, test_loss : float
         Data loss of the trained network; NaN if it is not done.
     status, reason : str
-        ``"done"``, or ``"diverged"`` or ``"failed"`` and why.
+        ``"done"``, or ``"diverged"``, ``"failed"`` or ``"crashed"`` and why.
     history : dict of str to ndarray
         ``"train_loss"``, ``"validation_loss"`` (on the test set) and ``"lr"`` per epoch; empty if it is not done.
     state_dict : dict of str to ndarray
@@ -142,12 +142,20 @@ def retraining_problem(build: Build, train: Samples, test: Samples) -> Problem:
 
 
 def run_in_order(
-    problem: Problem, fits: Sequence[Fit], workers: int | None, executor: Executor | None, progress: bool
+    problem: Problem,
+    fits: Sequence[Fit],
+    workers: int | None,
+    executor: Executor | None,
+    time_limit: float | None,
+    progress: bool,
 ) -> list[Outcome]:
     """Run fits that are not stored and return their outcomes in the order of the fits."""
     outcomes: dict[Fit, Outcome] = {}
     plan = Plan(fits, worker_count(workers))
-    with tqdm(total=len(fits), unit="fit", disable=not progress) as bar, open_pool(problem, workers, executor) as run:
+    with (
+        tqdm(total=len(fits), unit="fit", disable=not progress) as bar,
+        open_pool(problem, workers, executor, time_limit) as run,
+    ):
 
         def handle(fit: Fit, outcome: Outcome) -> None:
             outcomes[fit] = outcome

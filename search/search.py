@@ -1,14 +1,15 @@
-"""The search: every configuration of a grid, fitted on every fold, stored as it finishes, ranked at the end.
+"""The search: configurations that a strategy proposes, fitted on every fold, stored as they finish, ranked at the end.
 
-    build, grid, folds, x, y --> fits not yet in the store --> plan --> pool --> store --> ranking
+    strategy --> Round --> fits not yet in the store --> plan --> pool --> store --> losses --> strategy --> ... --> ranking
 
 Stopped anywhere and run again, it goes on with the fits that are missing and ends with the same ranking to the bit.
 """
 
+import json
 import math
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import Executor
 from operator import index
 from typing import Any
@@ -16,24 +17,24 @@ from typing import Any
 from numpy.typing import ArrayLike
 from tqdm import tqdm
 
-from search.configuration import Configuration, canonical, canonical_text
 from search.data import as_samples
-from search.fingerprint import fingerprint
-from search.fits import Build, Fit, Outcome, Problem, run_fits
-from search.folds import KFold, Splitter, make_folds
+from search.fingerprint import DIGEST, fingerprint
+from search.fits import Build, Outcome, Problem
+from search.folds import KFold, Layout, Splitter, as_groups, make_layout
 from search.grid import ParameterGrid
-from search.plan import Plan, forecast
-from search.pool import check_build, open_pool, worker_count
-from search.ranking import mean_and_std, rank
+from search.nested import NestedEstimate
+from search.pool import check_build, check_time_limit, open_pool, worker_count
+from search.ranking import Ranking, rank
 from search.result import SearchResult
-from search.seeds import fit_seed
+from search.rounds import EVERY_CANDIDATE, ListedConfigurations, Strategy, as_strategy
+from search.running import Runner, forecast_round
+from search.selection import Results, Selection
 from search.store import Store
+from tinygrad_lab.checks import is_positive_integer
 
-Outcomes = dict[tuple[str, int], Outcome]
 
-
-class GridSearch:
-    """Cross-validate every configuration of a grid on a pool of processes.
+class Search:
+    """Cross-validate what a strategy proposes, on a pool of processes.
 
     One fit is one configuration on one fold. Its score is the data loss of the trained model on the fold's validation
     part. Its seed follows from `seed`, the configuration and the fold, so no result depends on the order of the grid,
@@ -44,9 +45,9 @@ class GridSearch:
     ----------
     build : callable
         ``build(configuration, rng)`` returns a Trainer, ready to fit. A function at the top level of a module, since it
-        is sent to other processes by name. The store cannot see a change of its code: then use another store.
-    grid : ParameterGrid or iterable of mapping
-        The configurations.
+        is sent to other processes by name. The store cannot see a change of what it calls: then use another store.
+    strategy : ParameterGrid, RandomSampler, SuccessiveHalving, OptunaSampler, other Strategy, or iterable of mapping
+        What to fit.
     folds : object with scikit-learn's `split`, optional
         By default ``KFold(4, shuffle=True, seed=0)``.
     store : path-like or None, default="search.sqlite"
@@ -56,7 +57,18 @@ class GridSearch:
     workers : int, optional
         Number of worker processes, by default one for each processor. One means this process.
     executor : concurrent.futures.Executor, optional
-        Runs the fits in place of the pool of processes; it gets the data with each fit.
+        Runs the fits in place of the pool of processes; it gets the data with each chunk of fits.
+    time_limit : float, optional
+        Seconds that a fit may take; then its worker process is killed. After three tries it is stored as crashed. Networks
+        that are trained together may take as long together as one after the other. With a limit, one worker is a
+        process of its own, too; an executor's workers cannot be limited.
+    repeats : int, default=1
+        How often each fold is fitted, each time from other initial weights.
+    fork : path-like, optional
+        The store of another search, on the same data and folds and with the same seed, whose results this one begins with
+        where its own store does not exist yet.
+    notes : mapping of str to str, optional
+        Texts to keep in the store beside the results, such as the file that this search was described in.
 
     Raises
     ------
@@ -64,11 +76,178 @@ class GridSearch:
         If `build` cannot be sent to another process, `folds` has no `split`, or a configuration is no mapping or has a
         value of an unknown type.
     ValueError
-        If there is no configuration, or one twice, or `workers` is less than one.
+        If there is no configuration, or one twice, `workers` or `repeats` is less than one, or `time_limit` is not above 0
+        or is given with an executor.
 
     Notes
     -----
     A script must call `run` under ``if __name__ == "__main__":``, because each spawned worker imports the script.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from scipy.stats import loguniform
+    >>> from search import RandomSampler
+    >>> from search.testing import build_polynomial
+    >>> x = np.linspace(-1, 1, 12)
+    >>> search = Search(build_polynomial, RandomSampler(5, degree=[1, 2], lr=loguniform(0.1, 1.0)), store=None, workers=1)
+    >>> result = search.run(x, x**2, outer=KFold(3), progress=False)
+    >>> len(result.ranking), result.ranking[0].configuration["degree"]
+    (5, 2)
+    >>> len(result.nested.losses)
+    3
+    """
+
+    def __init__(
+        self,
+        build: Build,
+        strategy: Strategy | Iterable[Mapping[str, Any]],
+        folds: Splitter | None = None,
+        store: str | os.PathLike[str] | None = "search.sqlite",
+        seed: int = 0,
+        workers: int | None = None,
+        executor: Executor | None = None,
+        time_limit: float | None = None,
+        repeats: int = 1,
+        fork: str | os.PathLike[str] | None = None,
+        notes: Mapping[str, str] | None = None,
+    ) -> None:
+        check_build(build)
+        worker_count(workers)
+        check_time_limit(time_limit, executor)
+        _check_splitter("folds", folds)
+        if not is_positive_integer(repeats):
+            raise ValueError(f"repeats={repeats!r}, expected an integer of at least 1")
+        self.build = build
+        self.strategy = as_strategy(strategy)
+        self.folds = KFold(4, shuffle=True, seed=0) if folds is None else folds
+        self.store = store
+        self.seed = index(seed)
+        self.workers = workers
+        self.executor = executor
+        self.time_limit = time_limit
+        self.repeats = repeats
+        self.fork = fork
+        self.notes = {} if notes is None else dict(notes)
+
+    def run(
+        self,
+        x: ArrayLike,
+        y: ArrayLike,
+        groups: ArrayLike | None = None,
+        outer: Splitter | None = None,
+        progress: bool = True,
+    ) -> SearchResult:
+        """Fit what is not yet in the store, and rank.
+
+        Parameters
+        ----------
+        x, y : array_like
+            The training set, real and finite, of shape (samples, features); one dimension means one feature.
+        groups : array_like, optional
+            The group of each sample, for a splitter that keeps groups together, such as scikit-learn's GroupKFold.
+        outer : object with scikit-learn's `split`, optional
+            For nested cross-validation: the whole search is made anew in each of its training sets, and what it chooses is
+            tested on its test set. So many times more fits; the result has the estimate as `nested`.
+        progress : bool, default=True
+            Whether to tell how long it will take (of a strategy of several rounds, the first one) and show a progress bar, with
+            the best mean loss so far, on standard error.
+
+        Returns
+        -------
+        SearchResult
+            The ranking, and means to re-train the best.
+
+        Raises
+        ------
+        StoreError
+            If the store is another search's, or cannot be read or written.
+        SearchError
+            If the workers cannot be started. Finished fits are kept: run again to go on.
+        TypeError, ValueError
+            If x, y, the groups or the folds are not as expected, for instance if a fold splits a group.
+        """
+        _check_splitter("outer", outer)
+        x_samples, y_samples = as_samples(x, y)
+        layout = make_layout(self.folds, x_samples, y_samples, as_groups(groups, len(x_samples)), outer, self.repeats)
+        problem = Problem(self.build, x_samples, y_samples, layout.folds)
+        made_from = fingerprint(
+            x_samples, y_samples, self.strategy.candidates(self.seed), layout.folds, self.seed, self.build
+        ) | {"strategy": self.strategy.describe()}
+        own, *inner = (
+            Selection(self.strategy, self.seed, numbers)
+            for numbers in (layout.numbers, *(fold.inner for fold in layout.nested))
+        )
+        workers = worker_count(self.workers)
+        with (
+            Store(self.store, made_from, self.fork) as store,
+            open_pool(problem, self.workers, self.executor, self.time_limit) as run,
+        ):
+            for key, text in (self.notes | {"plan": self._plan(layout)}).items():
+                store.note(key, text)
+            results = Results(store)
+            if progress and (told := forecast_round(problem, [own, *inner], results, run, workers)):
+                tqdm.write(f"{'' if self.strategy.describe() == EVERY_CANDIDATE else 'first round: '}{told}", file=sys.stderr)
+            # It shows itself when the first round has told it how many fits there are.
+            with tqdm(total=0, unit="fit", disable=not progress, delay=1e-9) as bar:
+                runner = Runner(problem, results, run, workers, bar)
+                runner.run([own, *inner])
+                chosen = [selection.best(results) for selection in inner]
+                # What each inner search has chosen, on the whole outer training set.
+                finals = [
+                    Selection(ListedConfigurations([configuration]), self.seed, range(fold.outer, fold.outer + 1))
+                    for (configuration, _), fold in zip(chosen, layout.nested, strict=True)
+                    if configuration is not None
+                ]
+                runner.run(finals)
+        losses = {final.numbers[0]: final.best(results)[1] for final in finals}
+        nested = NestedEstimate(
+            losses=tuple(losses.get(fold.outer, math.nan) for fold in layout.nested),
+            configurations=tuple(configuration for configuration, _ in chosen),
+            inner_means=tuple(mean for _, mean in chosen),
+            search_mean=own.best(results)[1],
+        )
+        return SearchResult(
+            self._ranking(own, results, layout.n_folds),
+            self.build,
+            self.seed,
+            self.workers,
+            self.executor,
+            folds=layout.folds[: layout.n_folds],
+            repeats=self.repeats,
+            nested=nested if layout.nested else None,
+            facts=_facts(made_from, results.at(None).values()),
+            time_limit=self.time_limit,
+        )
+
+    def _plan(self, layout: Layout) -> str:
+        """Describe the size of this search for those who read its store: JSON, with 0 fits where they follow from losses."""
+        fits = 0
+        if self.strategy.describe() == EVERY_CANDIDATE:
+            inner = sum(len(fold.inner) for fold in layout.nested)
+            fits = len(self.strategy.candidates(self.seed)) * (len(layout.numbers) + inner) + len(layout.nested)
+        sizes = [(len(train), len(validation)) for train, validation in layout.folds[: layout.n_folds]]
+        return json.dumps({"fits": fits, "fold sizes": sizes, "repeats": self.repeats})
+
+    def _ranking(self, own: Selection, results: Results, n_folds: int) -> Ranking:
+        """Rank what was trained to its end, and below it what was left behind."""
+        finished, outcomes = own.at_their_ends(), results.at(None)
+        stopped, outcomes_of_stopped = own.stopped(results)
+        if not stopped:  # the usual case, perhaps of a million configurations: nothing is copied
+            return rank(finished, outcomes, n_folds, self.repeats)
+        return rank([*finished, *stopped], outcomes | outcomes_of_stopped, n_folds, self.repeats)
+
+
+class GridSearch(Search):
+    """A `Search` of every configuration of a grid.
+
+    Parameters
+    ----------
+    build : callable
+        As for `Search`, like all that follows the grid.
+    grid : ParameterGrid or iterable of mapping
+        The configurations.
+    folds, store, seed, workers, executor, time_limit, repeats, fork, notes : optional
 
     Examples
     --------
@@ -90,99 +269,21 @@ class GridSearch:
         seed: int = 0,
         workers: int | None = None,
         executor: Executor | None = None,
+        time_limit: float | None = None,
+        repeats: int = 1,
+        fork: str | os.PathLike[str] | None = None,
+        notes: Mapping[str, str] | None = None,
     ) -> None:
-        check_build(build)
-        worker_count(workers)
-        if folds is not None and not callable(getattr(folds, "split", None)):
-            raise TypeError(f"folds={folds!r} has no split, expected a splitter, such as KFold(4, shuffle=True, seed=0)")
-        self.build = build
-        self.configurations = _distinct(grid)
-        self.folds = KFold(4, shuffle=True, seed=0) if folds is None else folds
-        self.store = store
-        self.seed = index(seed)
-        self.workers = workers
-        self.executor = executor
-
-    def run(self, x: ArrayLike, y: ArrayLike, progress: bool = True) -> SearchResult:
-        """Fit what is not yet in the store, and rank.
-
-        Parameters
-        ----------
-        x, y : array_like
-            The training set, real and finite, of shape (samples, features); one dimension means one feature.
-        progress : bool, default=True
-            Whether to show a progress bar, with the best mean loss so far, on standard error.
-
-        Returns
-        -------
-        SearchResult
-            The ranking, and means to re-train the best.
-
-        Raises
-        ------
-        StoreError
-            If the store is another search's, or cannot be read or written.
-        SearchError
-            If a worker process dies. Finished fits are kept: run again to go on.
-        TypeError, ValueError
-            If x, y or the folds are not as expected.
-        """
-        x_samples, y_samples = as_samples(x, y)
-        problem = Problem(self.build, x_samples, y_samples, make_folds(self.folds, x_samples, y_samples))
-        made_from = fingerprint(x_samples, y_samples, self.configurations, problem.folds, self.seed)
-        with Store(self.store, made_from) as store:
-            outcomes = store.outcomes()
-            self._run_missing(problem, store, outcomes, progress)
-        ranking = rank(self.configurations, outcomes, len(problem.folds))
-        return SearchResult(ranking, self.build, self.seed, self.workers, self.executor)
-
-    def _run_missing(self, problem: Problem, store: Store, outcomes: Outcomes, progress: bool) -> None:
-        """Run the fits that have no outcome yet, and add theirs to the store and to `outcomes`."""
-        n_folds = len(problem.folds)
-        texts = [canonical_text(configuration) for configuration in self.configurations]
-        missing = [
-            Fit(configuration, fold, fit_seed(self.seed, configuration, fold))
-            for configuration, text in zip(self.configurations, texts, strict=True)
-            for fold in range(n_folds)
-            if (text, fold) not in outcomes
-        ]
-        best = min(_mean_loss(text, outcomes, n_folds) for text in texts)
-        total = len(texts) * n_folds
-        plan = Plan(missing, worker_count(self.workers))
-        with open_pool(problem, self.workers, self.executor) as run:
-            if progress and missing:
-                tqdm.write(str(forecast(problem, plan, run, worker_count(self.workers))), file=sys.stderr)
-            with tqdm(total=total, initial=total - len(missing), unit="fit", disable=not progress) as bar:
-
-                def handle(fit: Fit, outcome: Outcome) -> None:
-                    nonlocal best
-                    text = canonical_text(fit.configuration)
-                    store.add(fit.configuration, fit.fold, outcome)
-                    outcomes[text, fit.fold] = outcome
-                    best = min(best, _mean_loss(text, outcomes, n_folds))
-                    plan.learn(fit, outcome)
-                    bar.set_postfix_str(f"best {best:.4g}" if math.isfinite(best) else "", refresh=False)
-                    bar.update()
-
-                run(run_fits, plan.chunks(), handle)
+        super().__init__(build, grid, folds, store, seed, workers, executor, time_limit, repeats, fork, notes)
 
 
-def _distinct(grid: Iterable[Mapping[str, Any]]) -> list[Configuration]:
-    """Return the canonical configurations of a grid, each of which must differ from the others."""
-    configurations = {}
-    for given in grid:
-        configuration = canonical(given)
-        text = canonical_text(configuration)
-        if text in configurations:
-            raise ValueError(f"grid: configuration {text} is there twice, expected each once")
-        configurations[text] = configuration
-    if not configurations:
-        raise ValueError("grid: no configuration given, expected at least one")
-    return list(configurations.values())
+def _facts(made_from: Mapping[str, str], outcomes: Collection[Outcome]) -> tuple[tuple[str, str], ...]:
+    """Say what a search was made of, and how long its fits took, for people."""
+    minutes = sum(outcome.seconds for outcome in outcomes) / 60.0
+    described = ((name, text.partition(DIGEST)[0]) for name, text in made_from.items())
+    return (("fits", f"{len(outcomes):,}, {minutes:.3g} minutes of work together"), *described)
 
 
-def _mean_loss(text: str, outcomes: Outcomes, n_folds: int) -> float:
-    """Return the mean loss of a configuration whose fits are all done, else infinity."""
-    fits = [outcomes.get((text, fold)) for fold in range(n_folds)]
-    losses = [fit.validation_loss for fit in fits if fit is not None and fit.status == "done"]
-    return mean_and_std(losses)[0] if len(losses) == n_folds else math.inf
+def _check_splitter(name: str, splitter: Splitter | None) -> None:
+    if splitter is not None and not callable(getattr(splitter, "split", None)):
+        raise TypeError(f"{name}={splitter!r} has no split, expected a splitter, such as KFold(4, shuffle=True, seed=0)")

@@ -2,11 +2,13 @@
 
     python interrupted.py fit epochs|samples FOLDER         one Trainer's fit
     python interrupted.py search STORE FOLDER               a GridSearch on two workers
+    python interrupted.py deaf-search STORE FOLDER          one whose long fits let no other Python code run in their process
 
 Each training notes the id of its process in a file in FOLDER as soon as it is well under way, between two native calls. `fit`
 leaves the weights and the history in FOLDER when it is interrupted.
 """
 
+import ctypes
 import os
 import signal
 import sys
@@ -54,6 +56,9 @@ def trainer(hidden, epochs, scheduler, rng, engine="compiled"):
 def build(configuration, rng):
     """A fit of some epochs or, where $INTERRUPTED_FOLDER is given, one that is `long` and never ends."""
     folder = os.environ.get("INTERRUPTED_FOLDER")
+    if folder and configuration["long"] and "INTERRUPTED_DEAF" in os.environ:
+        (Path(folder) / f"{os.getpid()}").touch()
+        ctypes.PyDLL(None).sleep(600)
     epochs = FOREVER if folder and configuration["long"] else 5
     return trainer((5, 4), epochs, Telling(configuration["lr"], 20_000, folder), rng)
 
@@ -84,4 +89,6 @@ if __name__ == "__main__":
         fit(argument, Path(folder))
     else:
         os.environ["INTERRUPTED_FOLDER"] = folder
+        if command == "deaf-search":
+            os.environ["INTERRUPTED_DEAF"] = "1"
         make_search(argument, workers=2).run(*data(), progress=False)

@@ -19,13 +19,14 @@ import pytest
 import tinygrad_lab as tl
 from examples import reproduce_report
 from models import TwoHiddenLayerNet
-from search import SearchResult
+from search import Optimism, SearchResult
 from tests import tiny_report
-from tests.tiny_report import TINY
+from tests.tiny_report import TINY, blank_report
 
 ROOT = Path(__file__).parents[1]
 FIGURES = ["data.png", "function.png", "losses.png", "seeds.png"]
-WRITTEN = sorted([*FIGURES, "ranking.csv", "search.sqlite", "winner.safetensors"])
+WRITTEN = sorted([*FIGURES, "index.html", "ranking.csv", "search.sqlite", "winner.safetensors"])
+WRITE_REPORT = SearchResult.report
 TRAIN = "".join(f"{x / 4},{x**2 / 16}\n" for x in range(-8, 9))
 TEST = "-1.3,1.7\n0.1,0.0\n1.1,1.2\n"
 
@@ -40,6 +41,7 @@ def make_files(folder):
 def tiny(monkeypatch, tmp_path):
     monkeypatch.setitem(reproduce_report.GRIDS, "report", TINY)
     monkeypatch.setattr(reproduce_report, "SEEDS", 3)
+    monkeypatch.setattr(SearchResult, "report", blank_report)
     monkeypatch.chdir(tmp_path)
 
 
@@ -49,6 +51,7 @@ def reference(tmp_path_factory):
     folder = tmp_path_factory.mktemp("reference")
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(reproduce_report.GRIDS, "report", TINY)
+        patch.setattr(SearchResult, "report", blank_report)
         reproduce_report.main([*make_files(folder), "--workers", "1", "--out", str(folder / "out")])
     return folder / "out"
 
@@ -73,6 +76,24 @@ def complaints(errors):
 
 
 # ---- what it writes ------------------------------------------------------------------------------------------------
+
+
+def test_the_page(tmp_path, monkeypatch):
+    monkeypatch.setattr(SearchResult, "report", WRITE_REPORT)
+    reproduce_report.main([*make_files(tmp_path), "--workers", "1", "--seed", "1"])
+    page = Path("out", "index.html").read_text(encoding="utf-8")
+    assert "<h1>The report of 2019, reproduced</h1>" in page
+    for part in (
+        "Training and test points",
+        "The function that it estimates",
+        "Best by cross-validation",
+        "Lowest test loss",
+        "The lowest of 4 test losses",
+        "just over 10 hours",
+    ):
+        assert part in page
+    repeat = f"python examples/reproduce_report.py --train {tmp_path}/train.csv --test {tmp_path}/test.csv "
+    assert f"{repeat}--grid report --decay geometric --seed 1" in page
 
 
 def test_tables_and_files(tmp_path, capsys):
@@ -106,10 +127,11 @@ def test_run_again_it_prints_and_writes_the_same(tmp_path, capsys):
     arguments = [*make_files(tmp_path), "--workers", "1"]
     reproduce_report.main(arguments)
     first = capsys.readouterr().out.splitlines()[:-2]  # the last two lines have the time
-    before = {name: Path("out", name).read_bytes() for name in WRITTEN}
+    lasting = {*WRITTEN} - {"search.sqlite"}  # which notes its owner
+    before = {name: Path("out", name).read_bytes() for name in lasting}
     reproduce_report.main(arguments)
     assert capsys.readouterr().out.splitlines()[:-2] == first
-    assert {name: Path("out", name).read_bytes() for name in WRITTEN} == before
+    assert {name: Path("out", name).read_bytes() for name in lasting} == before
 
 
 def test_the_stand_in_and_the_linear_decay(monkeypatch, capsys):
@@ -175,7 +197,7 @@ def test_some_or_all_retrained_networks_diverge(tmp_path, monkeypatch, capsys):
     ],
 )
 def test_some_or_all_seeds_diverge(losses, sentence, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(SearchResult, "seed_distribution", lambda *_, **__: np.array(losses))
+    monkeypatch.setattr(SearchResult, "optimism", lambda *_, **__: Optimism(np.array([losses] * 4)))
     reproduce_report.main([*make_files(tmp_path), "--workers", "1"])
     assert f"The second configuration from 3 other seeds: {sentence}.\n" in capsys.readouterr().out
     assert Path("out", "seeds.png").exists() == np.isfinite(losses).any()
@@ -369,9 +391,13 @@ def test_interrupted_while_the_workers_of_the_search_and_of_the_retraining_start
 
 def test_two_at_once_in_one_folder(reference, tmp_path):
     processes = [start([*make_files(tmp_path), "--workers", "1"], stdout=subprocess.DEVNULL) for _ in range(2)]
-    for process in processes:
-        _, errors = process.communicate(timeout=60)
-        assert (process.returncode, complaints(errors)) == (0, [])
+    ended = [(process.communicate(timeout=60)[1], process.returncode) for process in processes]
+    for errors, status in ended:
+        if status:  # the store has one owner at a time
+            assert status == 1
+            [line] = complaints(errors)
+            assert line.startswith("reproduce_report.py: error: store out/search.sqlite is in use by process ")
+    assert sorted(status for _, status in ended)[0] == 0
     assert sorted(os.listdir("out")) == WRITTEN
     assert Path("out", "ranking.csv").read_bytes() == (reference / "ranking.csv").read_bytes()
     with sqlite3.connect(Path("out", "search.sqlite")) as connection:

@@ -1,121 +1,34 @@
-"""Lanes: whatever Trainers are trained together, each learns to the bit what its own `fit` teaches it. And blocks of updates
-on the compiled engine: where they are cut decides nothing.
-"""
+"""Lanes: whatever Trainers are trained together, each learns to the bit what its own `fit` teaches it."""
 
-import itertools
 import warnings
 
 import numpy as np
 import pytest
 
 import tinygrad_lab as tl
-from models import TwoHiddenLayerNet
+from tests.lanes_helpers import (
+    OPTIMIZERS,
+    PENALTIES,
+    SCHEDULERS,
+    Jump,
+    X,
+    Y,
+    check,
+    data,
+    fit_alone,
+    fit_together,
+    maker,
+    near,
+    network,
+    one_feature,
+    report_trainer,
+    state_of,
+)
 from tests.test_codegen import cache, compiling, interpreted  # noqa: F401 (fixtures)
 from tinygrad_lab import native
 from tinygrad_lab.graph import CaptureError
 from tinygrad_lab.program import Program
-from tinygrad_lab.training import compiled, lanes, loop
-from tinygrad_lab.training.structure import structure
-
-RNG = np.random.default_rng(5)
-LENGTHS = (23, 9, 30, 16)  # of the lanes' data: with batches of 7, last ones of 2, 2, 2 and 2; see `data` for others
-X = RNG.uniform(-2.0, 2.0, (60, 2))
-Y = np.stack([X[:, 0] ** 2 - X[:, 1], np.sin(2.0 * X[:, 0])], axis=1) + RNG.normal(0.0, 0.1, X.shape)
-STARTS = (0, 20, 30, 7)
-
-OPTIMIZERS = {
-    "sgd": lambda p, i, hooks: tl.SGD(p, lr=0.02 * (i + 1), hooks=hooks),
-    "momentum": lambda p, i, hooks: tl.SGD(p, lr=0.02, momentum=0.9 / (1 + 0.2 * i), hooks=hooks),
-    "nesterov": lambda p, i, hooks: tl.SGD(p, lr=0.02, momentum=0.9 / (1 + 0.2 * i), nesterov=True, hooks=hooks),
-    "rmsprop": lambda p, i, hooks: tl.RMSprop(p, lr=0.01, alpha=0.9 / (1 + 0.1 * i), hooks=hooks),
-    "adam": lambda p, i, hooks: tl.Adam(p, lr=0.01 + 0.002 * i, betas=(0.9 / (1 + 0.1 * i), 0.99), hooks=hooks),
-    "adamw": lambda p, i, hooks: tl.AdamW(p, lr=0.01, weight_decay=0.01 * i, hooks=hooks),
-}
-HOOKS = {
-    "none": lambda i: [],
-    "norm": lambda i: [tl.ClipGradNorm(0.5 + 0.5 * i)],
-    "value, norm": lambda i: [tl.ClipGradValue(0.1 + 0.1 * i), tl.ClipGradNorm(0.5 + 0.5 * i)],
-}
-PENALTIES = {
-    f"{kind.__name__} {place}": lambda i, kind=kind, place=place: kind(0.01 * i, **({place: True} if place else {}))
-    for kind in (tl.L1Penalty, tl.L2Penalty, tl.ElasticNetPenalty)
-    for place in ("", "decoupled", "proximal")
-} | {"none": lambda i: None}
-SCHEDULERS = {
-    "none": lambda i: None,
-    "constant": lambda i: tl.ConstantLR(0.01 * (i + 1)),
-    "linear": lambda i: tl.LinearDecay(0.05, 0.01 * i, epochs=3),
-    "geometric": lambda i: tl.GeometricDecay(0.05, 0.01 + 0.01 * i, epochs=2),
-    "cosine": lambda i: tl.CosineDecay(0.05, 0.0, epochs=2 + i),
-    "step": lambda i: tl.StepDecay(0.05, 0.5, every=1 + i),
-    "warm-up": lambda i: tl.WarmUp(tl.ConstantLR(0.05), epochs=1 + i),
-}
-
-
-def network(i, sizes=(2, 4, 2), activation="tanh", dtype=np.float64, bias=True):
-    rng = np.random.default_rng([7, i])
-    layers = []
-    for ins, outs in itertools.pairwise(sizes):
-        layers += [tl.Linear(ins, outs, bias, rng=rng, dtype=dtype), tl.get_activation(activation)]
-    return tl.Sequential(*layers[:-1])
-
-
-def maker(
-    optimizer="sgd", hooks="norm", penalty="L1Penalty decoupled", scheduler="geometric", loss=None, net=network, **options
-):
-    """Return a function that makes the Trainer of lane i, with numbers of its own."""
-
-    def make(i):
-        model = net(i)
-        settings = {"epochs": (3, 5, 2, 4)[i % 4], "batch_size": 7, "engine": "replay", "seed": i} | options
-        return tl.Trainer(
-            model,
-            loss or tl.HalfSquaredError(),
-            optimizer=OPTIMIZERS[optimizer](model.parameters(), i, HOOKS[hooks](i)),
-            scheduler=scheduler(i) if callable(scheduler) else SCHEDULERS[scheduler](i),
-            penalty=PENALTIES[penalty](i),
-            **{name: value(i) if callable(value) else value for name, value in settings.items()},
-        )
-
-    return make
-
-
-def data(i):
-    rows = slice(STARTS[i % 4], STARTS[i % 4] + LENGTHS[i % 4])
-    return X[rows], Y[rows]
-
-
-def state_of(trainer, error):
-    """Everything that a training leaves behind, to the bit."""
-    arrays = trainer.model.state_dict() | {f"optimizer {k}": v for k, v in trainer.optimizer.state_dict().items()}
-    arrays |= {f"history {k}": v for k, v in trainer.history.items()} | {"lr": trainer.optimizer.lr.numpy()}
-    bits = {name: (array.shape, array.dtype, array.tobytes()) for name, array in arrays.items()}
-    return bits | {"error": None if error is None else (error.epoch, error.batch, str(error))}
-
-
-def fit_alone(trainer, data, epochs=None):
-    x, y, *weight = data
-    error = None
-    try:
-        trainer.fit(x, y, sample_weight=weight[0] if weight else None, epochs=epochs)
-    except tl.NonFiniteLossError as caught:
-        error = caught
-    return state_of(trainer, error)
-
-
-def fit_together(trainers, data, epochs=None):
-    errors = tl.fit_lanes(trainers, data, epochs=epochs)
-    return [state_of(trainer, error) for trainer, error in zip(trainers, errors, strict=True)]
-
-
-def check(make, data=data, count=4, epochs=None, together=True):
-    """Compare lanes with trainings alone; `together` says that the lanes are of one structure."""
-    trainers = [make(i) for i in range(count)]
-    assert (len({structure(trainer) for trainer in trainers}) == 1) == together
-    alone = [fit_alone(make(i), data(i), epochs) for i in range(count)]
-    assert fit_together(trainers, [data(i) for i in range(count)], epochs) == alone
-    return alone
-
+from tinygrad_lab.training import lanes, loop
 
 CASES = (
     [{"optimizer": name, "hooks": hooks} for name in OPTIMIZERS for hooks in ("none", "value, norm")]
@@ -251,17 +164,6 @@ def test_constants_of_layers_and_frozen_or_untrained_parameters_differ_between_l
 
 
 # Lanes that stop
-
-
-class Jump(tl.Scheduler):
-    """A learning rate that is too large in one epoch."""
-
-    def __init__(self, epoch, rate=1e200):
-        self.epoch = epoch
-        self.rate = rate
-
-    def __call__(self, epoch):
-        return self.rate if epoch == self.epoch else 0.01
 
 
 @pytest.mark.parametrize("batch_size", [1, 5, 7, 1000])
@@ -457,23 +359,6 @@ def test_auto_compiles_the_long_lanes_and_replays_the_short_ones(monkeypatch, in
     assert [make(i).prepare(*data(0)).choose_engine() for i in range(4)] == ["compiled"] * 2 + ["replay"] * 2
 
 
-def report_trainer(i, engine="compiled", **options):
-    """As those of tests/test_codegen.py, so that all share one compilation."""
-    net = TwoHiddenLayerNet(1, 7, 5, 1, activation="leaky_relu", rng=np.random.default_rng(i))
-    return tl.Trainer(
-        net,
-        tl.HalfSquaredError(),
-        optimizer=tl.SGD(net.parameters(), lr=0.05, hooks=[tl.ClipGradNorm(1.0 + i)]),
-        penalty=tl.L1Penalty(1e-3 * i, decoupled=True),
-        engine=engine,
-        **{"batch_size": 1, "epochs": 2 + i, "seed": i} | options,
-    )
-
-
-def one_feature(i):
-    return tuple(array[:, :1] for array in data(i))
-
-
 # Loops that are compiled choose between two forms by how near their arrays lie to each other in memory.
 @compiling
 def test_compiled_lanes_learn_what_each_learns_alone():
@@ -539,171 +424,3 @@ def test_trainers_may_share_what_training_does_not_change():
         return tl.Trainer(net, loss, optimizer=optimizer, scheduler=scheduler, penalty=penalty, epochs=3, engine="replay")
 
     check(make)
-
-
-# Blocks of updates on the compiled engine
-
-
-def blocks(monkeypatch, calls, samples):
-    """Fix the number of updates in a native call, and that of samples in a run of the engine."""
-    monkeypatch.setattr(compiled.Loops, "_calls", property(lambda self: calls, lambda self, value: None), raising=False)
-    monkeypatch.setattr(compiled.CompiledEngine, "samples_per_run", samples)
-
-
-SIZES = [(1, 1), (1, 100_000), (7, 1), (7, 50), (7, 100_000), (100_000, 7), (100_000, 100_000)]
-
-
-def compiled_states(make, monkeypatch, given=None):
-    given = data(0) if given is None else given
-    states = []
-    for calls, samples in SIZES:
-        blocks(monkeypatch, calls, samples)
-        states.append(fit_alone(make(0), given))
-    assert all(state == states[0] for state in states)
-    return states[0]
-
-
-@pytest.mark.parametrize("batch_size", [1, 4, None])
-def test_the_length_of_a_block_decides_nothing(batch_size, interpreted, monkeypatch):  # noqa: F811
-    compiled_states(maker("adam", engine="compiled", batch_size=batch_size, epochs=5), monkeypatch)
-
-
-@compiling
-def test_the_length_of_a_compiled_block_decides_nothing(monkeypatch):
-    compiled_states(lambda i: report_trainer(3, epochs=30), monkeypatch, one_feature(0))
-
-
-def near(state, other):
-    assert state.keys() == other.keys()
-    for name, value in state.items():
-        if name == "error":
-            assert value == other[name]
-        else:
-            assert value[:2] == other[name][:2], name
-            ours, theirs = (np.frombuffer(bits, value[1]) for bits in (value[2], other[name][2]))
-            np.testing.assert_allclose(ours, theirs, rtol=1e-11, atol=1e-13, err_msg=name)
-
-
-@pytest.mark.parametrize(
-    ("sample", "batch"),
-    [(0, (1, 1)), (4, (1, 2)), (19, (1, 5)), (20, (1, 6)), (22, (1, 6))],  # the last two in the smaller last batch
-)
-def test_a_loss_of_the_first_epoch_that_is_not_finite(sample, batch, interpreted, monkeypatch):  # noqa: F811
-    x, y = data(0)
-    y = y.copy()
-    y[sample] = 1e160
-    options = {"batch_size": 4, "shuffle": False, "epochs": 3}
-    state = compiled_states(maker("momentum", engine="compiled", **options), monkeypatch, (x, y))
-    assert state["error"][:2] == batch
-    assert "history lr" not in state
-    near(state, fit_alone(maker("momentum", **options)(0), (x, y)))
-
-
-@pytest.mark.parametrize(
-    ("batch_size", "samples", "epoch", "where", "finished"),
-    [
-        (1, 23, 0, (1, 2), 0),
-        (1, 23, 2, (3, 2), 2),
-        (4, 23, 3, (4, 2), 3),
-        (22, 23, 3, (4, 2), 3),  # the last batch of the last epoch, of a size of its own
-        (12, 24, 3, (4, 2), 3),  # the last batch of the last epoch
-        (None, 23, 1, (3, 1), 2),
-        (None, 23, 3, (4, None), 4),  # no loss, but the last update
-    ],
-)
-def test_a_loss_in_a_block_that_is_not_finite(batch_size, samples, epoch, where, finished, interpreted, monkeypatch):  # noqa: F811
-    def make(engine):
-        return maker(
-            "momentum", "none", "none", lambda i: Jump(epoch, 1e200 if where[1] else 1e308), engine=engine, epochs=4,
-            net=lambda i: network(i, activation="relu"), batch_size=batch_size,
-        )  # fmt: skip
-
-    given = (X[:samples], Y[:samples] * (1.0 if where[1] else 1e3))
-    state = compiled_states(make("compiled"), monkeypatch, given)
-    assert state["error"][:2] == where
-    assert state.get("history lr", [(0,)])[0] == (finished,)
-    if where[1]:
-        near(state, fit_alone(make("replay")(0), given))
-    else:
-        assert state["error"] == fit_alone(make("replay")(0), given)["error"]
-
-
-@pytest.mark.parametrize("batch_size", [1, 4])
-def test_validation_and_callbacks_come_after_every_epoch_of_a_compiled_training(batch_size, interpreted):  # noqa: F811
-    class Watch(tl.Callback):
-        def __init__(self):
-            self.seen = []
-
-        def on_epoch_end(self, trainer, history):
-            loss = trainer.evaluate(X, Y)
-            assert history.last("validation_loss") == pytest.approx(loss, 1e-12)
-            self.seen.append((history.epochs, history.last("lr")))
-            return ""
-
-    trainers = {engine: maker(engine=engine, batch_size=batch_size, epochs=4)(0) for engine in ("replay", "compiled")}
-    for trainer in trainers.values():
-        watch = Watch()
-        trainer.fit(*data(0), validation=(X, Y), callbacks=[watch])
-        assert watch.seen == [(i + 1, trainer.scheduler(i)) for i in range(4)]
-    near(state_of(trainers["compiled"], None), state_of(trainers["replay"], None))
-
-
-class _Interrupt(tl.Callback):
-    def __init__(self, epochs):
-        self.epochs = epochs
-
-    def on_epoch_seen(self, trainer, history):
-        if history.epochs == self.epochs:
-            raise KeyboardInterrupt
-
-
-def test_a_compiled_training_resumes_to_the_same_bits(interpreted, tmp_path):  # noqa: F811
-    make = maker("adam", engine="compiled", batch_size=4, epochs=5)
-    whole, first, second = (make(0) for _ in range(3))
-    whole.fit(*data(0))
-    with pytest.raises(KeyboardInterrupt):
-        first.fit(*data(0), callbacks=[tl.Checkpoint(tmp_path / "c"), _Interrupt(2)])
-    assert first.history.epochs == 2
-    second.fit(*data(0), callbacks=[tl.Checkpoint(tmp_path / "c"), _Interrupt(-1)], resume=tmp_path / "c")
-    assert state_of(second, None) == state_of(whole, None)
-
-
-def test_an_interruption_within_a_block_leaves_the_weights_where_the_history_ends(interpreted, monkeypatch):  # noqa: F811
-    blocks(monkeypatch, 100_000, 50)  # of two epochs, of two native calls each
-    make = maker("adam", engine="compiled", batch_size=4, epochs=9)
-    trainer, expected = make(0), make(0)
-    expected.fit(*data(0), epochs=2)
-    made = []
-
-    def run(self, *arguments, run=compiled.Loops.run):
-        made.append(run(self, *arguments))
-        if len(made) == 6:
-            raise KeyboardInterrupt
-        return made[-1]
-
-    monkeypatch.setattr(compiled.Loops, "run", run)
-    with pytest.raises(KeyboardInterrupt):
-        trainer.fit(*data(0))
-    assert trainer.history.epochs == 2
-    assert trainer.model.state_dict()["0.weight"].tolist() == expected.model.state_dict()["0.weight"].tolist()
-    assert trainer.optimizer.state_dict()["mean.0"].tolist() == expected.optimizer.state_dict()["mean.0"].tolist()
-
-
-def test_an_attached_engine_gives_what_a_fresh_one_gives(interpreted):  # noqa: F811
-    class Constant(tl.Layer):
-        def __init__(self, i):
-            self.inner = network(i)
-            self.shift = tl.Tensor(np.full((1, 2), 0.1 * i))
-
-        def forward(self, x):
-            return self.inner(x - self.shift)
-
-    make = maker("adam", net=Constant, engine="compiled", batch_size=4)
-    trainers = [make(i) for i in range(3)]
-    engine = trainers[0].prepare(*data(0)).make_engine()
-    for i in (0, 2, 1):
-        training = trainers[i].prepare(*data(i))
-        engine.attach(trainers[i])
-        training.run(engine)
-        assert state_of(trainers[i], None) == fit_alone(make(i), data(i))
-        assert engine.evaluate([X, Y]) == pytest.approx(trainers[i].evaluate(X, Y), 1e-12)

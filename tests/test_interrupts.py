@@ -78,10 +78,12 @@ def test_ctrl_c_ends_a_fit_and_leaves_its_weights_and_its_history(what, start):
 
 @linux
 @compiling
-@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGKILL], ids=lambda ending: ending.name)
-def test_an_ended_search_leaves_no_worker_in_a_native_call_and_can_be_resumed(ending, start, tmp_path):
+@pytest.mark.parametrize(
+    ("command", "ending"), [("search", signal.SIGINT), ("search", signal.SIGKILL), ("deaf-search", signal.SIGINT)]
+)
+def test_an_ended_search_leaves_no_worker_in_a_native_call_and_can_be_resumed(command, ending, start, tmp_path):
     store = tmp_path / "search.sqlite"
-    process, folder = start("search", store, trainings=2)
+    process, folder = start(command, store, trainings=2)
     workers = [int(file.name) for file in folder.iterdir()]
     assert all(map(is_running, workers))
     begin = time.monotonic()

@@ -51,7 +51,13 @@ ROOMS = [
 NEIGHBOURS: dict[str, set[str]] = {"tinygrad_lab": set(), "models": {"tinygrad_lab"}, "search": {"tinygrad_lab"}}
 
 # Optional dependency -> the only place that may import it.
-OPTIONAL = {"hypothesis": "tinygrad_lab/testing", "numba": "tinygrad_lab/native", "pandas": "search/"}
+OPTIONAL = {
+    "hypothesis": "tinygrad_lab/testing",
+    "numba": "tinygrad_lab/native",
+    "optuna": "search/strategies/optuna",
+    "pandas": "search/",
+    "sklearn": "models/estimators/",
+}
 
 
 def imports(file: str, source: str) -> Iterator[list[str]]:

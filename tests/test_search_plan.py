@@ -4,6 +4,7 @@ import hashlib
 import math
 import random
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from operator import itemgetter
 
 import numpy as np
@@ -110,9 +111,9 @@ def make_problem(build=build_network, n=24, folds=4):
 
 
 def forecast_of(grid, build=build_network, n=24, folds=4, workers=1):
-    problem = make_problem(build, n, folds)
+    problem, fits = make_problem(build, n, folds), make_fits(grid, folds)
     with open_pool(problem, 1) as run:
-        return forecast(problem, Plan(make_fits(grid, folds), workers), run, workers)
+        return forecast(problem, fits, len(fits), run, workers)
 
 
 @pytest.mark.parametrize("groups", [1, 3, 100])
@@ -131,7 +132,7 @@ def test_of_folds_that_a_user_gives_each_is_counted():
     x, y = (array[:, np.newaxis] for array in data())
     problem = Problem(build_network, x, y, folds)
     with open_pool(problem, 1) as run:
-        told = forecast(problem, Plan(make_fits([{"batch_size": 5, "epochs": 2}], 3), 1), run, 1)
+        told = forecast(problem, make_fits([{"batch_size": 5, "epochs": 2}], 3), 3, run, 1)
     assert told.updates == 2 * (1 + 2 + 4)
 
 
@@ -140,7 +141,8 @@ def test_seconds_are_those_of_the_measured_groups_in_proportion_to_their_updates
     updates = 54.0 * 2 * 4  # of a group
     problem = make_problem()
 
-    def run(work, chunks, handle):
+    def run(work, chunks, handle, retry):
+        assert not retry
         for chunk in chunks:
             if work is count_steps:
                 handle(chunk[0], dict(count_steps(problem, chunk))[0])
@@ -152,10 +154,42 @@ def test_seconds_are_those_of_the_measured_groups_in_proportion_to_their_updates
     for groups, measured in ((100, range(1, 11)), (5, (1, 3, 5, 7, 9)), (4, (1, 4, 7, 10)), (1, (1,))):
         monkeypatch.setattr(plan, "MEASURED_GROUPS", groups)
 
-        told = forecast(problem, Plan(make_fits(grid, 4), 2), run, workers=2)
+        told = forecast(problem, make_fits(grid, 4), 80, run, workers=2)
         assert told.updates == 10 * updates
         assert told.seconds == pytest.approx(np.mean(measured) * 10 * updates / 2, rel=1e-12)
         assert told.workers == 2
+
+
+def test_of_many_groups_some_are_counted_and_of_many_fits_some_are_looked_at(monkeypatch):
+    monkeypatch.setattr(plan, "COUNTED_GROUPS", 5)
+    grid = ParameterGrid(hidden=[(i, 1) for i in range(1, 11)], lr=[0.1, 0.2])
+    told = forecast_of(grid)
+    assert (told.fits, told.updates, told.is_exact) == (80, 10 * 54 * 2 * 4, False)
+    assert str(told).startswith("80 fits to do, one after the other: about 4,320 updates, in about ")
+    problem = make_problem()
+    with open_pool(problem, 1) as run:
+        told = forecast(problem, make_fits([{"hidden": (3, 1)}], 4), 4_000_000, run, 2)
+    assert (told.fits, told.updates, told.is_exact) == (4_000_000, 54 * 4_000_000, False)
+    assert str(told).startswith("4,000,000 fits to do, 2 side by side: about 216,000,000 updates, in about ")
+
+
+def test_fits_are_drawn_as_they_are_handed_out(monkeypatch):
+    monkeypatch.setattr(plan, "WINDOW", 10)
+    drawn = []
+    fits = make_fits([{"lr": float(i), "width": i % 2} for i in range(35)])
+    chunks = Plan((drawn.append(fit) or fit for fit in fits), workers=1).chunks()
+    handed_out = [*next(chunks)]
+    assert len(drawn) == 10
+    assert {group_of(fit) for fit in handed_out} == {group_of(fits[0])}
+    handed_out += [fit for chunk in chunks for fit in chunk]
+    assert sorted(map(id, handed_out)) == sorted(map(id, fits))
+
+
+def test_a_round_that_stops_early_is_counted_and_measured_as_such():
+    problem = make_problem()
+    fits = [replace(fit, epochs=2) for fit in make_fits([{"epochs": 50}, {"epochs": 1}], 4)]
+    with open_pool(problem, 1) as run:
+        assert forecast(problem, fits, len(fits), run, 1).updates == 4 * 18 * (2 + 1)
 
 
 def test_what_cannot_be_measured_is_not_told():
@@ -202,6 +236,34 @@ def test_the_engine_that_auto_would_choose_is_measured(monkeypatch):
         assert 0 in dict(measure(make_problem(build), make_fits([{}])))
 
 
+@compiling
+def test_of_a_step_without_loops_a_long_training_is_measured_without_a_warning(recwarn):
+    class Contracted(tl.Layer):
+        """A step that can be replayed, but not written as loops."""
+
+        def __init__(self, inner):
+            self.inner = inner
+
+        def forward(self, x):
+            return tl.einsum("ij,jk->ik", self.inner(x), tl.Tensor(np.ones((1, 1))))
+
+    def build(configuration, rng):
+        trainer = build_network(configuration, rng)
+        return tl.Trainer(
+            Contracted(trainer.model), trainer.loss, optimizer=trainer.optimizer, batch_size=1, epochs=configuration["epochs"]
+        )
+
+    problem = make_problem(build)
+    [fit] = make_fits([{"epochs": 2000}])
+    assert problem.trainer(fit).prepare(*problem.training_set(fit)).choose_engine() == "compiled"
+    assert 0 in dict(measure(problem, [fit]))
+    assert not recwarn.list
+    asked = problem.trainer(fit)
+    asked.engine = "compiled"
+    with pytest.warns(UserWarning, match="training by replay, since the step cannot be compiled"):
+        asked.fit(*problem.training_set(fit), epochs=1)
+
+
 @pytest.mark.parametrize(
     ("seconds", "workers", "text"),
     [
@@ -212,8 +274,8 @@ def test_the_engine_that_auto_would_choose_is_measured(monkeypatch):
         (3599.0, 2, "2 side by side: 1,234,567 updates, in about 60 minutes"),
         (5400.0, 2, "2 side by side: 1,234,567 updates, in about 1.5 hours"),
         (36_000.0, 4, "4 side by side: 1,234,567 updates, in about 10 hours"),
-        (540_000.0, 4, "4 side by side: 1,234,567 updates, in about 150 hours"),
-        (5_400_000.0, 4, "4 side by side: 1,234,567 updates, in about 1,500 hours"),
+        (540_000.0, 4, "4 side by side: 1,234,567 updates, in about 6.2 days"),
+        (540_000_000.0, 4, "4 side by side: 1,234,567 updates, in about 6,200 days"),
         (math.nan, 4, "4 side by side"),
     ],
 )

@@ -2,15 +2,18 @@ import csv
 import math
 import sys
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from search import GridSearch, Outcome, ParameterGrid, SearchError, canonical_text
+from search import GridSearch, KFold, Outcome, ParameterGrid, SearchError, SearchResult, canonical_text
+from search.comparison import compare
+from search.folds import make_folds
 from search.ranking import rank
 from search.testing import build_polynomial
-from tests.search_helpers import SEARCH_GRID, build_scored, build_troubled, data
+from tests.search_helpers import SEARCH_GRID, build_network, build_scored, build_troubled, data
 
 X_TEST = np.linspace(-0.9, 0.9, 7)
 TEST = X_TEST, X_TEST**2
@@ -20,14 +23,14 @@ def outcome(loss, status="done", reason=""):
     return Outcome(status, loss, reason=reason)
 
 
-def ranking_of(losses_by_name, n_folds=2):
+def ranking_of(losses_by_name, n_folds=2, repeats=1):
     configurations = [{"name": name} for name in losses_by_name]
     outcomes = {
         (canonical_text({"name": name}), fold): loss if isinstance(loss, Outcome) else outcome(loss)
         for name, losses in losses_by_name.items()
         for fold, loss in enumerate(losses)
     }
-    return rank(configurations, outcomes, n_folds)
+    return rank(configurations, outcomes, n_folds, repeats)
 
 
 @pytest.fixture(scope="module")
@@ -128,6 +131,62 @@ def test_table(result):
     assert "status" not in bad.table(top=1)
 
 
+def test_repeats_have_columns_of_their_own(tmp_path):
+    losses = {"good": [1.0, 2.0, 3.0, 4.0], "bad": [1.0, 2.0, outcome(math.nan, "failed", "ValueError: no"), 4.0]}
+    ranking = ranking_of(losses, repeats=2)
+    ranking.to_csv(tmp_path / "ranking.csv")
+    with (tmp_path / "ranking.csv").open(newline="") as stream:
+        good, bad = csv.DictReader(stream)
+    assert (good["mean"], good["fold 0 repeat 0"], good["fold 1 repeat 0"], good["fold 0 repeat 1"]) == (
+        "2.5",
+        "1.0",
+        "2.0",
+        "3.0",
+    )
+    assert bad["reason"] == "fold 0 repeat 1: ValueError: no"
+
+
+# ---- comparison ----------------------------------------------------------------------------------------------------
+
+
+def test_comparison(result):
+    comparison = result.comparison()
+    assert [(row.rank, row.configuration, row.mean) for row in comparison] == [
+        (row.rank, row.configuration, row.mean) for row in result
+    ]
+    assert comparison.best.standard_error == pytest.approx(np.std(result[0].losses, ddof=1) / 2)
+    assert str(comparison) == str(compare(result.ranking, folds=make_folds(KFold(4, shuffle=True, seed=0), *data())))
+    wide, narrow = result.comparison(confidence=0.99)[1], result.comparison(confidence=0.5)[1]
+    assert wide.low < narrow.low < narrow.difference < narrow.high < wide.high
+    with pytest.raises(ValueError, match="expected a number between 0 and 1"):
+        result.comparison(confidence=95)
+
+
+def test_comparison_of_repeats(result):
+    ranking = ranking_of({"a": [1.0, 2.0, 1.5, 2.0], "b": [2.0, 2.5, 3.0, 4.0]}, repeats=2)
+    folds = result.folds[:2]
+    comparison = replace(result, ranking=ranking, folds=folds, repeats=2).comparison()
+    assert comparison[1].difference == 1.25
+    assert comparison[1].high == compare(ranking, folds=folds, repeats=2)[1].high
+
+
+def test_the_simplest_network_is_that_of_the_fewest_parameters():
+    losses = {"wide": [1.0, 2.0], "small": [1.1, 2.3], "smaller": [1.2, 2.3], "smallest but bad": [7.0, 8.0]}
+    hidden = {"wide": (9, 8), "small": (2, 3), "smaller": (4, 1), "smallest but bad": (1, 1)}
+    result = SearchResult(ranking_of(losses), partial(build_named, hidden), seed=0, folds=((range(9), range(9)),) * 2)
+    # 4 + 4, 4 + 1 and 1 + 1 weights and biases are 15; 2 + 2, 6 + 3 and 3 + 1 are 17.
+    assert result.simplest().configuration == {"name": "smaller"}
+    assert result.simplest(lambda configuration: len(configuration["name"])).configuration == {"name": "wide"}
+    assert result.simplest(lambda configuration: -len(configuration["name"])).configuration == {"name": "smaller"}
+    nothing = replace(result, ranking=ranking_of({"bad": [outcome(math.nan, "failed")] * 2}))
+    with pytest.raises(SearchError, match="every configuration failed or diverged"):
+        nothing.simplest()
+
+
+def build_named(hidden, configuration, rng):
+    return build_network({"hidden": hidden[configuration["name"]]}, rng)
+
+
 # ---- re-training ---------------------------------------------------------------------------------------------------
 
 
@@ -197,6 +256,20 @@ def test_retrain_refusals(result):
         bad.retrain(train=data(), test=TEST)
 
 
+def test_retrain_what_is_named(result):
+    chosen = [dict(reversed(result[i].configuration.items())) for i in (4, 1, 4)]
+    retrained = result.retrain(configurations=iter(chosen), train=data(), test=TEST, progress=False)
+    assert [row.rank for row in retrained] == [2, 5]
+    whole = result.retrain(train=data(), test=TEST, progress=False)
+    assert [row.test_loss for row in retrained] == [whole[1].test_loss, whole[4].test_loss]
+    with pytest.raises(
+        ValueError, match=r'retrain: configuration {"degree":9} is not in the ranking, expected one of its rows'
+    ):
+        result.retrain(configurations=[{"degree": 9}], train=data(), test=TEST)
+    with pytest.raises(ValueError, match="retrain: configurations is empty, expected at least one"):
+        result.retrain(configurations=[], train=data(), test=TEST)
+
+
 def test_seed_distribution(result):
     configuration = {"degree": 2, "lr": 0.1, "epochs": 5}
     losses = result.seed_distribution(configuration, seeds=6, train=data(), test=TEST, progress=False)
@@ -209,3 +282,35 @@ def test_seed_distribution(result):
     assert np.isnan(losses).all()
     with pytest.raises(ValueError, match="seeds=0, expected at least 1"):
         result.seed_distribution(configuration, seeds=0, train=data(), test=TEST)
+
+
+# ---- optimism ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_optimism_is_of_the_losses_of_seed_distribution(result, workers):
+    optimism = replace(result, workers=workers).optimism(top=3, seeds=4, train=data(), test=TEST, progress=False)
+    assert optimism.losses.shape == (3, 4)
+    for losses, row in zip(optimism.losses, result, strict=False):
+        expected = result.seed_distribution(row.configuration, seeds=4, train=data(), test=TEST, progress=False)
+        np.testing.assert_array_equal(losses, expected)
+
+
+def test_optimism_leaves_out_what_failed():
+    grid = ParameterGrid(behaviour=["raises", "works"])
+    result = GridSearch(build_troubled, grid, store=None, workers=1).run(*data(), progress=False)
+    assert result.optimism(seeds=2, train=data(), test=TEST, progress=False).losses.shape == (1, 2)
+    optimism = replace(result, build=build_diverging).optimism(seeds=2, train=data(), test=TEST, progress=False)
+    assert np.isnan(optimism.losses).all()
+    assert str(optimism).endswith("2 of 2 trainings failed or diverged and are left out.")
+
+
+def build_diverging(configuration, rng):
+    return build_troubled({"behaviour": "diverges"}, rng)
+
+
+def test_optimism_refusals(result):
+    with pytest.raises(ValueError, match="optimism: seeds=1, expected at least 2"):
+        result.optimism(seeds=1, train=data(), test=TEST)
+    with pytest.raises(ValueError, match="optimism: top=0, expected at least 1"):
+        result.optimism(top=0, train=data(), test=TEST)

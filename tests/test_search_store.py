@@ -1,4 +1,5 @@
 import math
+import os
 import sqlite3
 import struct
 import subprocess
@@ -8,14 +9,21 @@ from pathlib import Path
 import pytest
 
 from search import Outcome, Store, StoreError, canonical_text
-from search.fingerprint import package_version
+from search.store import owner as owner_module
+from search.store.file import APPLICATION_ID, FORMAT
 
-FINGERPRINT = {"data": "d" * 64, "grid": "e" * 64, "folds": "f" * 64, "seed": "0"}
+FINGERPRINT = {"data": "3 samples sha256:dd", "grid": '{"lr":[0.1]}', "folds": "4 of 2 + 1 samples sha256:ff", "seed": "0"}
 CONFIGURATION = {"hidden": (75, 50), "lr": 0.1}
+ROOT = Path(__file__).parents[1]
 
 
 def bits(number):
     return struct.pack(">d", number)
+
+
+def from_bits(text):
+    (number,) = struct.unpack(">d", bytes.fromhex(text))
+    return number
 
 
 @pytest.fixture
@@ -23,29 +31,104 @@ def path(tmp_path):
     return tmp_path / "search.sqlite"
 
 
-@pytest.mark.parametrize(
-    "loss", [0.1 + 0.2, 5e-324, 1.7976931348623157e308, 0.0, -0.0, 1.0, math.nan, math.inf, -math.inf, 2**53 + 2.0]
-)
-def test_losses_round_trip_to_the_bit(path, loss):
+def make(path, results=0):
     with Store(path, FINGERPRINT) as store:
-        store.add(CONFIGURATION, 3, Outcome("done", loss, -loss, 0.125, "why\x00 'é\n"))
+        for fold in range(results):
+            store.add(CONFIGURATION, fold, Outcome("done", 0.5))
+
+
+# ---- results -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "number",
+    [0.1 + 0.2, 5e-324, 1.7976931348623157e308, 0.0, -0.0, 1.0, math.inf, -math.inf, 2**53 + 2.0]
+    + [from_bits(text) for text in ("7ff8000000000000", "fff8000000000000", "7ff8000000000007", "ffffffffffffffff")],
+)
+def test_results_round_trip_to_the_bit(path, number):
+    given = Outcome("done", number, -number, number, "why\x00 'é\n", state=b"\0\xffstate")
+    with Store(path, FINGERPRINT) as store:
+        store.add(CONFIGURATION, 3, given)
     with Store(path) as store:
         [(key, outcome)] = store.outcomes().items()
     assert key == (canonical_text(CONFIGURATION), 3)
-    assert bits(outcome.validation_loss) == bits(loss)
-    assert bits(outcome.train_loss) == bits(-loss) or math.isnan(loss)
-    assert (outcome.status, outcome.seconds, outcome.reason) == ("done", 0.125, "why\x00 'é\n")
+    for name in ("validation_loss", "train_loss", "seconds"):
+        assert bits(getattr(outcome, name)) == bits(getattr(given, name))
+    assert (outcome.status, outcome.reason, outcome.state) == ("done", "why\x00 'é\n", b"\0\xffstate")
 
 
-def test_every_nan_is_stored_as_one(path):
+def test_a_result_belongs_to_a_configuration_a_fold_and_a_number_of_epochs(path):
     with Store(path, FINGERPRINT) as store:
-        store.add(CONFIGURATION, 0, Outcome("diverged", -math.nan, struct.unpack(">d", b"\x7f\xf8\0\0\0\0\0\7")[0]))
-        [outcome] = store.outcomes().values()
-    assert math.isnan(outcome.validation_loss)
-    assert math.isnan(outcome.train_loss)
+        store.add(CONFIGURATION, 0, Outcome("done", 0.5, state=b""), epochs=10)
+        store.add(CONFIGURATION, 0, Outcome("crashed", reason="killed"), epochs=20)
+        store.add(CONFIGURATION, 0, Outcome("done", 0.25))
+        store.add(CONFIGURATION, 1, Outcome("done", 0.75))
+        of_configuration = {
+            epochs: [(fold, outcome.status, outcome.state) for (_, fold), outcome in store.outcomes(epochs).items()]
+            for epochs in (0, 10, 20, 30)
+        }
+    assert of_configuration == {
+        0: [(0, "done", None), (1, "done", None)],
+        10: [(0, "done", b"")],
+        20: [(0, "crashed", None)],
+        30: [],
+    }
 
 
-def test_result_is_in_the_file_before_close(path):
+def test_first_result_of_a_fit_stays(path):
+    with Store(path, FINGERPRINT) as store:
+        store.add(CONFIGURATION, 0, Outcome("done", 0.5))
+        store.add(CONFIGURATION, 0, Outcome("done", 0.75))
+        assert [outcome.validation_loss for outcome in store.outcomes().values()] == [0.5]
+
+
+def test_progress(path):
+    with Store(path, FINGERPRINT) as store:
+        assert store.progress().counts == {}
+        for fold, status in enumerate(["done", "failed", "done", "crashed"]):
+            store.add(CONFIGURATION, fold, Outcome(status, seconds=0.25), epochs=fold)
+    with Store(path) as store:
+        assert store.progress().counts == {"done": 2, "failed": 1, "crashed": 1}
+        assert store.progress().seconds == 1.0
+
+
+def test_notes(path):
+    with Store(path, FINGERPRINT) as store:
+        store.note("settings", "[search]\nseed = 0\n")
+        store.note("settings", "[search]\nseed = 0  # é\n")
+        assert store.meta["settings"] == "[search]\nseed = 0  # é\n"
+    with Store(path, FINGERPRINT) as store:
+        assert store.meta["settings"] == "[search]\nseed = 0  # é\n"
+
+
+@pytest.mark.parametrize("key", ["seed", "rows", "forked from"])
+def test_what_the_store_says_itself_is_not_noted_over(path, key):
+    with Store(path, FINGERPRINT) as store, pytest.raises(ValueError, match=f"note '{key}': .* expected another name"):
+        store.note(key, "7")
+
+
+def test_in_memory():
+    with Store(None, FINGERPRINT) as store:
+        store.add(CONFIGURATION, 0, Outcome("done", 0.5))
+        assert len(store.outcomes()) == 1
+        assert repr(store) == "Store('in memory')"
+
+
+# ---- the file ------------------------------------------------------------------------------------------------------
+
+
+def test_a_result_is_in_the_file_itself_when_it_is_acknowledged(path, tmp_path):
+    """Not in the log alone: a copy of the one file has it."""
+    copy = tmp_path / "copy.sqlite"
+    with Store(path, FINGERPRINT) as store:
+        for fold in range(3):
+            store.add(CONFIGURATION, fold, Outcome("done", 0.5))
+            copy.write_bytes(path.read_bytes())
+            with Store(copy) as copied:
+                assert len(copied.outcomes()) == fold + 1
+
+
+def test_others_read_while_one_writes(path):
     with Store(path, FINGERPRINT) as writer:
         with Store(path) as reader:
             assert reader.outcomes() == {}
@@ -57,144 +140,149 @@ def test_result_is_in_the_file_before_close(path):
         assert len(writer.outcomes()) == 2
 
 
-def test_first_result_of_a_fit_stays(path):
-    with Store(path, FINGERPRINT) as store:
-        store.add(CONFIGURATION, 0, Outcome("done", 0.5))
-        store.add(CONFIGURATION, 0, Outcome("done", 0.75))
-        assert [outcome.validation_loss for outcome in store.outcomes().values()] == [0.5]
-
-
 def test_settings_of_the_file(path):
     with Store(path, FINGERPRINT) as store:
-        assert store.meta == {**FINGERPRINT, "version": package_version()}
+        assert {key: store.meta[key] for key in FINGERPRINT} == FINGERPRINT
         connection = store._connection
         assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
         assert connection.execute("PRAGMA synchronous").fetchone() == (2,)
-    assert sorted(file.name for file in path.parent.iterdir()) == ["search.sqlite"]
-    assert sqlite3.connect(path).execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    assert [file.name for file in path.parent.iterdir()] == ["search.sqlite"]
+    connection = sqlite3.connect(path)
+    assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    assert connection.execute("PRAGMA application_id").fetchone() == (APPLICATION_ID,)
+    assert connection.execute("PRAGMA user_version").fetchone() == (FORMAT,)
+    connection.close()
 
 
-def test_an_empty_file_becomes_a_store(path):
-    path.touch()
-    with Store(path, FINGERPRINT):
-        pass
-    assert path.stat().st_size > 0
+def test_the_log_of_a_file_that_was_deleted_is_not_played_into_the_next(path):
+    with Store(path, FINGERPRINT) as store, Store(path) as reader:
+        reader._connection.execute("BEGIN")
+        reader._connection.execute("SELECT * FROM fits").fetchall()
+        store._connection.execute("PRAGMA busy_timeout = 0")
+        store.add(CONFIGURATION, 0, Outcome("done", 0.5))  # the reader keeps it in the log
+        log = path.with_name("search.sqlite-wal").read_bytes()
+    assert log
+    path.unlink()
+    path.with_name("search.sqlite-wal").write_bytes(log)
+    with Store(path, FINGERPRINT) as store:
+        assert store.outcomes() == {}
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"data": "a" * 64}, r"with other data \(dddddddd there, aaaaaaaa here\): give"),
-        ({"grid": "a" * 64}, r"with other grid \(eeeeeeee there, aaaaaaaa here\)"),
-        ({"folds": "a" * 64}, r"with other folds \(ffffffff there, aaaaaaaa here\)"),
-        ({"seed": "7"}, r"with other seed \(0 there, 7 here\): give what it was made with, or another store"),
-        ({"data": "b" * 64, "seed": "7"}, r"with other data \(.*\), seed \(0 there, 7 here\)"),
-    ],
+def test_a_store_is_made_whole_or_not_at_all(path, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(StoreError, match="search.sqlite cannot be opened: No space left on device; free or repair it"):
+        Store(path, FINGERPRINT)
+    assert list(path.parent.iterdir()) == []
+
+
+# ---- one owner -----------------------------------------------------------------------------------------------------
+
+OWNING = (
+    "import sys; from search import Store\n"
+    "with Store(sys.argv[1], {'seed': '0'}):\n"
+    "    print('owning', flush=True); sys.stdin.read()\n"
 )
-def test_another_search_is_refused_by_what_differs(path, change, message):
-    with Store(path, FINGERPRINT):
-        pass
-    before = path.read_bytes()
-    with pytest.raises(StoreError, match=f"belongs to another search, {message}") as caught:
-        Store(path, FINGERPRINT | change)
+
+
+@pytest.fixture
+def owner(path):
+    """Another process that owns the store."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", OWNING, path]
+    with subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "owning\n"
+        yield process
+        process.kill()
+
+
+def test_a_second_owner_is_refused_and_told_who_the_first_is(path, owner):
+    message = rf"is in use by process {owner.pid} on .* \(since \d{{4}}-.*\); wait for it or give another store"
+    with pytest.raises(StoreError, match=message) as caught:
+        Store(path, {"seed": "0"})
     assert "\n" not in str(caught.value)
-    assert path.read_bytes() == before
+    with Store(path) as reader:
+        assert reader.outcomes() == {}
 
 
-def make_text(path):
-    path.write_text("rank,lr\n1,0.1\n" * 20)
+def test_the_lock_dies_with_its_process(path, owner):
+    owner.kill()
+    owner.wait()
+    with Store(path, {"seed": "0"}) as store:
+        store.add(CONFIGURATION, 0, Outcome("done", 0.5))
+        with pytest.raises(StoreError, match=f"is in use by process {os.getpid()} on "):
+            Store(path, {"seed": "0"})
 
 
-def make_zeros(path):
-    path.write_bytes(bytes(8192))
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs processes that are forked")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of threads beside a fork: the child does nothing but wait
+def test_a_forked_process_does_not_keep_the_lock(path):
+    """As a worker of somebody's executor, which may outlive a search that is killed."""
+    script = (
+        "import os, sys, time; from search import Store\n"
+        "store = Store(sys.argv[1], {'seed': '0'})\n"
+        "child = os.fork()\n"
+        "if child == 0: time.sleep(600)\n"
+        "print(child, flush=True); os.kill(os.getpid(), 9)\n"
+    )
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", script, path]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        child = int(process.stdout.readline())
+        process.wait()
+        try:
+            Store(path, {"seed": "0"}).close()
+        finally:
+            os.kill(child, 9)
 
 
-def make_short(path):
-    path.write_bytes(b"SQLite format 3\0")
-
-
-def make_other_database(path):
-    connection = sqlite3.connect(path)
-    connection.execute("CREATE TABLE fits (a)")
-    connection.close()
-
-
-def make_newer(path):
+def test_a_second_owner_in_the_same_process_is_refused(path):
     with Store(path, FINGERPRINT):
-        pass
-    connection = sqlite3.connect(path)
-    connection.execute("PRAGMA user_version = 2")
-    connection.close()
+        with pytest.raises(StoreError, match=f"is in use by process {os.getpid()} on "):
+            Store(path, FINGERPRINT)
+        link = path.with_name("link.sqlite")
+        link.symlink_to(path)
+        with pytest.raises(StoreError, match="link.sqlite is in use by "):
+            Store(link, FINGERPRINT)
+    Store(path, FINGERPRINT).close()
 
 
-@pytest.mark.parametrize(
-    ("make", "message"),
-    [
-        (make_text, "is not an SQLite file, expected the file of a search; give another path"),
-        (make_zeros, "cannot be .*: file is not a database|there is none, expected the file of a search"),
-        (make_short, "is not an SQLite file"),
-        (make_other_database, "is another program's database, expected a search's; give another path"),
-        (make_newer, "has format 2, this version reads up to 1; use a newer tinygrad-lab"),
-    ],
-)
-def test_foreign_file_is_refused_and_not_altered(path, make, message):
-    make(path)
+def test_a_search_that_adds_nothing_leaves_the_file_as_it_was(path):
+    make(path, results=2)
     before = path.read_bytes()
-    for fingerprint in (FINGERPRINT, None):
-        with pytest.raises(StoreError, match=message) as caught:
-            Store(path, fingerprint)
-        assert "\n" not in str(caught.value)
+    with Store(path, FINGERPRINT) as store:
+        store.add(CONFIGURATION, 1, Outcome("done", 0.75))  # there is one
     assert path.read_bytes() == before
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a file that is open is not removed there")
+@pytest.mark.parametrize("moment", [0, 1])
+@pytest.mark.parametrize("is_left_over", [False, True])
+def test_a_lock_that_its_last_owner_removes_meanwhile_is_made_again(moment, is_left_over, path, monkeypatch):
+    file = path.with_name("search.sqlite.lock")
+    if is_left_over:  # by an owner that was killed
+        with owner_module.owning(path):
+            content = file.read_bytes()
+        file.write_bytes(content)
+    lock, calls = owner_module._lock, []
+
+    def lock_late(connection):
+        lock(connection)
+        if len(calls) == moment:
+            file.unlink()
+        calls.append(connection)
+
+    monkeypatch.setattr(owner_module, "_lock", lock_late)
+    with Store(path, FINGERPRINT), pytest.raises(StoreError, match=f"is in use by process {os.getpid()} on "):
+        Store(path, FINGERPRINT)
+    assert len(calls) == moment + 3
     assert [file.name for file in path.parent.iterdir()] == ["search.sqlite"]
 
 
-def test_other_paths_are_refused(tmp_path):
-    (tmp_path / "file").touch()
-    with pytest.raises(StoreError, match=r"is a directory, expected a file; give another path"):
-        Store(tmp_path, FINGERPRINT)
-    with pytest.raises(StoreError, match=r"folder .*none does not exist, expected one; make it first"):
-        Store(tmp_path / "none" / "search.sqlite", FINGERPRINT)
-    with pytest.raises(StoreError, match=r"folder .*file does not exist"):
-        Store(tmp_path / "file" / "search.sqlite", FINGERPRINT)
-    with pytest.raises(StoreError, match="there is none, expected the file of a search"):
-        Store(tmp_path / "search.sqlite")
-    assert [file.name for file in tmp_path.iterdir()] == ["file"]
-
-
-@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a folder in which even root cannot write")
-def test_unwritable_folder():
-    with pytest.raises(StoreError, match=r"store /proc/search.sqlite cannot be .*give another store"):
-        Store("/proc/search.sqlite", FINGERPRINT)
-
-
-def test_damage_is_named(path):
-    with Store(path, FINGERPRINT) as store:
-        for fold in range(500):
-            store.add(CONFIGURATION, fold, Outcome("done", 0.5))
-    content = bytearray(path.read_bytes())
-    content[4096:] = b"\xff" * (len(content) - 4096)
-    path.write_bytes(content)
-    with (
-        pytest.raises(StoreError, match=r"search.sqlite cannot be .*: database disk image is malformed"),
-        Store(path) as store,
-    ):
-        store.outcomes()
-
-
-def test_a_creation_cut_short_is_undone_by_the_next(path):
-    """The process dies inside the transaction that lays the file out, with a part of it already in the file."""
-    script = (
-        "import os, sqlite3, sys; from search.store import SCHEMA\n"
-        "connection = sqlite3.connect(sys.argv[1], isolation_level=None)\n"
-        "connection.execute('PRAGMA cache_size = 1'); connection.execute('BEGIN IMMEDIATE')\n"
-        "for statement in SCHEMA: connection.execute(statement)\n"
-        "connection.execute('PRAGMA cache_spill = 1')\n"
-        "connection.executemany('INSERT INTO meta VALUES (?, ?)', [(str(i), 'x' * 500) for i in range(1000)])\n"
-        "os._exit(0)\n"
-    )
-    subprocess.run([sys.executable, "-c", script, path], check=True, cwd=Path(__file__).parents[1])
-    assert path.stat().st_size > 0
-    assert path.with_name("search.sqlite-journal").exists()
-    with Store(path, FINGERPRINT) as store:
-        assert store.meta["seed"] == "0"
-        assert store.outcomes() == {}
+def test_a_store_that_was_refused_is_free(path):
+    make(path)
+    with pytest.raises(StoreError, match="belongs to another search"):
+        Store(path, FINGERPRINT | {"seed": "1"})
+    Store(path, FINGERPRINT).close()

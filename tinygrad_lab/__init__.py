@@ -57,6 +57,7 @@ NAMES = {
         "NonFiniteLossError",
         "ProgressBar",
         "Trainer",
+        "checkpoint_bytes",
         "fit_lanes",
         "lanes_as_completed",
     ),

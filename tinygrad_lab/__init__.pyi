@@ -43,6 +43,7 @@ from tinygrad_lab.training import (
     NonFiniteLossError,
     ProgressBar,
     Trainer,
+    checkpoint_bytes,
     fit_lanes,
     lanes_as_completed,
 )
@@ -107,6 +108,7 @@ __all__ = [
     "XavierNormal",
     "XavierUniform",
     "Zeros",
+    "checkpoint_bytes",
     "concatenate",
     "einsum",
     "fit_lanes",

@@ -1,6 +1,6 @@
 """Arrays on disk in the safetensors format, with a checksum: never pickle.
 
-    {name: array}, {name: text} --write a temporary file, flush, rename--> file --check, then read--> the same
+    {name: array}, {name: text} --> bytes --write a temporary file, flush, rename--> file --check, then read--> the same
 
 A file is either there in full or as it was before. Nothing in it is executed. Before an array is allocated, safetensors has
 checked that the declared sizes cover the file exactly; names and shapes are compared next, the checksum of all content last.
@@ -15,13 +15,14 @@ from collections.abc import Mapping
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
+from safetensors.numpy import load, save
 
 from tinygrad_lab.files import replacing
 from tinygrad_lab.layers import Layer
 
 CHECKSUM = "sha256"
 METADATA = "__metadata__"  # where safetensors keeps the texts
+UNREADABLE = (SafetensorError, AttributeError, KeyError, TypeError, ValueError)  # all but the first: NumPy lacks that array
 
 
 class WeightsError(ValueError):
@@ -48,6 +49,20 @@ def save_arrays(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray], 
     OSError
         Where the folder cannot be written; `path` is then as it was.
     """
+    data = arrays_to_bytes(arrays, texts)
+    with replacing(path) as file:
+        file.write(data)
+
+
+def arrays_to_bytes(arrays: Mapping[str, np.ndarray], texts: Mapping[str, str] | None = None) -> bytes:
+    """Return what `save_arrays` writes.
+
+    Examples
+    --------
+    >>> content = arrays_to_bytes({"weight": np.array([1.0, -0.0])}, {"author": "Ada"})
+    >>> arrays_from_bytes(content)
+    ({'weight': array([ 1., -0.])}, {'author': 'Ada'})
+    """
     contiguous = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     for name, array in contiguous.items():
         if array.dtype.kind not in "fiub" or array.dtype.itemsize > 8:
@@ -56,9 +71,7 @@ def save_arrays(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray], 
     texts = dict(texts or {})
     if METADATA in contiguous or CHECKSUM in texts:
         raise ValueError(f"save_arrays: an array cannot be named {METADATA}, nor a text {CHECKSUM}; choose another name")
-    data = save(contiguous, texts | {CHECKSUM: _digest(contiguous, texts)})
-    with replacing(path) as file:
-        file.write(data)
+    return save(contiguous, texts | {CHECKSUM: _digest(contiguous, texts)})
 
 
 def load_arrays(
@@ -90,15 +103,44 @@ def load_arrays(
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except WeightsError:
         raise
-    except (SafetensorError, AttributeError, TypeError, ValueError) as error:  # the latter three: NumPy lacks that array
+    except UNREADABLE as error:
         reason = _one_line(str(error))
         raise WeightsError(f"{os.fspath(path)}: no readable file of arrays ({reason}); expected one by save_arrays") from None
+    _verify(os.fspath(path), arrays, texts)
+    return arrays, texts
+
+
+def arrays_from_bytes(content: bytes, name: str = "bytes") -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """Read what `arrays_to_bytes` returned.
+
+    Parameters
+    ----------
+    content : bytes
+    name : str
+        What error messages call it.
+
+    Raises
+    ------
+    WeightsError
+        Where the content is none of ours, or damaged.
+    """
+    try:
+        arrays = load(content)  # checks the header, which is read again for the texts
+        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+    except UNREADABLE as error:
+        raise WeightsError(f"{name}: no readable arrays ({_one_line(str(error))}); expected those of save_arrays") from None
+    texts = dict(header.get(METADATA, {}))
+    _verify(name, arrays, texts)
+    return arrays, texts
+
+
+def _verify(source: str, arrays: Mapping[str, np.ndarray], texts: dict[str, str]) -> None:
+    """Take the checksum out of the texts, and compare it with the content."""
     checksum = texts.pop(CHECKSUM, None)
     if checksum is None:
-        raise WeightsError(f"{os.fspath(path)}: has no checksum; expected a file by save_arrays")
+        raise WeightsError(f"{source}: has no checksum; expected a file by save_arrays")
     if checksum != _digest(arrays, texts):
-        raise WeightsError(f"{os.fspath(path)}: the content does not fit its checksum; the file is damaged or not ours")
-    return arrays, texts
+        raise WeightsError(f"{source}: the content does not fit its checksum; the file is damaged or not ours")
 
 
 def _digest(arrays: Mapping[str, np.ndarray], texts: Mapping[str, str]) -> str:

@@ -4,6 +4,7 @@ Trainer.fit --> epoch: learning rate, updates, validation --> History --> callba
 """
 
 from tinygrad_lab.training.callbacks import Callback, Checkpoint, EarlyStopping, ProgressBar
+from tinygrad_lab.training.checkpoints import checkpoint_bytes
 from tinygrad_lab.training.history import History
 from tinygrad_lab.training.lanes import fit_lanes, lanes_as_completed
 from tinygrad_lab.training.loop import NonFiniteLossError
@@ -17,6 +18,7 @@ __all__ = [
     "NonFiniteLossError",
     "ProgressBar",
     "Trainer",
+    "checkpoint_bytes",
     "fit_lanes",
     "lanes_as_completed",
 ]

@@ -1,4 +1,4 @@
-"""Checkpoints: a training on disk, and the proof that it is this training that goes on.
+"""Checkpoints: a training on disk or in memory, and the proof that it is this training that goes on.
 
 parameters, optimizer state, history, callbacks --> arrays; what must be equal for the same bits --> texts
 """
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinygrad_lab.serialization import WeightsError, load_arrays, save_arrays
+from tinygrad_lab.serialization import WeightsError, arrays_from_bytes, arrays_to_bytes, load_arrays, save_arrays
 from tinygrad_lab.tensor import Tensor
 
 if TYPE_CHECKING:
@@ -21,36 +21,65 @@ if TYPE_CHECKING:
 
 def save_checkpoint(trainer: Trainer, path: str | os.PathLike[str]) -> None:
     """Write all that is needed to resume the training of `trainer` to `path`, atomically."""
+    save_arrays(path, *_content(trainer))
+
+
+def checkpoint_bytes(trainer: Trainer) -> bytes:
+    """Return what `save_checkpoint` would write.
+
+    Examples
+    --------
+    >>> import tinygrad_lab as tl
+    >>> def trainer():
+    ...     net = tl.Linear(1, 1, rng=np.random.default_rng(0))
+    ...     return tl.Trainer(net, tl.HalfSquaredError(), optimizer=tl.SGD(net.parameters(), lr=0.1), epochs=50)
+    >>> x = np.linspace(-1.0, 1.0, 20)
+    >>> whole, first, second = trainer(), trainer(), trainer()
+    >>> _ = tl.fit_lanes([whole], [(x, x)])
+    >>> _ = tl.fit_lanes([first], [(x, x)], until=20)
+    >>> _ = tl.fit_lanes([second], [(x, x)], resume=[checkpoint_bytes(first)])
+    >>> first.history.epochs, second.history.epochs
+    (20, 50)
+    >>> bool(second.model.weight.data == whole.model.weight.data)
+    True
+    """
+    return arrays_to_bytes(*_content(trainer))
+
+
+def _content(trainer: Trainer) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     parts = {
         "model": trainer.model.state_dict(),
         "optimizer": trainer.optimizer.state_dict(),
         "history": trainer.history.state_dict(),
     } | {f"callback{i}": callback.state_dict() for i, callback in enumerate(trainer.callbacks)}
     arrays = {f"{part}.{name}": array for part, entries in parts.items() for name, array in entries.items()}
-    save_arrays(path, arrays, _settings(trainer) | {"stop_reason": trainer.history.stop_reason})
+    return arrays, _settings(trainer) | {"stop_reason": trainer.history.stop_reason}
 
 
-def load_checkpoint(trainer: Trainer, path: str | os.PathLike[str]) -> None:
-    """Take up the training that a file holds.
+def load_checkpoint(trainer: Trainer, source: str | os.PathLike[str] | bytes) -> None:
+    """Take up the training that a file holds, or what `checkpoint_bytes` returned.
 
     Raises
     ------
     WeightsError
-        Where the file is no checkpoint, or one of another training: the message names what differs.
+        Where the source is no checkpoint, or one of another training: the message names what differs.
     """
-    arrays, texts = load_arrays(path)
+    name = "checkpoint in memory" if isinstance(source, bytes) else os.fspath(source)
+    arrays, texts = arrays_from_bytes(source, name) if isinstance(source, bytes) else load_arrays(source)
     stop_reason = texts.pop("stop_reason", "")
     current = _settings(trainer)
     differing = sorted(name for name in current.keys() | texts.keys() if current.get(name) != texts.get(name))
     if differing:
-        raise WeightsError(f"{os.fspath(path)}: is a checkpoint of another training; it differs in {', '.join(differing)}")
+        raise WeightsError(f"{name}: is a checkpoint of another training; it differs in {', '.join(differing)}")
 
     def part(prefix: str) -> dict[str, np.ndarray]:
-        return {name.removeprefix(prefix): x for name, x in arrays.items() if name.startswith(prefix)}
+        return {key.removeprefix(prefix): x for key, x in arrays.items() if key.startswith(prefix)}
 
     trainer.model.load_state_dict(part("model."))
     trainer.optimizer.load_state_dict(part("optimizer."))
     trainer.history.load_state_dict(part("history."), stop_reason)
+    if trainer.history.epochs:
+        trainer.optimizer.lr.assign(trainer.history.last("lr"))
     for i, callback in enumerate(trainer.callbacks):
         callback.load_state_dict(part(f"callback{i}."))
 

@@ -15,7 +15,9 @@ from collections.abc import Hashable, Iterator, Mapping, Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
+from tinygrad_lab.checks import is_positive_integer
 from tinygrad_lab.program import BoundProgram
+from tinygrad_lab.training.checkpoints import load_checkpoint
 from tinygrad_lab.training.engines import DATA, Engine, ReplayEngine
 from tinygrad_lab.training.loop import NonFiniteLossError, Training
 from tinygrad_lab.training.structure import structure
@@ -23,7 +25,12 @@ from tinygrad_lab.training.trainer import Trainer
 
 
 def fit_lanes(
-    trainers: Sequence[Trainer], data: Sequence[Sequence[ArrayLike]], *, epochs: int | None = None
+    trainers: Sequence[Trainer],
+    data: Sequence[Sequence[ArrayLike]],
+    *,
+    epochs: int | None = None,
+    until: int | None = None,
+    resume: Sequence[bytes | None] | None = None,
 ) -> list[NonFiniteLossError | None]:
     """Train each Trainer on its own data, with the same results as its `fit` would have, in less time.
 
@@ -37,6 +44,11 @@ def fit_lanes(
         What each is trained on, as for its `fit`; the numbers of samples may differ.
     epochs : int, optional
         Overrides those of the Trainers.
+    until : int, optional
+        Stop after this epoch, though the trainings are not at their ends: they can go on later.
+    resume : sequence of bytes or None, optional
+        For each Trainer what `checkpoint_bytes` returned for one that is built alike, and whose training goes on here: in
+        the end with the same result to the bit as if it had never stopped. None begins a new training.
 
     Returns
     -------
@@ -48,6 +60,8 @@ def fit_lanes(
     ------
     TypeError, ValueError
         Where data do not fit their Trainer, or two Trainers share a parameter; then none is trained.
+    WeightsError
+        Where a checkpoint is that of another training; then none is trained, but others may have taken up theirs.
     CaptureError
         As `fit` does. Trainers of other structures may have been trained by then.
 
@@ -66,20 +80,31 @@ def fit_lanes(
     (True, 3)
     """
     errors: dict[int, NonFiniteLossError | None] = {}
-    for ended in lanes_as_completed(trainers, data, epochs=epochs):
+    for ended in lanes_as_completed(trainers, data, epochs=epochs, until=until, resume=resume):
         errors |= ended
     return [errors[i] for i in range(len(trainers))]
 
 
 def lanes_as_completed(
-    trainers: Sequence[Trainer], data: Sequence[Sequence[ArrayLike]], *, epochs: int | None = None
+    trainers: Sequence[Trainer],
+    data: Sequence[Sequence[ArrayLike]],
+    *,
+    epochs: int | None = None,
+    until: int | None = None,
+    resume: Sequence[bytes | None] | None = None,
 ) -> Iterator[dict[int, NonFiniteLossError | None]]:
     """Train as `fit_lanes` does, and yield the places of the Trainers that have just ended together, with their errors."""
-    _check(trainers, data)
+    checkpoints = [None] * len(trainers) if resume is None else resume
+    _check(trainers, data, until, checkpoints)
     trainings = [
         trainer.prepare(arrays[0], arrays[1], sample_weight=arrays[2] if len(arrays) > 2 else None, epochs=epochs)
         for trainer, arrays in zip(trainers, data, strict=True)
     ]
+    for training, checkpoint in zip(trainings, checkpoints, strict=True):
+        training.trainer.begin(training)
+        training.until = training.epochs if until is None else min(until, training.epochs)
+        if checkpoint is not None:
+            load_checkpoint(training.trainer, checkpoint)
     groups: dict[Hashable, dict[int, Training]] = {}
     for i, training in enumerate(trainings):
         rows = tuple((array.shape[1:], array.dtype) for array in training.data)
@@ -90,10 +115,18 @@ def lanes_as_completed(
             yield {i: lanes[i].error for i in ended}
 
 
-def _check(trainers: Sequence[Trainer], data: Sequence[Sequence[ArrayLike]]) -> None:
+def _check(
+    trainers: Sequence[Trainer],
+    data: Sequence[Sequence[ArrayLike]],
+    until: int | None,
+    checkpoints: Sequence[bytes | None],
+) -> None:
     """Raise a TypeError or ValueError where these are no Trainers of their own, each with its data."""
-    if len(trainers) != len(data):
-        raise ValueError(f"fit_lanes: {len(trainers)} trainers and {len(data)} sets of data, expected one for each")
+    for count, kind in ((len(data), "sets of data"), (len(checkpoints), "checkpoints")):
+        if count != len(trainers):
+            raise ValueError(f"fit_lanes: {len(trainers)} trainers and {count} {kind}, expected one for each")
+    if until is not None and not is_positive_integer(until):
+        raise ValueError(f"fit_lanes: until is {until!r}, expected a positive integer")
     for i, (trainer, arrays) in enumerate(zip(trainers, data, strict=True)):
         if not isinstance(trainer, Trainer):
             raise TypeError(f"fit_lanes: trainers[{i}] is {trainer!r}, expected a Trainer")
@@ -111,7 +144,7 @@ def _fit_group(lanes: Mapping[int, Training]) -> Iterator[list[int]]:
     first = next(iter(lanes.values()))
     with np.errstate(all="ignore"):  # a non-finite loss is an error of its own
         engine = first.make_engine()
-        together = _side_by_side(list(lanes.values())) if isinstance(engine, ReplayEngine) and len(lanes) > 1 else None
+        together = _side_by_side(list(lanes.values()), engine) if isinstance(engine, ReplayEngine) and len(lanes) > 1 else None
         if together is not None:
             together.run()
     if together is not None:
@@ -123,9 +156,9 @@ def _fit_group(lanes: Mapping[int, Training]) -> Iterator[list[int]]:
         yield [i]
 
 
-def _side_by_side(lanes: Sequence[Training]) -> ReplayLanes | None:
+def _side_by_side(lanes: Sequence[Training], engine: ReplayEngine) -> ReplayLanes | None:
     try:
-        return ReplayLanes(lanes)
+        return ReplayLanes(lanes, engine)
     except NotImplementedError:  # an op without a rule for lanes
         return None
 
@@ -148,6 +181,8 @@ class ReplayLanes:
     ----------
     lanes : sequence of Training
         Of one structure.
+    engine : ReplayEngine
+        That of the first lane, with the programs that it has captured.
 
     Raises
     ------
@@ -155,16 +190,16 @@ class ReplayLanes:
         Where an op of the step has no rule for lanes.
     """
 
-    def __init__(self, lanes: Sequence[Training]) -> None:
+    def __init__(self, lanes: Sequence[Training], engine: ReplayEngine) -> None:
         self._lanes = lanes
-        self._engines = [ReplayEngine(lane.trainer) for lane in lanes]
-        for engine in self._engines:
-            engine.load()
-        names = self._engines[0].state
-        self._state = {name: np.stack([engine.state[name] for engine in self._engines]) for name in names}
+        self._engines = [engine, *[ReplayEngine(lane.trainer) for lane in lanes[1:]]]
+        for own in self._engines:
+            own.load()
+        self._state = {name: np.stack([own.state[name] for own in self._engines]) for name in engine.state}
         self._programs: dict[int, BoundProgram] = {}  # by their number of samples
         for size, batch in {size: batch for lane in lanes for size, batch in lane.examples.items()}.items():
-            self._programs[size] = self._engines[0].capture(batch).lanes(len(lanes)).bind(self._state)
+            engine.compute(batch)  # captures a program, unless it has one for this size
+            self._programs[size] = engine.program.lanes(len(lanes)).bind(self._state)
         # The samples of an epoch in its order, as many as the longest lane has.
         longest = max(lane.samples for lane in lanes)
         self._ordered = [np.zeros((len(lanes), longest, *array.shape[1:]), array.dtype) for array in lanes[0].data]

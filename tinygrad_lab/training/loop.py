@@ -17,6 +17,7 @@ from tinygrad_lab.graph import CaptureError
 from tinygrad_lab.training.engines import EagerEngine, Engine, ReplayEngine
 
 if TYPE_CHECKING:
+    from tinygrad_lab.training.callbacks import Callback
     from tinygrad_lab.training.trainer import Trainer
 
 # What makes compilation worth its seconds: so many updates, of batches so small that loops beat a matrix product.
@@ -55,23 +56,33 @@ class Training:
     data : sequence of ndarray
         x, y and perhaps weights, checked.
     epochs : int
-        Up to which to train.
+        Of the whole training.
     held_out : sequence of ndarray, optional
         Data to evaluate after every epoch.
+    callbacks : sequence of Callback
 
     Attributes
     ----------
+    until : int
+        The epoch after which to stop: the last one, unless the training is to go on later.
     error : NonFiniteLossError or None
         Why it has stopped early, where it is a lane beside others that go on.
     """
 
     def __init__(
-        self, trainer: Trainer, data: Sequence[np.ndarray], epochs: int, held_out: Sequence[np.ndarray] | None = None
+        self,
+        trainer: Trainer,
+        data: Sequence[np.ndarray],
+        epochs: int,
+        held_out: Sequence[np.ndarray] | None = None,
+        callbacks: Sequence[Callback] = (),
     ) -> None:
         self.trainer = trainer
         self.data = data
         self.epochs = epochs
         self.held_out = held_out
+        self.callbacks = callbacks
+        self.until = epochs
         self.error: NonFiniteLossError | None = None
 
     @property
@@ -107,7 +118,7 @@ class Training:
     @property
     def is_active(self) -> bool:
         """Whether there is an epoch to train."""
-        return self.error is None and self.epoch < self.epochs and not self.trainer.history.stop_reason
+        return self.error is None and self.epoch < self.until and not self.trainer.history.stop_reason
 
     def rate(self, epoch: int) -> float:
         """Return the learning rate of an epoch."""
@@ -129,13 +140,13 @@ class Training:
         ------
         NonFiniteLossError
         """
-        one_by_one = self.trainer.callbacks or self.held_out is not None
+        one_by_one = self.callbacks or self.held_out is not None
         at_once = 1 if one_by_one else max(1, engine.samples_per_run // self.samples)
         engine.load()
         try:
             while self.is_active:
-                self._run_epochs(engine, min(at_once, self.epochs - self.epoch))
-                if self.trainer.callbacks:
+                self._run_epochs(engine, min(at_once, self.until - self.epoch))
+                if self.callbacks:
                     engine.store()
                     self._call_back()
                     engine.load()
@@ -173,9 +184,9 @@ class Training:
 
     def _call_back(self) -> None:
         trainer, history = self.trainer, self.trainer.history
-        for callback in trainer.callbacks:
+        for callback in self.callbacks:
             history.stop_reason = history.stop_reason or callback.on_epoch_end(trainer, history) or ""
-        for callback in trainer.callbacks:
+        for callback in self.callbacks:
             callback.on_epoch_seen(trainer, history)
 
     # The engine ------------------------------------------------------------------------------------------------------

@@ -189,6 +189,7 @@ class Trainer:
         training = self.prepare(
             x, y, validation, epochs=epochs, sample_weight=sample_weight, callbacks=_check_callbacks(callbacks)
         )
+        self.begin(training)
         if resume is not None:
             load_checkpoint(self, resume)
         try:
@@ -211,14 +212,17 @@ class Trainer:
         sample_weight: ArrayLike | None = None,
         callbacks: Sequence[Callback] = (),
     ) -> Training:
-        """Check everything that `fit` is given, begin a new history, and return the training that is to be run."""
+        """Check everything that `fit` is given, and return the training that is to be run; nothing has begun yet."""
         epochs = self.epochs if epochs is None else _positive("epochs", epochs)
         data = self._check(x, y, sample_weight)
         held_out = None if validation is None else self._check_validation(validation)
-        self._callbacks = callbacks
-        self._data = data
+        return Training(self, data, epochs, held_out, callbacks)
+
+    def begin(self, training: Training) -> None:
+        """Begin a new history, that of a training that `prepare` returned."""
+        self._callbacks = training.callbacks
+        self._data = training.data
         self.history = History()
-        return Training(self, data, epochs, held_out)
 
     # Evaluation ------------------------------------------------------------------------------------------------------
 

@@ -1,8 +1,4 @@
-"""The figures of a search as matplotlib Figures, for `figure.savefig(path)`.
-
-They are made without pyplot: no window, no state between calls, no display needed. matplotlib is imported when the
-first is made. Colours are of the Okabe-Ito palette, which the colour-blind can tell apart; marks differ in shape too.
-"""
+"""The figures of one configuration: its data, its training, its function, and how much of its loss is luck."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -10,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from search.figures.style import BLUE, GREEN, ORANGE, legend_above, new_figure, plain_log_labels
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 Samples = tuple[ArrayLike, ArrayLike]
-
-BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#555555"
 
 
 def plot_data(train: Samples, test: Samples) -> "Figure":
@@ -38,9 +34,9 @@ def plot_data(train: Samples, test: Samples) -> "Figure":
     >>> figure.axes[0].get_xlabel()
     'x'
     """
-    figure, axes = _new_figure("x", "y")
+    figure, axes = new_figure("x", "y")
     _draw_points(axes, train, test)
-    _legend_above(axes)
+    legend_above(axes)
     return figure
 
 
@@ -65,7 +61,7 @@ def plot_losses(history: Mapping[str, ArrayLike], validation_label: str = "test"
     >>> figure.axes[0].get_yscale()
     'log'
     """
-    figure, axes = _new_figure("epoch", "loss (logarithmic)")
+    figure, axes = new_figure("epoch", "loss (logarithmic)")
     for key, label, colour, height in (
         ("train_loss", "training loss", BLUE, 3),
         ("validation_loss", f"{validation_label} loss", ORANGE, 2),
@@ -74,8 +70,8 @@ def plot_losses(history: Mapping[str, ArrayLike], validation_label: str = "test"
         axes.plot(np.arange(1, len(losses) + 1), losses, color=colour, linewidth=1.1, zorder=height, label=label)
     axes.set_yscale("log")
     axes.margins(x=0.01)
-    _plain_log_labels(axes)
-    _legend_above(axes)
+    plain_log_labels(axes.yaxis)
+    legend_above(axes)
     return figure
 
 
@@ -101,10 +97,10 @@ def plot_function(x: ArrayLike, prediction: ArrayLike, train: Samples, test: Sam
     >>> len(figure.axes[0].lines)
     3
     """
-    figure, axes = _new_figure("x", "y")
+    figure, axes = new_figure("x", "y")
     _draw_points(axes, train, test)
     axes.plot(np.ravel(x), np.ravel(prediction), color="black", linewidth=1.6, label="estimated function")
-    _legend_above(axes)
+    legend_above(axes)
     return figure
 
 
@@ -142,7 +138,7 @@ def plot_seed_distribution(losses: ArrayLike, reported: float | None = None, bes
     finite = given[np.isfinite(given)]
     if not finite.size:
         raise ValueError(f"plot_seed_distribution: none of {given.size} losses is finite, expected at least one")
-    figure, axes = _new_figure("test loss", "number of seeds")
+    figure, axes = new_figure("test loss", "number of seeds")
     axes.hist(finite, bins=20, color=BLUE, alpha=0.35, edgecolor="white")
     axes.eventplot(finite, lineoffsets=0.025, linelengths=0.05, colors=BLUE, transform=axes.get_xaxis_transform())
     mean = finite.mean()
@@ -153,21 +149,8 @@ def plot_seed_distribution(losses: ArrayLike, reported: float | None = None, bes
         axes.axvline(reported, color=ORANGE, linewidth=1.8, linestyle=":", label=f"reported: {reported:.4f}")
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(visible=False, axis="x")
-    _legend_above(axes)
+    legend_above(axes)
     return figure
-
-
-def _new_figure(x_label: str, y_label: str) -> "tuple[Figure, Axes]":
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7.0, 4.2), dpi=150, layout="constrained")
-    axes = figure.add_subplot()
-    axes.set_xlabel(x_label)
-    axes.set_ylabel(y_label)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(visible=True, color="0.9", linewidth=0.8)
-    axes.set_axisbelow(True)
-    return figure, axes
 
 
 def _draw_points(axes: "Axes", train: Samples, test: Samples) -> None:
@@ -177,28 +160,3 @@ def _draw_points(axes: "Axes", train: Samples, test: Samples) -> None:
     )
     for label, (x, y), style in marks:
         axes.plot(np.ravel(x), np.ravel(y), linestyle="none", label=f"{label} points ({np.size(x)})", **style)
-
-
-def _plain_log_labels(axes: "Axes") -> None:
-    """Label a logarithmic axis 0.6, 1, 2 and so on; between the powers of ten only where these are few."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
-
-    low, high = axes.get_ylim()
-    plain = FuncFormatter(lambda value, _: f"{value:g}")
-    axes.yaxis.set_major_formatter(plain)
-    axes.yaxis.set_minor_locator(LogLocator(subs=(2, 3, 4, 6, 8)))
-    axes.yaxis.set_minor_formatter(plain if high < 1000 * low else NullFormatter())
-
-
-def _legend_above(axes: "Axes") -> None:
-    """Put the legend over the axes, where it covers nothing."""
-    axes.legend(
-        loc="lower left",
-        bbox_to_anchor=(0.0, 1.0),
-        ncols=3,
-        frameon=False,
-        borderaxespad=0.2,
-        handlelength=1.8,
-        columnspacing=1.2,
-        fontsize="small",
-    )

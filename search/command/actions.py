@@ -1,0 +1,171 @@
+"""What each command does with a store.
+
+run: settings --> Search --> STORE          status, rank, export: STORE --> what is in it, finished or not
+                                            retrain, report: STORE --> the finished search --> SearchResult
+"""
+
+import argparse
+import csv
+import io
+from pathlib import Path
+
+import numpy as np
+
+from search.command.settings import Settings, parse_settings, read_settings
+from search.command.stored import StoredSearch
+from search.comparison import compare
+from search.configuration import as_columns
+from search.data import Array
+from search.errors import SearchError
+from search.result import SearchResult
+from search.retraining import RetrainedConfiguration
+from search.search import Search
+from tinygrad_lab.files import replacing
+from tinygrad_lab.serialization import save_arrays
+
+NOTES = ("settings", "settings folder")  # under which a store keeps the text of the TOML file, and where that lay
+
+
+def run(options: argparse.Namespace) -> None:
+    """Begin a search, or go on with one, and print its ranking."""
+    settings = _kept_settings(options.store) if options.settings is None else read_settings(options.settings)
+    result = _run(settings, options, progress=not options.quiet, fork=options.fork)
+    _print_result(result)
+    print(f"\nthe results are in {options.store}; next: python -m search report {options.store} FOLDER")
+
+
+def status(options: argparse.Namespace) -> None:
+    """Print how far a search is."""
+    stored = StoredSearch(options.store)
+    print(f"{stored.done:,} of {stored.total:,} fits are done" if stored.total else f"{stored.done:,} fits are done")
+    if bad := {status: count for status, count in stored.counts.items() if status != "done"}:
+        print("of these " + ", ".join(f"{count} {status}" for status, count in sorted(bad.items())))
+    print(f"they took {stored.seconds:.3g} seconds of work")
+    ranking = stored.ranking()
+    if len(ranking) and ranking[0].status == "done":
+        print(f"best so far: {ranking[0].mean:.6g}, {ranking[0].configuration}")
+    print("nobody is at work on it" if stored.owner is None else f"at work on it: {stored.owner}")
+
+
+def rank(options: argparse.Namespace) -> None:
+    """Print the ranking of the configurations whose fits are all done, or write it to a file."""
+    stored = StoredSearch(options.store)
+    ranking = stored.ranking()
+    if not len(ranking):
+        raise SearchError(f"store {options.store}: no configuration is finished yet; wait, or run the search")
+    print(ranking.table(options.top))
+    if stored.unfinished:
+        print(f"{stored.unfinished:,} configurations are not finished and not ranked yet")
+    if any(row.status == "done" for row in ranking) and stored.folds:
+        print(f"\n{compare(ranking, folds=stored.folds, repeats=stored.repeats).table(options.top)}")
+    if options.csv is not None:
+        ranking.to_csv(options.csv)
+
+
+def export(options: argparse.Namespace) -> None:
+    """Write every fit to a CSV file, whole or not at all; floats round-trip to the bit."""
+    fits = StoredSearch(options.store).fits()
+    names, values = as_columns([configuration for configuration, _, _ in fits])
+    stream = io.StringIO()
+    header = [*names, "fold", "status", "validation_loss", "train_loss", "seconds", "reason"]
+    body = [
+        [*cells, fold, x.status, x.validation_loss, x.train_loss, x.seconds, x.reason]
+        for cells, (_, fold, x) in zip(values, fits, strict=True)
+    ]
+    csv.writer(stream, lineterminator="\n").writerows([header, *body])
+    _write(options.file, stream.getvalue().encode())
+    print(f"{len(fits):,} fits are in {options.file}")
+
+
+def retrain(options: argparse.Namespace) -> None:
+    """Train the best again on the whole training set, test them, and name the winners."""
+    settings, result = _finished(options)
+    train, test = settings.training_set(), _test_set(settings)
+    retrained = result.retrain(options.top, train=train, test=test, progress=not options.quiet)
+    print(retrained)
+    print(f"\nchosen by cross-validation: {_describe(retrained.best_by_cv)}")
+    print(f"lowest test loss, which flatters: {_describe(retrained.best_by_test)}")
+    if options.weights is not None:
+        winner = retrained.best_by_cv
+        save_arrays(options.weights, winner.state_dict, {"configuration": repr(winner.configuration)})
+        print(f"the weights of the first are in {options.weights}")
+
+
+def report(options: argparse.Namespace) -> None:
+    """Write a page about a finished search."""
+    settings, result = _finished(options)
+    progress = not options.quiet
+    page = result.report(
+        options.folder,
+        train=settings.training_set(),
+        test=settings.test_set(),
+        top=options.top,
+        progress=progress,
+        commands=[f"python -m search run {options.store}  # with the settings below", *settings.text.splitlines()],
+    )
+    print(f"the report is {page}")
+
+
+def _run(settings: Settings, options: argparse.Namespace, progress: bool, fork: Path | None = None) -> SearchResult:
+    x, y = settings.training_set()
+    build = settings.builder(x, y)
+    build(settings.first_configuration(), np.random.default_rng(0))  # a name that it does not know shows before all fits
+    search = Search(
+        build,
+        settings.grid,
+        settings.folds,
+        store=options.store,
+        seed=settings.seed,
+        workers=options.workers or settings.workers,
+        time_limit=settings.time_limit,
+        repeats=settings.repeats,
+        fork=fork,
+        notes=dict(zip(NOTES, (settings.text, str(settings.folder)), strict=True)),
+    )
+    return search.run(x, y, outer=settings.outer, progress=progress)
+
+
+def _finished(options: argparse.Namespace) -> tuple[Settings, SearchResult]:
+    """Return the settings of a finished search, and its result, for which nothing has to be fitted."""
+    settings = _kept_settings(options.store)
+    stored = StoredSearch(options.store)
+    if not stored.is_complete:
+        raise SearchError(
+            f"store {options.store}: {stored.done:,} of {stored.total:,} fits are done, expected all; "
+            f"python -m search run {options.store}"
+        )
+    return settings, _run(settings, options, progress=False)
+
+
+def _kept_settings(store: Path) -> Settings:
+    meta = StoredSearch(store).meta
+    if NOTES[0] not in meta:
+        raise SearchError(f"store {store} was made by a Python program: go on with it there, or give a TOML file")
+    return parse_settings(meta[NOTES[0]], Path(meta[NOTES[1]]), f"the settings in {store}")
+
+
+def _test_set(settings: Settings) -> tuple[Array, Array]:
+    test = settings.test_set()
+    if test is None:
+        raise SearchError('the settings name no test set, expected one: test = "test.csv" under [data]')
+    return test
+
+
+def _print_result(result: SearchResult) -> None:
+    print(result.ranking)
+    if any(row.status == "done" for row in result):
+        print(f"\n{result.comparison()}")
+    if result.nested is not None:
+        print(f"\n{result.nested}")
+
+
+def _describe(row: RetrainedConfiguration) -> str:
+    return f"test loss {row.test_loss:.4f}, cross-validation {row.mean:.4f} (rank {row.rank}), {row.configuration}"
+
+
+def _write(path: Path, content: bytes) -> None:
+    try:
+        with replacing(path) as file:
+            file.write(content)
+    except OSError as error:
+        raise SearchError(f"{path} cannot be written: {error.strerror}; give another path") from error

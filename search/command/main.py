@@ -1,0 +1,116 @@
+"""The arguments of the command line, and how a command ends: 0 well, 1 with what is wrong, 2 misused, 130 by Ctrl-C."""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from search.command import actions
+from search.errors import SearchError
+
+EPILOG = """\
+a search begins with a TOML file; everything after needs the store only:
+
+  python -m search run search.sqlite search.toml
+  python -m search status search.sqlite
+  python -m search report search.sqlite report
+
+  # search.toml
+  seed = 0
+  [data]
+  train = "train.csv"     # beside this file; the last column is y
+  test = "test.csv"       # for retrain and report; may be left out
+  [grid]
+  hidden = [[10, 10], [75, 50]]
+  lr = [0.1, 0.05]
+  [folds]
+  n_splits = 4
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Do what the arguments say, those of the command line by default, and return the exit code.
+
+    Examples
+    --------
+    >>> main(["status", "none.sqlite"])
+    1
+    """
+    options = _parser().parse_args(arguments)
+    try:
+        options.action(options)
+        print(end="", flush=True)
+    except KeyboardInterrupt:
+        print("\ninterrupted; finished fits are in the store, the same command goes on from them", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # What is still buffered goes nowhere; or Python would try once more to write it, and complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except (SearchError, OSError, TypeError, ValueError, ImportError) as error:
+        print(f"search {options.command}: error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m search",
+        description="Cross-validated search over a grid of networks: resumable, and the same on any number of workers.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def command(name: str, action: Callable[[argparse.Namespace], None], text: str) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
+        added.add_argument("store", type=Path, metavar="STORE", help="the file of the search's results")
+        added.set_defaults(action=action)
+        return added
+
+    run = command("run", actions.run, "begin a search, or go on with one")
+    run.add_argument("settings", type=Path, nargs="?", metavar="TOML", help="what to search; not needed to go on")
+    run.add_argument(
+        "--fork", type=Path, metavar="OTHER", help="begin with the results of another store, whose grid may differ"
+    )
+    run.add_argument("--workers", type=_integer_from(1), metavar="N", help="processes, in place of the file's")
+    run.add_argument("--quiet", action="store_true", help="no progress bar")
+
+    command("status", actions.status, "say how far a search is, while it runs or not")
+
+    rank = command("rank", actions.rank, "show the ranking, and which are as good as the best")
+    rank.add_argument("--top", type=_integer_from(1), default=20, metavar="N", help="rows to show (default: 20)")
+    rank.add_argument("--csv", type=Path, metavar="FILE", help="write all rows to a file")
+
+    for name, action, text in (
+        ("retrain", actions.retrain, "train the best on the whole training set and test them"),
+        ("report", actions.report, "write a page about the search: index.html in a folder"),
+    ):
+        added = command(name, action, text)
+        if name == "report":
+            added.add_argument("folder", type=Path, metavar="FOLDER", help="where to write index.html")
+        else:
+            added.add_argument("--weights", type=Path, metavar="FILE", help="write the weights of cross-validation's winner")
+        added.add_argument("--top", type=_integer_from(1), default=20, metavar="N", help="how many of the best (default: 20)")
+        added.add_argument("--workers", type=_integer_from(1), metavar="N", help="processes, in place of the file's")
+        added.add_argument("--quiet", action="store_true", help="no progress bar")
+
+    export = command("export", actions.export, "write every fit, one a line, to a CSV file")
+    export.add_argument("file", type=Path, metavar="FILE", help="the file to write")
+    return parser
+
+
+def _integer_from(minimum: int) -> Callable[[str], int]:
+    """Return a reader of integers for the command line."""
+
+    def read(text: str) -> int:
+        try:
+            number = int(text)
+        except ValueError:
+            number = minimum - 1
+        if number < minimum:
+            raise argparse.ArgumentTypeError(f"{text!r} given, expected an integer of at least {minimum}")
+        return number
+
+    return read

@@ -1,0 +1,232 @@
+"""The file that describes a search to the command line: TOML, checked as a whole before anything runs.
+
+    search.toml --parse--> Settings: data, grid, folds, seed, builder
+
+A minimal one:
+
+    [data]
+    train = "train.csv"        # beside this file; numbers, the last column is y
+
+    [grid]
+    hidden = [[10, 10], [75, 50]]
+    lr = [0.1, 0.05]
+"""
+
+from __future__ import annotations
+
+import sys
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from search.configuration import Configuration
+from search.data import Array, as_samples
+from search.errors import SearchError
+from search.fits import Build
+from search.folds import KFold
+from search.grid import ParameterGrid
+
+DEFAULT_BUILD = "models:build_perceptron"
+
+Kinds = Mapping[str, tuple[type, ...]]  # the keys of a table, and what each may be
+
+TOP: Kinds = {
+    "build": (str,), "seed": (int,), "repeats": (int,), "workers": (int,), "time_limit": (int, float),
+    "data": (dict,), "grid": (dict,), "folds": (dict,), "outer": (dict,),
+}  # fmt: skip
+DATA: Kinds = {"train": (str,), "test": (str,), "outputs": (int,), "header": (bool,), "delimiter": (str,)}
+FOLDS: Kinds = {"n_splits": (int,), "shuffle": (bool,), "seed": (int,)}
+
+
+class SettingsError(SearchError):
+    """The file of a search cannot be read, or says something else than a search."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a file says.
+
+    Attributes
+    ----------
+    text : str
+        The file itself.
+    folder : Path
+        Where it lies: paths in it start there.
+    build : str
+        ``"module:function"``.
+    train, test : Path or None
+        Tables of numbers.
+    outputs, header, delimiter
+        How to read these: the number of columns at the end that are y, whether the first line is names.
+    grid : ParameterGrid
+    folds, outer : KFold or None
+        Of the cross-validation, and of the one around it.
+    seed, repeats : int
+    workers, time_limit : int, float or None
+    """
+
+    text: str
+    folder: Path
+    build: str
+    train: Path
+    test: Path | None
+    outputs: int
+    header: bool
+    delimiter: str
+    grid: ParameterGrid
+    folds: KFold
+    outer: KFold | None
+    seed: int
+    repeats: int
+    workers: int | None
+    time_limit: float | None
+
+    def training_set(self) -> tuple[Array, Array]:
+        """Read x and y of the training set."""
+        return self._samples(self.train, "train")
+
+    def test_set(self) -> tuple[Array, Array] | None:
+        """Read x and y of the test set, None where there is none."""
+        return None if self.test is None else self._samples(self.test, "test")
+
+    def builder(self, x: Array, y: Array) -> Build:
+        """Import the function that builds a Trainer. The default one is told the numbers of features and outputs."""
+        function = _imported(self.build, self.folder)
+        if self.build != DEFAULT_BUILD:
+            return function
+        sizes: dict[str, Any] = {"in_features": x.shape[1], "out_features": y.shape[1]}
+        return partial(function, **sizes)
+
+    def first_configuration(self) -> Configuration:
+        """Return a configuration to try the builder with, before everything begins."""
+        return next(iter(self.grid))
+
+    def _samples(self, path: Path, key: str) -> tuple[Array, Array]:
+        try:
+            table = np.loadtxt(path, delimiter=self.delimiter, skiprows=int(self.header), ndmin=2, encoding="utf-8-sig")
+        except OSError as error:
+            raise SettingsError(
+                f"data.{key}: {path} cannot be read ({error.strerror or error}); give a table of numbers"
+            ) from None
+        except ValueError as error:
+            reason = " ".join(str(error).split()).rstrip(".")
+            raise SettingsError(f"data.{key}: {path} is no table of numbers ({reason}); is header = true missing?") from None
+        if table.shape[1] <= self.outputs:
+            raise SettingsError(
+                f"data.{key}: {path} has {table.shape[1]} columns, of which data.outputs = {self.outputs} are y; expected more"
+            )
+        try:
+            return as_samples(table[:, : -self.outputs], table[:, -self.outputs :], label=f"{path}: ")
+        except (TypeError, ValueError) as error:
+            raise SettingsError(f"data.{key}: {error}") from None
+
+
+def read_settings(path: Path) -> Settings:
+    """Read the file of a search.
+
+    Raises
+    ------
+    SettingsError
+        If it cannot be read, is no TOML, or does not describe a search: an unknown key (the nearest known one is
+        suggested), a value of another type, no data, an empty grid.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise SettingsError(f"{path} cannot be read ({error.strerror}); give the TOML file of a search") from None
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"{path} is no text in UTF-8 ({error.reason}); give the TOML file of a search") from None
+    return parse_settings(text, path.absolute().parent, str(path))
+
+
+def parse_settings(text: str, folder: Path, name: str) -> Settings:
+    r"""Read the text of such a file.
+
+    Parameters
+    ----------
+    text : str
+    folder : Path
+        From which paths in the text start.
+    name : str
+        Of the file, for error messages.
+
+    Examples
+    --------
+    >>> settings = parse_settings('[data]\ntrain = "t.csv"\n[grid]\nlr = [0.1, 0.2]', Path("/data"), "search.toml")
+    >>> settings.grid, settings.folds
+    (ParameterGrid(lr=[0.1, 0.2]), KFold(4, shuffle=True, seed=0))
+    >>> parse_settings("[grid]\nlr = [0.1]\n[dta]", Path(), "search.toml")
+    Traceback (most recent call last):
+    search.command.settings.SettingsError: search.toml: unknown key 'dta', did you mean 'data'?
+    """
+    try:
+        given = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"{name} is no TOML: {error}") from None
+    try:
+        top = _checked(given, TOP, "")
+        data = _checked(top.get("data", {}), DATA, "data.")
+        if "train" not in data:
+            raise SettingsError('no data.train, expected the name of a table of numbers, such as train = "train.csv"')
+        if "outputs" in data and data["outputs"] < 1:
+            raise SettingsError(f"data.outputs = {data['outputs']}, expected at least 1")
+        return Settings(
+            text=text,
+            folder=folder,
+            build=top.get("build", DEFAULT_BUILD),
+            train=folder / data["train"],
+            test=folder / data["test"] if "test" in data else None,
+            outputs=data.get("outputs", 1),
+            header=data.get("header", False),
+            delimiter=data.get("delimiter", ","),
+            grid=ParameterGrid(top.get("grid", {})),
+            folds=_folds(top.get("folds", {}), "folds."),
+            outer=_folds(top["outer"], "outer.") if "outer" in top else None,
+            seed=top.get("seed", 0),
+            repeats=top.get("repeats", 1),
+            workers=top.get("workers"),
+            time_limit=top.get("time_limit"),
+        )
+    except (TypeError, ValueError, SettingsError) as error:
+        raise SettingsError(f"{name}: {error}") from None
+
+
+def _folds(given: Mapping[str, Any], place: str) -> KFold:
+    options: dict[str, Any] = {"n_splits": 4, "shuffle": True, "seed": 0, **_checked(given, FOLDS, place)}
+    return KFold(options["n_splits"], options["shuffle"], options["seed"] if options["shuffle"] else None)
+
+
+def _checked(given: Mapping[str, Any], known: Kinds, place: str) -> Mapping[str, Any]:
+    """Return the table, whose keys are known and whose values are of their types."""
+    for key, value in given.items():
+        if key not in known:
+            [near] = get_close_matches(key, known, n=1, cutoff=0.0)
+            raise SettingsError(f"unknown key {place + key!r}, did you mean {place + near!r}?")
+        if type(value) not in known[key]:
+            kinds = " or ".join("a table" if kind is dict else kind.__name__ for kind in known[key])
+            raise SettingsError(f"{place}{key} = {value!r}, expected {kinds}")
+    return given
+
+
+def _imported(place: str, folder: Path) -> Build:
+    """Import ``"module:function"``, looked for beside the file too."""
+    module, _, function = place.partition(":")
+    if not module or not function:
+        raise SettingsError(f'build = "{place}", expected "module:function", such as "{DEFAULT_BUILD}"')
+    if str(folder) not in sys.path:
+        sys.path.append(str(folder))  # worker processes are told the path of their parent
+    try:
+        return getattr(import_module(module), function)
+    except ImportError as error:
+        raise SettingsError(
+            f'build = "{place}" cannot be imported ({error}); the module is looked for in {folder} too'
+        ) from error
+    except AttributeError:
+        raise SettingsError(f'build = "{place}": module {module} has no function {function}') from None

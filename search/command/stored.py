@@ -1,0 +1,88 @@
+"""A search as its store has it, finished or not: read only, while another process may be writing."""
+
+import json
+from pathlib import Path
+
+from search.configuration import Configuration, canonical
+from search.fits import Outcome
+from search.ranking import Ranking, rank
+from search.store import Store, owner_of
+
+
+class StoredSearch:
+    """What is in a store.
+
+    Parameters
+    ----------
+    path : Path
+
+    Attributes
+    ----------
+    meta : dict of str to str
+        The store's own.
+    owner : str or None
+        Which process writes it now.
+    counts : dict of str to int
+        How many fits ended how.
+    seconds : float
+        Of work, together.
+    total : int
+        The number of fits of the whole search; 0 where that follows from losses.
+    folds : list of (range, range)
+        As many samples as train and validate, for each fold; empty where the store does not say.
+    repeats : int
+        How often each fold is fitted.
+
+    Raises
+    ------
+    StoreError
+        If the path is no store, or a damaged one.
+    """
+
+    def __init__(self, path: Path) -> None:
+        with Store(path) as store:
+            self.meta = dict(store.meta)
+            progress = store.progress()
+            self.outcomes = store.outcomes()
+        self.owner = owner_of(path)
+        self.counts = progress.counts
+        self.seconds = progress.seconds
+        plan = json.loads(self.meta.get("plan", "{}"))
+        self.total: int = plan.get("fits", 0)
+        self.folds = [(range(train), range(validation)) for train, validation in plan.get("fold sizes", [])]
+        self.repeats: int = plan.get("repeats", 1)
+
+    @property
+    def done(self) -> int:
+        """The number of fits that have ended."""
+        return sum(self.counts.values())
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether nothing is left to fit."""
+        return self.total > 0 and self.done >= self.total
+
+    @property
+    def unfinished(self) -> int:
+        """The number of configurations that have some fits, but not all."""
+        return len({text for text, _ in self.outcomes}) - len(self._finished())
+
+    def fits(self) -> list[tuple[Configuration, int, Outcome]]:
+        """Return every fit that went to its own end: configuration, number of the fold, outcome."""
+        return [(_configuration(text), fold, outcome) for (text, fold), outcome in sorted(self.outcomes.items(), key=_key)]
+
+    def ranking(self) -> Ranking:
+        """Rank the configurations whose fits have all ended."""
+        return rank(map(_configuration, self._finished()), self.outcomes, max(1, len(self.folds)), self.repeats)
+
+    def _finished(self) -> set[str]:
+        numbers = range(max(1, len(self.folds)) * self.repeats)
+        return {text for text, _ in self.outcomes if all((text, number) in self.outcomes for number in numbers)}
+
+
+def _configuration(text: str) -> Configuration:
+    return canonical(json.loads(text))
+
+
+def _key(item: tuple[tuple[str, int], Outcome]) -> tuple[str, int]:
+    return item[0]

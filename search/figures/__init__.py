@@ -1,0 +1,27 @@
+"""The figures of a search as matplotlib Figures, for `figure.savefig(path)`.
+
+    one configuration: plot_data, plot_losses, plot_function, plot_seed_distribution     (networks)
+    all of them:       plot_score_map, plot_parallel_coordinates                         (scores)
+    the best of them:  plot_learning_curves, plot_rank_stability, plot_differences       (leaders)
+
+They are made without pyplot: no window, no state between calls, no display needed. matplotlib is imported when the
+first is made. Colours are of the Okabe-Ito palette and of cividis, which the colour-blind can tell apart; marks differ in
+shape too.
+"""
+
+from search.figures.leaders import plot_differences, plot_learning_curves, plot_rank_stability
+from search.figures.networks import plot_data, plot_function, plot_losses, plot_seed_distribution
+from search.figures.scores import plot_parallel_coordinates, plot_score_map, varying_parameters
+
+__all__ = [
+    "plot_data",
+    "plot_differences",
+    "plot_function",
+    "plot_learning_curves",
+    "plot_losses",
+    "plot_parallel_coordinates",
+    "plot_rank_stability",
+    "plot_score_map",
+    "plot_seed_distribution",
+    "varying_parameters",
+]

@@ -1,0 +1,163 @@
+"""The figures of the best configurations: how they learn, how firm their places are, how far apart they are."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from search.figures.style import BLUE, GREY, ORANGE, legend_above, new_figure, plain_log_labels, rank_labels
+from search.retraining import Retrained
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from search.comparison import Comparison
+
+
+def plot_learning_curves(retrained: Retrained) -> "Figure":
+    """Draw the test loss of the re-trained networks against the epoch, on a logarithmic scale, both winners in colour.
+
+    Parameters
+    ----------
+    retrained : Retrained
+        Networks, of which one at least is done.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        One axes, 7 by 4.2 inches.
+    """
+    by_cv, by_test = retrained.best_by_cv, retrained.best_by_test
+    figure, axes = new_figure("epoch", "test loss (logarithmic)")
+    others = 0
+    for row in retrained:
+        if row.status != "done" or row is by_cv or row is by_test:
+            continue
+        losses = row.history["validation_loss"]
+        label = None if others else "the others"
+        # Many long curves are one picture: as shapes they would be megabytes.
+        axes.plot(np.arange(1, len(losses) + 1), losses, color=GREY, alpha=0.35, linewidth=0.7, label=label, rasterized=True)
+        others += 1
+    if by_cv is by_test:
+        winners = [(by_cv, f"best by both (rank {by_cv.rank})", BLUE, "o", "-")]
+    else:
+        winners = [
+            (by_cv, f"best by cross-validation (rank {by_cv.rank})", BLUE, "o", "-"),
+            (by_test, f"lowest test loss (rank {by_test.rank})", ORANGE, "D", "--"),
+        ]
+    for row, label, colour, marker, dashes in winners:
+        losses = row.history["validation_loss"]
+        axes.plot(
+            np.arange(1, len(losses) + 1),
+            losses,
+            color=colour,
+            linestyle=dashes,
+            linewidth=1.5,
+            marker=marker,
+            markersize=5,
+            markevery=[len(losses) - 1],
+            label=label,
+        )
+    axes.set_yscale("log")
+    axes.margins(x=0.02)
+    plain_log_labels(axes.yaxis)
+    legend_above(axes)
+    return figure
+
+
+def plot_rank_stability(losses: ArrayLike, top: int = 20, column: str = "fold") -> "Figure":
+    """Draw which rank each of the best configurations has by one fold alone, or by one seed.
+
+    Parameters
+    ----------
+    losses : array_like, shape (configurations, columns)
+        In order of the ranking, one loss for each fold or seed. NaN ranks last.
+    top : int, default=20
+        How many configurations to show; the ranks are those among all that are given.
+    column : str, default="fold"
+        What a column is.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        One axes; a dot for each loss, a line from the best to the worst rank, a diamond for the place in the ranking.
+
+    Examples
+    --------
+    >>> figure = plot_rank_stability([[0.1, 0.2], [0.3, 0.1], [0.4, 0.4]])
+    >>> figure.axes[0].get_xlabel()
+    'rank by one fold alone, of 3'
+    """
+    from scipy.stats import rankdata
+
+    table = np.asarray(losses, dtype=float)
+    ranks = rankdata(np.where(np.isnan(table), np.inf, table), method="min", axis=0)[:top]
+    places = np.arange(1, len(ranks) + 1)
+    figure, axes = new_figure(f"rank by one {column} alone, of {len(table)}", "place in the ranking")
+    axes.hlines(places, ranks.min(axis=1), ranks.max(axis=1), color=BLUE, alpha=0.35, linewidth=2)
+    rows = np.repeat(places, ranks.shape[1])
+    axes.plot(
+        ranks.ravel(), rows, linestyle="none", marker="o", markersize=4.5, color=BLUE, alpha=0.75, label=f"by one {column}"
+    )
+    axes.plot(
+        places,
+        places,
+        linestyle="none",
+        marker="D",
+        markersize=5,
+        color=ORANGE,
+        markerfacecolor="white",
+        label="in the ranking",
+    )
+    if ranks.max() > 3 * len(ranks):
+        axes.set_xscale("log")
+        axes.set_xlim(left=0.9)
+        plain_log_labels(axes.xaxis, steps=(2, 5))
+    else:
+        rank_labels(axes.xaxis)
+    axes.set_ylim(len(ranks) + 0.7, 0.3)
+    rank_labels(axes.yaxis)
+    legend_above(axes)
+    return figure
+
+
+def plot_differences(comparison: "Comparison", top: int = 20) -> "Figure":
+    """Draw by how much the best configurations lose to the first, each difference with its confidence interval.
+
+    Parameters
+    ----------
+    comparison : Comparison
+        Of the configurations of a ranking.
+    top : int, default=20
+        How many to show.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        One axes; a circle where the interval holds zero, a filled square where it does not.
+    """
+    rows = [*comparison][:top]
+    figure, axes = new_figure("difference of the mean loss to the best", "rank")
+    axes.axvline(0.0, color=GREY, linewidth=1)
+    for is_distinguishable, label, colour, marker, fill in (
+        (False, "not distinguishable from the best", BLUE, "o", "white"),
+        (True, "worse than the best", ORANGE, "s", ORANGE),
+    ):
+        shown = [row for row in rows if row.is_distinguishable == is_distinguishable]
+        if shown:
+            ranks = [row.rank for row in shown]
+            axes.hlines(ranks, [row.low for row in shown], [row.high for row in shown], color=colour, alpha=0.6, linewidth=1.6)
+            axes.plot(
+                [row.difference for row in shown],
+                ranks,
+                linestyle="none",
+                marker=marker,
+                markersize=5.5,
+                color=colour,
+                markerfacecolor=fill,
+                label=label,
+            )
+    axes.set_ylim(max(row.rank for row in rows) + 0.7, 0.3)
+    rank_labels(axes.yaxis)
+    legend_above(axes)
+    return figure

@@ -1,0 +1,208 @@
+"""The figures of all configurations of a search: which values of which parameters do well."""
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from search.configuration import as_columns, canonical_text
+from search.data import Array
+from search.figures.style import BLUE, GREY, ORANGE, legend_above, new_figure
+from search.ranking import RankedConfiguration, Ranking
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.colors import Normalize
+    from matplotlib.figure import Figure
+
+MOST_CELLS = 30  # values of a parameter of the map; one of more is a continuum, of which a map shows holes
+MOST_LABELS = 12  # of an axis of the parallel coordinates
+
+
+def varying_parameters(ranking: Ranking) -> dict[str, list[Any]]:
+    """Return the parameters that have more than one value, each with its values in order.
+
+    Examples
+    --------
+    >>> from search import Outcome
+    >>> from search.ranking import rank
+    >>> grid = [{"lr": 0.2, "epochs": 9}, {"lr": 0.1, "epochs": 9}]
+    >>> outcomes = {(canonical_text(row), 0): Outcome("done", row["lr"]) for row in grid}
+    >>> varying_parameters(rank(grid, outcomes, n_folds=1))
+    {'lr': [0.1, 0.2]}
+    """
+    names, rows = as_columns([row.configuration for row in ranking])
+    columns = {name: _in_order(values) for name, values in zip(names, zip(*rows, strict=True), strict=True)}
+    return {name: values for name, values in columns.items() if len(values) > 1}
+
+
+def mapped_parameters(ranking: Ranking) -> dict[str, list[Any]]:
+    """Return those of the varying parameters that `plot_score_map` shows: the one with the most values first."""
+    few = [item for item in varying_parameters(ranking).items() if len(item[1]) <= MOST_CELLS]
+    return dict(sorted(few, key=lambda item: -len(item[1]))[:2])
+
+
+def plot_score_map(ranking: Ranking) -> "Figure":
+    """Draw the lowest mean loss for each pair of values of two parameters, as a map of colours with the numbers in it.
+
+    The two parameters are those with the most values; for each pair, the best is taken over all others.
+
+    Parameters
+    ----------
+    ranking : Ranking
+        Of configurations that differ in two parameters at least.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        The map and its scale; a pair without any loss stays empty.
+
+    Raises
+    ------
+    ValueError
+        If fewer than two parameters vary, or no configuration is done.
+    """
+    mapped = mapped_parameters(ranking)
+    done = [row for row in ranking if row.status == "done"]
+    if len(mapped) < 2 or not done:
+        raise ValueError(
+            f"plot_score_map: {len(mapped)} parameters have 2 to {MOST_CELLS} values and {len(done)} configurations are done, "
+            "expected at least 2 and 1"
+        )
+    (y_name, y_values), (x_name, x_values) = mapped.items()
+    scores = np.full((len(y_values), len(x_values)), np.nan)
+    cells = _places(done, y_name, y_values), _places(done, x_name, x_values)
+    np.fmin.at(scores, cells, [row.mean for row in done])
+
+    figure, axes = new_figure(x_name, y_name)
+    axes.grid(visible=False)
+    axes.spines[:].set_visible(False)
+    colours = _colours(scores)
+    image = axes.imshow(scores, cmap="cividis_r", norm=colours, aspect="auto")
+    axes.set_xticks(range(len(x_values)), [_label(value) for value in x_values])
+    axes.set_yticks(range(len(y_values)), [_label(value) for value in y_values])
+    axes.tick_params(length=0)
+    if len(x_values) <= MOST_LABELS:
+        _write_numbers(axes, scores, colours)
+    figure.colorbar(image, ax=axes, label="lowest mean validation loss", format="%.3g", pad=0.02)
+    return figure
+
+
+def plot_parallel_coordinates(ranking: Ranking, top: int = 20) -> "Figure":
+    """Draw each configuration as a line from its values of the parameters that vary to its mean loss.
+
+    Parameters
+    ----------
+    ranking : Ranking
+        Of configurations that differ in one parameter at least.
+    top : int, default=20
+        How many of the best to show in colour, before all others in grey.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        One axes, 7 by 4.2 inches.
+
+    Raises
+    ------
+    ValueError
+        If no parameter varies, or no configuration is done.
+    """
+    from matplotlib.collections import LineCollection
+
+    parameters = varying_parameters(ranking)
+    done = [row for row in ranking if row.status == "done"]
+    if not parameters or not done:
+        raise ValueError(
+            f"plot_parallel_coordinates: {len(parameters)} parameters vary and {len(done)} configurations are done, "
+            "expected at least 1 of each"
+        )
+    columns = [np.array(_places(done, name, values)) / (len(values) - 1) for name, values in parameters.items()]
+    # By rank: a few bad losses would press all others together on a scale of losses.
+    lines = np.column_stack([*columns, np.linspace(1.0, 0.0, len(done))])
+    places = np.arange(lines.shape[1])
+    figure, axes = new_figure("", "")
+    axes.grid(visible=False)
+    axes.spines[:].set_visible(False)
+    axes.vlines(places, 0, 1, color="0.75", linewidth=1, zorder=1)
+
+    paths = [np.column_stack([places, line]) for line in lines]
+    # Thousands of lines as shapes are slow to show, and one picture shows the same.
+    axes.add_collection(
+        LineCollection(paths[top:], colors=GREY, linewidths=0.6, alpha=0.22, zorder=2, rasterized=len(paths) > 500)
+    )
+    axes.add_collection(LineCollection(paths[1:top], colors=BLUE, linewidths=1.3, alpha=0.65, zorder=3))
+    axes.plot(places, lines[0], color=ORANGE, linewidth=2.4, marker="D", markersize=6, zorder=4, label="best")
+    axes.plot([], [], color=BLUE, linewidth=1.3, label=f"best {min(top, len(done))}")
+    axes.plot([], [], color=GREY, linewidth=0.8, alpha=0.6, label="all others")
+    for place, values in enumerate(parameters.values()):
+        _label_axis(axes, place, [(i / (len(values) - 1), _label(value)) for i, value in enumerate(values)])
+    quarters = {row: lines[row, -1] for row in np.linspace(0, len(done) - 1, 5).astype(int)}
+    _label_axis(axes, len(parameters), [(height, f"{done[row].mean:.4g}") for row, height in quarters.items()], left=False)
+    axes.set_xticks(places, [*parameters, "mean loss"])
+    axes.set_yticks([])
+    axes.tick_params(length=0, pad=8)
+    axes.set_xlim(-0.55, places[-1] + 0.45)
+    axes.set_ylim(-0.04, 1.04)
+    legend_above(axes)
+    return figure
+
+
+def _text(value: Any) -> str:
+    """Return what tells one value from another: 1, 1.0 and True differ."""
+    return canonical_text({"value": value})
+
+
+def _in_order(values: Sequence[Any]) -> list[Any]:
+    """Return the different values: sorted, or by their text where they cannot be compared."""
+    different = [*{_text(value): value for value in values}.values()]
+    try:
+        return sorted(different)
+    except TypeError:
+        return sorted(different, key=_text)
+
+
+def _places(rows: Sequence[RankedConfiguration], name: str, values: Sequence[Any]) -> list[int]:
+    """Return which of the values of a parameter each configuration has."""
+    places = {_text(value): place for place, value in enumerate(values)}
+    return [places[_text(row.configuration.get(name, ""))] for row in rows]
+
+
+def _label(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    text = " × ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    return text if len(text) <= 18 else f"{text[:17]}…"
+
+
+def _label_axis(axes: "Axes", place: float, ticks: Sequence[tuple[float, str]], left: bool = True) -> None:
+    """Write the values of one parameter beside its axis; of many, some."""
+    step = math.ceil(len(ticks) / MOST_LABELS)
+    for height, text in ticks[::step]:
+        axes.annotate(
+            text,
+            (place, height),
+            xytext=(-5 if left else 5, 0),
+            textcoords="offset points",
+            ha="right" if left else "left",
+            va="center",
+            fontsize="small",
+            zorder=5,
+            bbox={"boxstyle": "square,pad=0.1", "facecolor": "white", "edgecolor": "none", "alpha": 0.8},
+        )
+
+
+def _colours(scores: Array) -> "Normalize":
+    """Return the scale of the colours: logarithmic where the losses are positive and far apart."""
+    from matplotlib.colors import LogNorm, Normalize
+
+    low, high = float(np.nanmin(scores)), float(np.nanmax(scores))
+    return LogNorm(low, high) if low > 0 and high > 3 * low else Normalize(low, high)
+
+
+def _write_numbers(axes: "Axes", scores: Array, norm: "Normalize") -> None:
+    for (y, x), score in np.ndenumerate(scores):
+        if np.isfinite(score):
+            colour = "white" if norm(score) > 0.55 else "black"  # the colours go from light to dark
+            axes.text(x, y, f"{score:#.3g}", ha="center", va="center", color=colour, fontsize="small")

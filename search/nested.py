@@ -1,0 +1,78 @@
+"""Nested cross-validation: what the procedure "search, and take the best" is worth on data that it has not seen.
+
+    for each outer fold: its training set --search on inner folds--> the best --trained on all of it--> outer test loss
+
+The best of many scores is lower than what its configuration is worth, because it is the best: luck is chosen too. The outer
+test sets have no part in any choice, so the mean of their losses is an estimate without that bias, of a network that is
+trained on an outer training set.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from search.configuration import Configuration
+
+
+@dataclass(frozen=True)
+class NestedEstimate:
+    """The test losses of a search that was made anew in each outer training set.
+
+    Attributes
+    ----------
+    losses : tuple of float
+        Of each outer test set; NaN where no network could be trained.
+    configurations : tuple of (dict or None)
+        What was chosen in each outer training set.
+    inner_means : tuple of float
+        The best mean loss on the inner folds, for which it was chosen.
+    search_mean : float
+        The best mean loss of the search on all data.
+
+    References
+    ----------
+    Varma and Simon (2006), "Bias in error estimation when using cross-validation for model selection", BMC Bioinformatics 7.
+    Cawley and Talbot (2010), "On over-fitting in model selection and subsequent selection bias in performance evaluation",
+    Journal of Machine Learning Research 11.
+
+    Examples
+    --------
+    >>> estimate = NestedEstimate((0.6, 0.7), ({"lr": 0.1}, {"lr": 0.2}), (0.55, 0.56), search_mean=0.5)
+    >>> print(estimate)
+    The procedure "search, and take the best" has a test loss of 0.65 ± 0.05 (mean and standard error of 2 outer folds).
+    The best score of the search itself was 0.5: 0.15 too good.
+    2 different configurations were chosen in the 2 outer training sets.
+    """
+
+    losses: tuple[float, ...]
+    configurations: tuple[Configuration | None, ...]
+    inner_means: tuple[float, ...]
+    search_mean: float
+
+    @property
+    def mean(self) -> float:
+        """The estimate: the mean of the outer test losses."""
+        return float(np.mean(self.losses))
+
+    @property
+    def standard_error(self) -> float:
+        """That of the mean, as if the outer folds were independent; they share training samples, so it is rather too small."""
+        return float(np.std(self.losses, ddof=1) / math.sqrt(len(self.losses))) if len(self.losses) > 1 else math.nan
+
+    def __str__(self) -> str:
+        count = len(self.losses)
+        failed = sum(not math.isfinite(loss) for loss in self.losses)
+        if failed:
+            return f"In {failed} of {count} outer folds no network could be trained: there is no nested estimate."
+        difference = self.mean - self.search_mean
+        judgement = f"{difference:.3g} too good" if difference > 0.0 else f"{-difference:.3g} worse than that, by chance"
+        distinct = len({str(configuration) for configuration in self.configurations})
+        chosen = "The same configuration was" if distinct == 1 else f"{distinct} different configurations were"
+        spread = f" ± {self.standard_error:.2g}" if count > 1 else ""
+        return (
+            f'The procedure "search, and take the best" has a test loss of {self.mean:.4g}{spread} '
+            f"(mean and standard error of {count} outer folds).\n"
+            f"The best score of the search itself was {self.search_mean:.4g}: {judgement}.\n"
+            f"{chosen} chosen in the {count} outer training sets."
+        )

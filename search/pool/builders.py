@@ -1,0 +1,100 @@
+"""Builders: whether one can be sent to another process and, if not, which part of it is to blame."""
+
+import pickle
+import sys
+from collections.abc import Iterator, Mapping
+from functools import partial
+from types import MethodType
+from typing import Any
+
+from search.errors import SearchError
+from search.fits import Build
+
+
+def check_build(build: Build) -> None:
+    """Raise a TypeError if `build` cannot be sent to another process; it names the part that cannot.
+
+    Examples
+    --------
+    >>> check_build(lambda configuration, rng: None)
+    Traceback (most recent call last):
+    TypeError: build=<lambda> cannot be sent to a worker process, expected a function at the top level of a module
+    >>> import threading
+    >>> check_build(partial(print, file=threading.Lock()))
+    Traceback (most recent call last):
+    TypeError: build=functools.partial(...) cannot be sent to a worker process because of build.keywords['file']: cannot ...
+    """
+    name = _name(build)
+    if not callable(build):
+        raise TypeError(f"build={name} is not callable, expected a function of a configuration and a generator")
+    error = _pickling_error(build)
+    if error is None:
+        return
+    path, why = _culprit(build, error)
+    because = f" because of build{path}: {' '.join(str(why).split())}; leave it out" if path else ""
+    raise TypeError(
+        f"build={name} cannot be sent to a worker process{because}, expected a function at the top level of a module"
+    ) from error
+
+
+def check_main(build: Build) -> None:
+    """Raise a SearchError if spawned workers, which import the main program from its file, would find none."""
+    file = getattr(sys.modules["__main__"], "__file__", None)
+    if file == "<stdin>" or (file is None and getattr(build, "__module__", "") == "__main__"):
+        raise SearchError(
+            f"build={_name(build)} was typed into an interactive session, where worker processes cannot find it; "
+            "put it and the search into a file, or give workers=1"
+        )
+
+
+def _name(build: Build) -> str:
+    return str(getattr(build, "__qualname__", repr(build)))
+
+
+def _pickling_error(thing: object) -> Exception | None:
+    try:
+        pickle.dumps(thing)
+    except Exception as error:
+        return error
+    return None
+
+
+def _culprit(thing: object, error: Exception) -> tuple[str, Exception]:
+    """Return the path to the innermost part that cannot be pickled, such as ``.model.lock``, and why it cannot."""
+    path = ""
+    seen = {id(thing)}
+    while True:
+        for step, part in _parts(thing):
+            part_error = None if id(part) in seen else _pickling_error(part)
+            if part_error:
+                path, thing, error = path + step, part, part_error
+                seen.add(id(thing))
+                break
+        else:
+            return path, error
+
+
+def _parts(thing: Any) -> Iterator[tuple[str, Any]]:
+    """Yield what pickle would visit next, each with the code that leads there."""
+    if isinstance(thing, Mapping):
+        yield from ((f"[{key!r}]", value) for key, value in thing.items())
+    elif isinstance(thing, (list, tuple)):
+        yield from ((f"[{i}]", value) for i, value in enumerate(thing))
+    elif isinstance(thing, partial):
+        yield from ((f".{name}", getattr(thing, name)) for name in ("func", "args", "keywords"))
+    elif isinstance(thing, MethodType):
+        yield ".__self__", thing.__self__
+    else:
+        for attributes in _states(thing):
+            yield from ((f".{name}", value) for name, value in attributes.items())
+
+
+def _states(thing: Any) -> Iterator[Mapping[str, Any]]:
+    """Yield the attributes that pickle would store; those in slots are apart from the others."""
+    try:
+        state = thing.__getstate__()
+    except Exception:  # the object's own: it is to blame itself
+        return
+    for part in state if isinstance(state, tuple) else (state,):
+        if isinstance(part, Mapping):
+            yield part

@@ -1,0 +1,94 @@
+"""Executors: chunks of fits on any `concurrent.futures.Executor`, such as Dask's.
+
+    chunks --two for each worker--> executor: work(problem, chunk), its results in a list --> handle(fit, result)
+
+What a fit raises becomes its outcome. So a future that raises tells of its executor: that the worker died, or that it could
+not do what it was sent.
+"""
+
+import uuid
+from collections.abc import Iterable
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
+from functools import partial
+
+from threadpoolctl import threadpool_limits
+
+from search.errors import SearchError
+from search.fits import Problem
+from search.pool.tasks import Chunk, Handler, Tasks, Work, pack, unpack
+
+Packed = list[tuple[int, bytes]]
+
+
+class ExecutorRun:
+    """Runs chunks on an executor, which it does not shut down.
+
+    Parameters
+    ----------
+    executor : concurrent.futures.Executor
+    problem : Problem
+        Goes with each chunk.
+    limit : int
+        How many chunks may be under way.
+    """
+
+    def __init__(self, executor: Executor, problem: Problem, limit: int) -> None:
+        self._executor = executor
+        self._problem = problem
+        self._limit = limit
+
+    def __call__(self, work: Work, chunks: Iterable[Chunk], handle: Handler, retry: bool = True) -> None:
+        """Run chunks, as `Run` says."""
+        tasks = Tasks(chunks, handle, retry)
+        running: dict[Future[Packed], Chunk] = {}
+        try:
+            while True:
+                while len(running) < self._limit and (chunk := tasks.next(len(running))):
+                    running[self._submit(work, chunk)] = chunk
+                if not running:
+                    return
+                ended, _ = wait(running, return_when=FIRST_COMPLETED)
+                for future in sorted(ended, key=_has_failed):  # what is good is handed over before an error ends this
+                    _take(future, running.pop(future), tasks)
+        finally:
+            for future in running:
+                future.cancel()
+
+    def _submit(self, work: Work, chunk: Chunk) -> "Future[Packed]":
+        # Dask takes equal calls for one: a chunk that is tried again would end as it did. So each gets a name of its own.
+        call = partial(_work_elsewhere, uuid.uuid4().hex)
+        try:
+            return self._executor.submit(call, work, self._problem, chunk)
+        except BrokenExecutor as error:
+            raise SearchError(
+                f"the executor is broken, since a worker process died (killed, or out of memory): {type(error).__name__}; "
+                "a search keeps what had finished in its store, run it again with another executor to go on"
+            ) from error
+
+
+def _take(future: "Future[Packed]", chunk: Chunk, tasks: Tasks) -> None:
+    """Hand over the results of a chunk, or take back its fits if its worker died."""
+    try:
+        results = future.result()
+    except Exception as error:
+        why = " ".join(f"{type(error).__name__}: {error}".split())
+        # Dask's error is known by its name, so that Dask need not be installed.
+        if isinstance(error, BrokenExecutor) or type(error).__name__ == "KilledWorker":
+            tasks.lost(chunk, why)
+            return
+        raise SearchError(
+            f"the executor could not run a chunk of fits: {why}; a search keeps what had finished in its store, "
+            "run it again to go on"
+        ) from error
+    for place, packed in results:
+        tasks.handle(chunk[place], unpack(packed))
+
+
+def _has_failed(future: "Future[Packed]") -> bool:
+    return future.cancelled() or future.exception() is not None
+
+
+def _work_elsewhere(_name: str, work: Work, problem: Problem, chunk: Chunk) -> Packed:
+    # In this process the limit is already in force and changes nothing; in another one it stays.
+    threadpool_limits(limits=1)
+    return [(place, pack(result)) for place, result in work(problem, chunk)]

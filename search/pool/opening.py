@@ -1,0 +1,113 @@
+"""Opening a pool: which of the three ways chunks of fits are run.
+
+executor given           --> that executor
+workers=1, no time limit --> this process
+else                     --> supervised worker processes
+"""
+
+import os
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Executor
+from contextlib import contextmanager
+
+from threadpoolctl import threadpool_limits
+
+from search.fits import Problem
+from search.pool.builders import check_build
+from search.pool.executors import ExecutorRun
+from search.pool.supervision import supervised
+from search.pool.tasks import Chunk, Handler, Run, Work
+from tinygrad_lab.checks import is_finite_number, is_positive_integer
+
+
+@contextmanager
+def open_pool(
+    problem: Problem, workers: int | None = None, executor: Executor | None = None, time_limit: float | None = None
+) -> Iterator[Run]:
+    """Open a pool of workers; its block runs chunks of fits on them.
+
+    Parameters
+    ----------
+    problem : Problem
+        What all the fits share. A worker of the default pool gets it once; with `executor` it goes with each chunk.
+    workers : int, optional
+        Number of processes, by default one for each processor. One means this process, without a pool.
+    executor : concurrent.futures.Executor, optional
+        Does the work in place of the default pool. It is not shut down.
+    time_limit : float, optional
+        Seconds that a fit may take; then its worker is killed, and the fit tried again, three times at most. So one worker is
+        a process of its own, too.
+
+    Raises
+    ------
+    SearchError
+        If a worker process dies at its start, or the executor breaks.
+    TypeError
+        If `problem.build` cannot be sent to another process.
+    ValueError
+        If `workers` is not an integer of at least 1, or `time_limit` is none or is given with an executor.
+
+    Notes
+    -----
+    When this is interrupted (Ctrl-C), the worker processes of the default pool are killed; on an executor of one's own the
+    chunks that wait are cancelled.
+    """
+    count = worker_count(workers)
+    check_time_limit(time_limit, executor)
+    check_build(problem.build)
+    with threadpool_limits(limits=1):
+        if executor is not None:
+            yield ExecutorRun(executor, problem, 2 * count)
+        elif count == 1 and time_limit is None:
+            yield run_here(problem)
+        else:
+            with supervised(problem, count, time_limit) as run:
+                yield run
+
+
+def run_here(problem: Problem) -> Run:
+    """Return what runs chunks in this process, where nobody can survive a death."""
+
+    def run(work: Work, chunks: Iterable[Chunk], handle: Handler, retry: bool = True) -> None:  # noqa: ARG001
+        for chunk in chunks:
+            for place, result in work(problem, chunk):
+                handle(chunk[place], result)
+
+    return run
+
+
+def worker_count(workers: int | None) -> int:
+    """Return the number of workers: the one given, or that of the processors which this process may use.
+
+    Examples
+    --------
+    >>> worker_count(2)
+    2
+    >>> worker_count(0)
+    Traceback (most recent call last):
+    ValueError: workers=0, expected an integer of at least 1, or None for one for each processor
+    """
+    if workers is None:
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if not is_positive_integer(workers):
+        raise ValueError(f"workers={workers!r}, expected an integer of at least 1, or None for one for each processor")
+    return workers
+
+
+def check_time_limit(time_limit: float | None, executor: Executor | None) -> None:
+    """Raise a ValueError if this is no time limit, or one that nobody could enforce.
+
+    Examples
+    --------
+    >>> check_time_limit(0.0, executor=None)
+    Traceback (most recent call last):
+    ValueError: time_limit=0.0, expected a number of seconds above 0, or None for no limit
+    """
+    if time_limit is None:
+        return
+    if not is_finite_number(time_limit) or time_limit <= 0.0:
+        raise ValueError(f"time_limit={time_limit!r}, expected a number of seconds above 0, or None for no limit")
+    if executor is not None:
+        raise ValueError(
+            f"time_limit={time_limit!r} with an executor, whose workers cannot be stopped from here; expected one of the two"
+        )

@@ -1,0 +1,237 @@
+"""Supervision: worker processes that are each heard, timed, ended and replaced by themselves.
+
+Supervisor --start, chunk--> Worker --messages--> results and the news that it is idle
+                               '-- dead, or late and killed --> what it left goes back to the tasks
+"""
+
+import math
+import multiprocessing
+import signal
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from multiprocessing.connection import Connection, wait
+from typing import Any
+
+from search.errors import SearchError
+from search.fits import Problem
+from search.pool.builders import check_main
+from search.pool.interrupts import interrupts_held_back
+from search.pool.serving import serve
+from search.pool.tasks import TRIES, Chunk, Handler, Tasks, Work, unpack
+
+LOOK_AROUND = 1.0  # seconds; a child of a dead worker can hold the worker's pipe open, so that it does not tell of the death
+GRACE = 5.0  # seconds that a process has to end, once it should
+
+_spawn = multiprocessing.get_context("spawn")
+
+
+@contextmanager
+def supervised(problem: Problem, count: int, time_limit: float | None) -> Iterator["Supervisor"]:
+    """Yield a supervisor whose processes end with the block, finished or not."""
+    check_main(problem.build)
+    # The workers watch the other end of this pipe. It closes with this process, and then they end.
+    watched, lifeline = _spawn.Pipe(duplex=False)
+    supervisor = Supervisor(problem, count, time_limit, watched)
+    try:
+        yield supervisor
+        supervisor.dismiss()
+    finally:
+        with interrupts_held_back():  # a second Ctrl-C would leave workers behind
+            supervisor.kill()
+            lifeline.close()
+            watched.close()
+
+
+class Worker:
+    """A worker process, as its parent sees it.
+
+    Parameters
+    ----------
+    watched : Connection
+        Closes when the parent ends.
+    time_limit : float
+        Seconds that one fit may take.
+    """
+
+    def __init__(self, watched: Connection, time_limit: float) -> None:
+        self.connection, theirs = _spawn.Pipe()
+        self.process = _spawn.Process(target=serve, args=(theirs, watched))
+        self.process.start()
+        theirs.close()
+        self.time_limit = time_limit
+        self.has_begun = False  # whether it has loaded the problem
+        self.work: Work | None = None
+        self.chunk: Chunk = ()  # empty: it has nothing to do
+        self.is_at_work = False  # whether the chunk has been sent
+        self.left: set[int] = set()  # places in the chunk of which no result has come
+        self.last_heard = 0.0
+        self.has_hung_up = False
+
+    def give(self, work: Work, chunk: Chunk) -> None:
+        """Give it a chunk, which it gets as soon as it is idle."""
+        self.work = work
+        self.chunk = chunk
+        self.left = set(range(len(chunk)))
+        if self.has_begun:
+            self.send_chunk()
+
+    def send_chunk(self) -> None:
+        """Send it the chunk that was given."""
+        with suppress(OSError):  # it has died, and will be found dead
+            self.connection.send((self.work, self.chunk))
+            self.is_at_work = True
+            self.last_heard = time.monotonic()
+
+    def messages(self) -> Iterator[Any]:
+        """Yield what it has sent until now."""
+        try:
+            while self.connection.poll():
+                yield self.connection.recv()
+        except (EOFError, OSError):
+            self.has_hung_up = True
+
+    @property
+    def seconds(self) -> float:
+        """The time since its last result."""
+        return time.monotonic() - self.last_heard
+
+    @property
+    def seconds_left(self) -> float:
+        """The time until it is late.
+
+        Fits whose networks are trained side by side end together. So the limit is that of all fits that are left, and
+        begins again with each result; for a fit that runs alone it is exact.
+        """
+        return self.time_limit * max(1, len(self.left)) - self.seconds if self.is_at_work else math.inf
+
+
+class Supervisor:
+    """Runs chunks on worker processes, of which it starts as many as there is work for.
+
+    Parameters
+    ----------
+    problem : Problem
+    count : int
+        Of workers, at most.
+    time_limit : float or None
+        Seconds that one fit may take.
+    watched : Connection
+        Closes when this process ends.
+    """
+
+    def __init__(self, problem: Problem, count: int, time_limit: float | None, watched: Connection) -> None:
+        self._problem = problem
+        self._count = count
+        self._time_limit = math.inf if time_limit is None else time_limit
+        self._watched = watched
+        self._workers: list[Worker] = []
+        self._failed_starts = 0  # since the last that went well
+
+    def __call__(self, work: Work, chunks: Iterable[Chunk], handle: Handler, retry: bool = True) -> None:
+        """Run chunks, as `Run` says."""
+        tasks = Tasks(chunks, handle, retry)
+        while True:
+            self._hand_out(work, tasks)
+            busy = [worker for worker in self._workers if worker.chunk]
+            if not busy:
+                return
+            patience = min(LOOK_AROUND, *(max(0.0, worker.seconds_left) for worker in busy))
+            wait([worker.connection for worker in busy], patience)
+            for worker in busy:
+                self._hear(worker, tasks)
+                if worker.has_hung_up or not worker.process.is_alive():
+                    self._bury(worker, tasks)
+                elif worker.seconds_left <= 0.0:
+                    worker.process.kill()
+                    self._bury(worker, tasks, late=True)
+
+    def dismiss(self) -> None:
+        """Let the workers end in their own way."""
+        for worker in self._workers:
+            with suppress(OSError):
+                worker.connection.send(None)
+        end = time.monotonic() + GRACE
+        for worker in self._workers:
+            worker.process.join(max(0.0, end - time.monotonic()))
+
+    def kill(self) -> None:
+        """End the workers at once."""
+        for worker in self._workers:
+            worker.process.kill()
+        for worker in self._workers:
+            worker.process.join(GRACE)
+            worker.connection.close()
+
+    def _hand_out(self, work: Work, tasks: Tasks) -> None:
+        idle = [worker for worker in self._workers if not worker.chunk]
+        under_way = len(self._workers) - len(idle)
+        while under_way < self._count and (chunk := tasks.next(under_way)):
+            worker = idle.pop() if idle else self._start_worker()
+            worker.give(work, chunk)
+            under_way += 1
+
+    def _start_worker(self) -> Worker:
+        with interrupts_held_back():
+            worker = Worker(self._watched, self._time_limit)
+            self._workers.append(worker)
+        return worker
+
+    def _hear(self, worker: Worker, tasks: Tasks) -> None:
+        """Do what follows from a worker's messages."""
+        for message in worker.messages():
+            match message:
+                case ("ready",):
+                    with suppress(OSError):  # it has died, and will be found dead
+                        worker.connection.send(self._problem)
+                case ("unfit", why):
+                    raise SearchError(f"a worker process cannot load the search: {why}; its modules must be importable there")
+                case ("idle",) if not worker.has_begun:
+                    worker.has_begun = True
+                    self._failed_starts = 0
+                    worker.send_chunk()
+                case ("idle",):
+                    worker.chunk = ()
+                    worker.is_at_work = False
+                case ("result", place, packed):
+                    worker.left.discard(place)
+                    worker.last_heard = time.monotonic()
+                    tasks.handle(worker.chunk[place], unpack(packed))
+
+    def _bury(self, worker: Worker, tasks: Tasks, late: bool = False) -> None:
+        """Take back what a dead worker leaves; the results that it has sent count."""
+        worker.process.join(GRACE)
+        worker.process.kill()
+        worker.process.join()
+        self._hear(worker, tasks)
+        self._workers.remove(worker)
+        worker.connection.close()
+        exit_code = worker.process.exitcode or 0
+        cause = f"no result within {self._time_limit:g} s" if late else _cause_of_death(exit_code)
+        if not worker.has_begun:
+            self._failed_starts += 1
+            if exit_code >= 0 or self._failed_starts == TRIES:  # one that ended by itself would do so again
+                raise SearchError(
+                    f"a worker process died at its start: {cause} (the script runs the search outside "
+                    "`if __name__ == '__main__':`, or its modules cannot be imported twice); a search keeps what had "
+                    "finished in its store, run it again to go on"
+                )
+        if worker.is_at_work:
+            tasks.lost([worker.chunk[place] for place in sorted(worker.left)], cause, worker.seconds, is_certain=late)
+        elif worker.chunk:
+            tasks.put_back(worker.chunk)
+
+
+def _cause_of_death(exit_code: int) -> str:
+    """Return what an exit code tells.
+
+    Examples
+    --------
+    >>> _cause_of_death(-9), _cause_of_death(7)
+    ('killed by signal 9 (SIGKILL)', 'exit code 7')
+    """
+    if exit_code >= 0:
+        return f"exit code {exit_code}"
+    with suppress(ValueError):  # a signal without a name
+        return f"killed by signal {-exit_code} ({signal.Signals(-exit_code).name})"
+    return f"killed by signal {-exit_code}"

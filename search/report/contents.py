@@ -1,0 +1,208 @@
+"""What the page says, as text: the winners and how they were chosen, the table of the ranking, the failures."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from search.configuration import Configuration, as_columns
+from search.figures.scores import varying_parameters
+from search.ranking import RankedConfiguration, Ranking
+from search.retraining import Retrained, RetrainedConfiguration
+
+if TYPE_CHECKING:
+    from search.comparison import ComparedConfiguration, Comparison
+
+NONE = "–"
+
+
+@dataclass(frozen=True)
+class Card:
+    """One winner: what it is, how it was chosen, and what its numbers are worth."""
+
+    mark: str  # the class of its colour and its shape
+    title: str
+    configuration: list[tuple[str, str]]
+    numbers: list[tuple[str, str]]
+    how: str
+    caution: str
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of text: names of the columns, whether they hold numbers, and the cells of each row."""
+
+    names: list[str]
+    is_number: list[bool]
+    rows: list[list[str]]
+
+
+def winners(
+    ranking: Ranking,
+    retrained: Retrained | None,
+    comparison: "Comparison | None",
+    simplest: "ComparedConfiguration | None",
+) -> Iterator[Card]:
+    """Yield a card for each way to choose."""
+    done = [row for row in ranking if row.status == "done"]
+    if not done:
+        return
+    trained = [row for row in retrained or () if row.status == "done"]
+    best = next((row for row in done if trained and row.rank == trained[0].rank), done[0])
+    yield _best_by_cross_validation(ranking, best, trained, comparison)
+    if trained:
+        yield _best_by_test(trained)
+    if simplest is not None:
+        test = next((row for row in trained if row.rank == simplest.rank), None)
+        yield Card(
+            "simplest",
+            "Simplest of the best",
+            settings(simplest.configuration),
+            [_scored(simplest), *_tested(test)],
+            "The simplest of the configurations whose mean loss is within one standard error of the best.",
+            "A rule of thumb for a choice that lasts: among networks that the folds can hardly tell apart, take the simplest.",
+        )
+
+
+def _best_by_cross_validation(
+    ranking: Ranking, best: RankedConfiguration, trained: list[RetrainedConfiguration], comparison: "Comparison | None"
+) -> Card:
+    folds = len(best.losses) // ranking.repeats
+    how = f"The lowest mean loss over {folds} validation {plural(folds, 'fold')}, of {len(ranking):,} configurations"
+    if best.rank > 1:
+        how += f" and of those that could be trained again; it has rank {best.rank}"
+    caution = "The smallest of many means flatters: on new points, expect a higher loss."
+    if trained:
+        how += ". The test points had no say."
+        caution = (
+            "Its test loss is a fair estimate of the loss on new points. Its cross-validation loss is not: the smallest of "
+            "many flatters."
+        )
+    compared = next((row for row in comparison or () if row.rank == best.rank), None)
+    numbers = [
+        ("mean validation loss", number(best.mean)) if compared is None else _scored(compared),
+        *_tested(trained[0] if trained else None),
+    ]
+    return Card("by-folds", "Best by cross-validation", settings(best.configuration), numbers, how.rstrip(".") + ".", caution)
+
+
+def _best_by_test(trained: list[RetrainedConfiguration]) -> Card:
+    best = min(trained, key=lambda row: row.test_loss)
+    how = f"The best {len(trained)} were trained again on all training points; this one has the lowest test loss."
+    if best is trained[0]:
+        how += " This time it is the same network."
+    return Card(
+        "by-test",
+        "Lowest test loss",
+        settings(best.configuration),
+        [("mean validation loss", f"{number(best.mean)}, rank {best.rank}"), *_tested(best)],
+        how,
+        f"The test points chose it, so its test loss flatters it: it is the smallest of {len(trained)}, "
+        "not an estimate of the loss on new points.",
+    )
+
+
+def _scored(row: "ComparedConfiguration") -> tuple[str, str]:
+    return "mean validation loss ± standard error", f"{number(row.mean)} ± {number(row.standard_error, 3)}"
+
+
+def _tested(row: RetrainedConfiguration | None) -> list[tuple[str, str]]:
+    return [] if row is None else [("test loss", number(row.test_loss)), ("training loss", number(row.train_loss))]
+
+
+def ranking_table(ranking: Ranking, retrained: Retrained | None, comparison: "Comparison | None") -> Table:
+    """Return the ranking as text, with the test losses and the differences to the best where they are known."""
+    names, values = _varying_columns(ranking)
+    compared = {row.rank: row for row in comparison or ()}
+    tested = {row.rank: row.test_loss for row in retrained or ()}
+    fits = ranking.fold_names
+    spread = "std" if comparison is None else "standard error"
+    header = ["rank", *names, "mean", spread]
+    header += ["difference", "low", "high", "beside the best"] if comparison is not None else []
+    header += ["test loss"] if tested else []
+    header += [*fits, "status"]
+    rows = []
+    for row, cells in zip(ranking, values, strict=True):
+        other = compared.get(row.rank)
+        line = [str(row.rank), *map(setting, cells), number(row.mean)]
+        if comparison is None:
+            line.append(number(row.std, 3))
+        elif other is None:
+            line += [NONE] * 5
+        else:
+            line += [number(value, 3) for value in (other.standard_error, other.difference, other.low, other.high)]
+            line.append("worse" if other.is_distinguishable else "not distinguishable")
+        line += [number(tested.get(row.rank))] if tested else []
+        rows.append([*line, *map(number, row.losses), row.status])
+    is_text = {name for name, column in zip(names, zip(*values, strict=True), strict=True) if not _are_numbers(column)}
+    is_text |= {"status", "beside the best"}
+    return Table(header, [name not in is_text for name in header], rows)
+
+
+def failures(ranking: Ranking, retrained: Retrained | None) -> Table:
+    """Return what did not end as it should, and why."""
+    rows = [
+        [
+            where,
+            str(row.rank),
+            ", ".join(f"{name} {text}" for name, text in settings(row.configuration)),
+            row.status,
+            row.reason,
+        ]
+        for where, ended in (("search", ranking), ("training again", retrained or ()))
+        for row in ended
+        if row.status not in ("done", "stopped")
+    ]
+    return Table(["during", "rank", "configuration", "status", "reason"], [False, True, False, False, False], rows)
+
+
+def settings(configuration: Configuration) -> list[tuple[str, str]]:
+    """Return the names of a configuration with their values as text."""
+    return [(name, setting(value)) for name, value in configuration.items()]
+
+
+def setting(value: Any) -> str:
+    """Return a value of a configuration as text, floats to the bit.
+
+    Examples
+    --------
+    >>> setting((75, 50)), setting(1e-05), setting("relu")
+    ('(75, 50)', '1e-05', 'relu')
+    """
+    return str(value)
+
+
+def number(value: float | None, digits: int = 5) -> str:
+    """Return a loss in some digits, or a dash where there is none.
+
+    Examples
+    --------
+    >>> number(0.6125), number(12345.6), number(float("nan"))
+    ('0.61250', '12346', '–')
+    """
+    return NONE if value is None or value != value else f"{value:#.{digits}g}".rstrip(".")
+
+
+def plural(count: int, noun: str) -> str:
+    """Return a noun in the form that its number asks for.
+
+    Examples
+    --------
+    >>> plural(1, "fold"), plural(4, "fold")
+    ('fold', 'folds')
+    """
+    return noun if count == 1 else f"{noun}s"
+
+
+def constants(ranking: Ranking) -> list[tuple[str, str]]:
+    """Return the settings that all configurations share, which are no columns of the table."""
+    varying, _ = _varying_columns(ranking)
+    return [pair for pair in settings(ranking[0].configuration) if pair[0] not in varying] if len(ranking) else []
+
+
+def _varying_columns(ranking: Ranking) -> tuple[list[str], list[list[Any]]]:
+    varying = varying_parameters(ranking)
+    return as_columns([{name: row.configuration.get(name, "") for name in varying} for row in ranking])
+
+
+def _are_numbers(column: tuple[Any, ...]) -> bool:
+    return all(isinstance(value, int | float) and not isinstance(value, bool) for value in column)

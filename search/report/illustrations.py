@@ -1,0 +1,160 @@
+"""The figures of the page: which there are, what they show in words, and how they go into the page."""
+
+import base64
+import io
+import pickle
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from search.data import Array
+from search.figures import (
+    plot_differences,
+    plot_learning_curves,
+    plot_parallel_coordinates,
+    plot_rank_stability,
+    plot_score_map,
+    plot_seed_distribution,
+)
+from search.figures.scores import mapped_parameters, varying_parameters
+from search.figures.style import legend_above
+from search.ranking import Ranking
+from search.retraining import Retrained
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from search.comparison import Comparison
+
+PHONE_WIDTH, PHONE_HEIGHT = 4.4, 3.6  # inches, on a screen of about 350 pixels: letters keep four fifths of their size
+
+
+@dataclass(frozen=True)
+class Illustration:
+    """A figure for the page.
+
+    Attributes
+    ----------
+    caption : str
+        What stands under it.
+    alternative : str
+        What it shows, in words, for those who do not see it.
+    wide, narrow : str
+        The figure as SVG in a data URI: as it was drawn, and laid out for a phone.
+    """
+
+    caption: str
+    alternative: str
+    wide: str
+    narrow: str
+
+
+def illustrate(caption: str, alternative: str, figure: "Figure") -> Illustration:
+    """Return a figure as the page shows it; the figure itself stays as it is."""
+    return Illustration(caption, alternative, wide=_data_uri(figure), narrow=_data_uri(_for_a_phone(figure)))
+
+
+def score_illustrations(ranking: Ranking, top: int) -> Iterator[Illustration]:
+    """Yield the figures of all configurations that can be drawn of this ranking."""
+    done = [row for row in ranking if row.status == "done"]
+    if not done or not (varying := varying_parameters(ranking)):
+        return
+    if len(mapped := mapped_parameters(ranking)) == 2:
+        y_name, x_name = mapped
+        yield illustrate(
+            f"The lowest mean validation loss for each pair of {y_name} and {x_name}, the best over all other parameters.",
+            f"Map of the lowest mean validation loss by {y_name} and {x_name}. The lowest of all, {done[0].mean:.4g}, is at "
+            f"{y_name} {done[0].configuration.get(y_name)} and {x_name} {done[0].configuration.get(x_name)}.",
+            plot_score_map(ranking),
+        )
+    yield illustrate(
+        "Each line is one configuration, from its parameters on the left to its mean validation loss on the right; equal "
+        f"steps there are equal numbers of configurations. The best {min(top, len(done))} in blue, the first in orange.",
+        f"Parallel coordinates of {len(done)} configurations over {', '.join(varying)} and the mean loss, "
+        f"which runs from {done[0].mean:.4g} to {done[-1].mean:.4g}.",
+        plot_parallel_coordinates(ranking, top),
+    )
+
+
+def learning_illustrations(retrained: Retrained | None) -> Iterator[Illustration]:
+    """Yield the learning curves of the networks that were trained again."""
+    if retrained is None or not (done := [row for row in retrained if row.status == "done"]):
+        return
+    losses = [row.test_loss for row in done]
+    yield illustrate(
+        f"The test loss of the best {len(done)} while they are trained again on all training points. It was watched, "
+        "not used in training.",
+        f"{len(done)} learning curves, which end at test losses from {min(losses):.4g} to {max(losses):.4g}.",
+        plot_learning_curves(retrained),
+    )
+
+
+def stability_illustrations(ranking: Ranking, seed_table: ArrayLike | None, top: int) -> Iterator[Illustration]:
+    """Yield how firm the places are: over the folds, and over the seeds where these were tried."""
+    fits = np.array([row.losses for row in ranking if row.status == "done"])
+    if len(fits):
+        losses = fits.reshape(len(fits), ranking.repeats, -1)
+        if losses.shape[2] > 1:
+            yield _stability(losses.mean(axis=1), top, "fold", "the validation loss of one fold alone")
+        if ranking.repeats > 1:
+            yield _stability(losses.mean(axis=2), top, "repeat", "the mean validation loss of one repeat alone")
+    if seed_table is not None:
+        yield _stability(np.asarray(seed_table, dtype=float), top, "seed", "the test loss from one seed alone")
+
+
+def _stability(losses: Array, top: int, column: str, what: str) -> Illustration:
+    rows, columns = losses.shape
+    return illustrate(
+        f"The place of the best {min(top, rows)} in the ranking (diamond), and the ranks that they would have by {what}: "
+        "the longer the line, the less the place says.",
+        f"Ranks of the best {min(top, rows)} of {rows} configurations by each of {columns} {column}s.",
+        plot_rank_stability(losses, top, column),
+    )
+
+
+def luck_illustrations(
+    comparison: "Comparison | None", seed_losses: ArrayLike | None, chosen: float | None, top: int
+) -> Iterator[Illustration]:
+    """Yield how far the best are apart, and how the winner's test loss scatters over seeds."""
+    if comparison is not None and len(comparison) > 1:
+        yield illustrate(
+            "By how much the best configurations lose to the first over the same folds, with confidence intervals. Circles are "
+            "not distinguishable from it.",
+            f"Differences to the best of the first {min(top, len(comparison))} configurations, with confidence intervals; "
+            f"{len(comparison.indistinguishable)} of {len(comparison)} are not distinguishable from the best.",
+            plot_differences(comparison, top),
+        )
+    if seed_losses is not None and np.isfinite(losses := np.asarray(seed_losses, dtype=float)).any():
+        finite = losses[np.isfinite(losses)]
+        yield illustrate(
+            "The test loss of the winner's configuration from other seeds: what it is worth when nobody chooses the seed.",
+            f"Histogram of {len(finite)} test losses from {finite.min():.4g} to {finite.max():.4g}, mean {finite.mean():.4g}.",
+            plot_seed_distribution(losses, best=chosen),
+        )
+
+
+def _for_a_phone(figure: "Figure") -> "Figure":
+    """Return a copy that is laid out for a small screen, or the figure itself where it cannot be copied."""
+    try:
+        phone: Figure = pickle.loads(pickle.dumps(figure))
+    except (pickle.PicklingError, AttributeError, TypeError):  # it holds a function of somebody's own
+        return figure
+    phone.set_size_inches(PHONE_WIDTH, max(PHONE_HEIGHT, 0.9 * phone.get_figheight()))
+    for axes in phone.axes:
+        if axes.get_legend() is not None and axes.get_legend_handles_labels()[0]:
+            legend_above(axes, columns=1)
+    return phone
+
+
+def _data_uri(figure: "Figure") -> str:
+    """Return the figure as SVG in a data URI: an image of its own, whose names cannot meet those of another."""
+    from matplotlib import rc_context
+
+    stream = io.BytesIO()
+    # Letters as shapes look the same everywhere; salt and no date make the same figure the same bytes.
+    with rc_context({"svg.hashsalt": "tinygrad-lab", "svg.fonttype": "path"}):
+        figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None})
+    return f"data:image/svg+xml;base64,{base64.b64encode(stream.getvalue()).decode()}"

@@ -1,0 +1,73 @@
+"""The report's three figures: the points, the losses of a network's training, and the function that it estimates."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from search.figures import plot_data, plot_function, plot_losses
+from search.fits import Build
+from search.retraining import RetrainedConfiguration, Samples
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+POINTS = 601  # at which a function is drawn
+
+
+def network_figures(
+    build: Build, network: RetrainedConfiguration, train: Samples, test: Samples
+) -> "list[tuple[str, str, Figure]]":
+    """Draw a network that was re-trained: of its points and its function, as far as they have one feature and one output.
+
+    Parameters
+    ----------
+    build : callable
+        The search's. Where what it builds cannot `predict` from loaded weights, there is no function to draw.
+    network : RetrainedConfiguration
+        Which is done.
+    train, test : pair of array_like
+        x and y.
+
+    Returns
+    -------
+    list of (str, str, matplotlib.figure.Figure)
+        Each with its caption and what it shows in words.
+
+    Examples
+    --------
+    >>> from search.testing import build_polynomial
+    >>> history = {"train_loss": np.array([2.0, 1.0]), "validation_loss": np.array([3.0, 2.0])}
+    >>> network = RetrainedConfiguration(1, {"degree": 1}, 0.5, 1.0, 2.0, "done", "", history, {}, 0.1)
+    >>> figures = network_figures(build_polynomial, network, ([0.0, 1.0], [0.0, 1.0]), ([0.5], [0.5]))
+    >>> [caption for caption, _, _ in figures]
+    ['Training and test points', 'Training and test loss of the network of the lowest test loss']
+    """
+    figures = []
+    is_drawable = all(np.size(array) == len(array) for samples in (train, test) for array in map(np.asarray, samples))
+    if is_drawable:
+        counts = f"{len(train[0])} training and {len(test[0])} test points"  # type: ignore[arg-type]
+        figures.append(("Training and test points", f"{counts}, y against x.", plot_data(train, test)))
+    figures.append(
+        (
+            "Training and test loss of the network of the lowest test loss",
+            f"Both losses against the epoch; at the end {network.train_loss:.4g} and {network.test_loss:.4g}.",
+            plot_losses(network.history),
+        )
+    )
+    if is_drawable and (predict := _predictor(build, network)) is not None:
+        x = np.concatenate([np.ravel(train[0]), np.ravel(test[0])])
+        grid = np.linspace(x.min(), x.max(), POINTS)
+        figure = plot_function(grid, predict(grid[:, np.newaxis]), train, test)
+        figures.append(
+            ("The function that it estimates", f"{counts}, and the network's output as a line through them.", figure)
+        )
+    return figures
+
+
+def _predictor(build: Build, network: RetrainedConfiguration) -> Any:
+    """Return what predicts with the weights of a network; None where its Trainer or its model cannot be asked."""
+    trainer: Any = build(dict(network.configuration), np.random.default_rng(0))
+    if not hasattr(trainer, "predict") or not hasattr(trainer.model, "load_state_dict"):
+        return None
+    trainer.model.load_state_dict(network.state_dict)
+    return trainer.predict

@@ -1,0 +1,159 @@
+"""Selections: a strategy at work on some of a search's folds, round after round.
+
+strategy --Round--> fits that have no result yet --> pool --> Results (memory and store) --mean losses--> strategy
+"""
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+
+from search.configuration import Configuration, canonical_text
+from search.fits import Fit, Outcome
+from search.ranking import mean_and_std
+from search.rounds import Configurations, Round, Strategy
+from search.seeds import fit_seed
+from search.store import Store
+
+Outcomes = dict[tuple[str, int], Outcome]
+
+
+class Results:
+    """The outcomes of a search, in memory as in its store.
+
+    Parameters
+    ----------
+    store : Store
+        To which those that are added go first.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._by_epochs: dict[int | None, Outcomes] = {}
+
+    def at(self, epochs: int | None) -> Outcomes:
+        """Return the outcomes of fits that stopped after some epochs, or, for None, at their ends."""
+        if epochs not in self._by_epochs:
+            self._by_epochs[epochs] = self._store.outcomes(epochs or 0)
+        return self._by_epochs[epochs]
+
+    def add(self, fit: Fit, outcome: Outcome) -> str:
+        """Store the outcome of a fit, and return the text of its configuration."""
+        self._store.add(fit.configuration, fit.fold, outcome, fit.epochs or 0)
+        text = canonical_text(fit.configuration)
+        self.at(fit.epochs)[text, fit.fold] = outcome
+        return text
+
+    def forget_states(self, epochs: int | None) -> None:
+        """Drop from memory the trainings that have stopped after some epochs; the store keeps them."""
+        outcomes = self.at(epochs)
+        outcomes |= {key: replace(outcome, state=None) for key, outcome in outcomes.items() if outcome.state is not None}
+
+
+class Selection:
+    """A strategy at work on some of a search's folds.
+
+    Parameters
+    ----------
+    strategy : Strategy
+    seed : int
+        The search's.
+    numbers : range
+        Of the folds on which configurations are compared.
+
+    Attributes
+    ----------
+    round : Round or None
+        What is to be fitted now; None at the end.
+    past : list of Round
+        What has been fitted.
+    """
+
+    def __init__(self, strategy: Strategy, seed: int, numbers: range) -> None:
+        self.numbers = numbers
+        self.past: list[Round] = []
+        self._seed = seed
+        self._n_missing: int | None = None  # of this round, at its beginning
+        self._rounds = strategy.rounds(seed)
+        self.round: Round | None = next(self._rounds, None)
+
+    def missing(self, results: Results, positions: Iterable[int] | None = None) -> Iterator[Fit]:
+        """Yield the fits of this round that have no outcome, or those of the configurations at some positions."""
+        assert self.round is not None
+        epochs, configurations = self.round.epochs, self.round.configurations
+        known = results.at(epochs)
+        stopped = results.at(self.past[-1].epochs) if self.past and self.past[-1].epochs != epochs else {}
+        for configuration in configurations if positions is None else map(configurations.__getitem__, positions):
+            text = canonical_text(configuration)
+            for fold in self.numbers:
+                if (text, fold) not in known:
+                    state = stopped[text, fold].state if (text, fold) in stopped else None
+                    yield Fit(configuration, fold, fit_seed(self._seed, configuration, fold), epochs=epochs, resume=state)
+
+    def count_missing(self, results: Results) -> int:
+        """Return the number of fits of this round that had no outcome when this was first asked."""
+        if self._n_missing is None:
+            assert self.round is not None
+            known, configurations = results.at(self.round.epochs), self.round.configurations
+            texts = map(canonical_text, configurations) if known else ()  # of a million configurations, that takes its time
+            done = sum((text, fold) in known for text in texts for fold in self.numbers)
+            self._n_missing = len(configurations) * len(self.numbers) - done
+        return self._n_missing
+
+    def advance(self, results: Results) -> None:
+        """Tell the strategy what came of this round, all of whose fits are done, and take its next one."""
+        assert self.round is not None
+        losses = mean_losses(self.round.configurations, results.at(self.round.epochs), self.numbers)
+        self.past.append(self.round)
+        self._n_missing = None
+        try:
+            self.round = self._rounds.send(losses)
+        except StopIteration:
+            self.round = None
+
+    def at_their_ends(self) -> Configurations:
+        """Return the configurations that were trained to their ends, each once."""
+        rounds = [past.configurations for past in self.past if past.epochs is None]
+        if len(rounds) == 1:
+            return rounds[0]
+        return list({canonical_text(x): x for configurations in rounds for x in configurations}.values())
+
+    def stopped(self, results: Results) -> tuple[list[Configuration], Outcomes]:
+        """Return the configurations that were left behind, and outcomes that say after how many epochs."""
+        latest = {canonical_text(x): (x, past.epochs) for past in self.past if len(self.past) > 1 for x in past.configurations}
+        left = {text: (x, epochs) for text, (x, epochs) in latest.items() if epochs is not None}
+        outcomes = {
+            (text, fold): _as_stopped(results.at(epochs)[text, fold], epochs)
+            for text, (_, epochs) in left.items()
+            for fold in self.numbers
+        }
+        return [x for x, _ in left.values()], outcomes
+
+    def best(self, results: Results) -> tuple[Configuration | None, float]:
+        """Return the configuration of the lowest mean loss at its end, and that loss; None if none is done."""
+        configurations = self.at_their_ends()
+        losses = mean_losses(configurations, results.at(None), self.numbers)
+        lowest = min(losses, default=math.inf)
+        if lowest == math.inf:
+            return None, math.nan
+        equal = (configuration for configuration, loss in zip(configurations, losses, strict=True) if loss == lowest)
+        return min(equal, key=canonical_text), lowest
+
+
+def _as_stopped(outcome: Outcome, epochs: int) -> Outcome:
+    if outcome.status != "done":
+        return outcome
+    return replace(outcome, status="stopped", state=None, reason=f"not among the best after {epochs} epochs")
+
+
+def mean_losses(
+    configurations: Iterable[Configuration], outcomes: Mapping[tuple[str, int], Outcome], numbers: range
+) -> list[float]:
+    """Return the mean loss of each configuration over some folds; infinite where not all of its fits are done."""
+    return [mean_loss(canonical_text(configuration), outcomes, numbers) for configuration in configurations]
+
+
+def mean_loss(text: str, outcomes: Mapping[tuple[str, int], Outcome], numbers: Sequence[int]) -> float:
+    """Return the mean loss of a configuration over some folds; infinite where not all of its fits are done."""
+    fits = [outcomes.get((text, fold)) for fold in numbers]
+    losses = [fit.validation_loss for fit in fits if fit is not None and fit.status == "done"]
+    return mean_and_std(losses)[0] if len(losses) == len(fits) else math.inf

@@ -1,0 +1,110 @@
+"""The file of a store: how one is recognised, how a new one is laid out, and whether it is whole."""
+
+import sqlite3
+from collections.abc import Iterable, Mapping
+from contextlib import closing
+from pathlib import Path
+
+from search.errors import StoreError
+from search.store.rows import COLUMNS, Row, checksum
+
+APPLICATION_ID = 0x74676C73  # "tgls"
+FORMAT = 2
+
+TABLES = {
+    # Beside what the search depends on: "rows" counts those of the other table, so that none can be lost unseen.
+    "meta": "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL, checksum BLOB NOT NULL) WITHOUT ROWID",
+    "fits": """CREATE TABLE fits (
+        configuration TEXT NOT NULL,
+        fold INTEGER NOT NULL,
+        epochs INTEGER NOT NULL,
+        status TEXT NOT NULL,
+        validation_loss TEXT NOT NULL,
+        train_loss TEXT NOT NULL,
+        seconds TEXT NOT NULL,
+        reason TEXT NOT NULL,
+        state BLOB,
+        checksum BLOB NOT NULL,
+        PRIMARY KEY (configuration, fold, epochs)
+    ) WITHOUT ROWID""",
+}
+INSERT = f"INSERT INTO fits VALUES ({', '.join('?' * len(COLUMNS))}) ON CONFLICT DO NOTHING"
+SET_META = "INSERT OR REPLACE INTO meta VALUES (?, ?, ?)"
+
+
+def is_store(file: Path, name: str) -> bool:
+    """Return whether the file is a store (else it is yet to be made), or raise a StoreError if it is something else.
+
+    It is not altered, nor is anything beside it: another program's database stays as it is.
+    """
+    if not file.parent.is_dir():
+        raise StoreError(f"store {name}: folder {file.parent} does not exist, expected one; make it first")
+    if not file.exists():
+        return False
+    if not file.is_file():
+        kind = "a directory" if file.is_dir() else "not a regular file"
+        raise StoreError(f"store {name} is {kind}, expected a file; give another path")
+    if file.stat().st_size == 0:
+        raise StoreError(f"store {name} is empty, expected the file of a search; delete it, or give another path")
+    found_application, found_format = _identity(file, name)
+    if found_application != APPLICATION_ID:
+        raise StoreError(f"store {name} is another program's database, expected a search's; give another path")
+    if found_format > FORMAT:
+        raise StoreError(
+            f"store {name} has format {found_format}, this version reads format {FORMAT}; use a newer tinygrad-lab"
+        )
+    if found_format < FORMAT:
+        raise StoreError(
+            f"store {name} has format {found_format}, made by an older tinygrad-lab, this version reads format {FORMAT}; "
+            "use that one, or give another store"
+        )
+    return True
+
+
+def _identity(file: Path, name: str) -> tuple[int, int]:
+    """Return what the header says: the application and its format."""
+    # Through SQLite, for where this process has the file open already, to open and close it otherwise would drop SQLite's
+    # locks on it. Immutable: no lock is taken, and no log is made or played back.
+    try:
+        with closing(sqlite3.connect(f"{file.as_uri()}?mode=ro&immutable=1", uri=True)) as connection:
+            (found_application,) = connection.execute("PRAGMA application_id").fetchone()
+            (found_format,) = connection.execute("PRAGMA user_version").fetchone()
+    except sqlite3.Error as error:
+        if error.sqlite_errorcode == sqlite3.SQLITE_NOTADB:
+            raise StoreError(f"store {name} is not an SQLite file, expected the file of a search; give another path") from error
+        raise StoreError(f"store {name} cannot be read: {error}; repair it, or give another path") from error
+    return found_application, found_format
+
+
+def lay_out(meta: Mapping[str, str], rows: Iterable[Row] = ()) -> sqlite3.Connection:
+    """Return a new store in memory that begins with some rows."""
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    connection.execute(f"PRAGMA user_version = {FORMAT}")
+    connection.execute("BEGIN")
+    for statement in TABLES.values():
+        connection.execute(statement)
+    added = connection.executemany(INSERT, rows).rowcount
+    for item in {**meta, "rows": str(max(added, 0))}.items():
+        connection.execute(SET_META, (*item, checksum(item)))
+    connection.execute("COMMIT")
+    return connection
+
+
+def check_structure(connection: sqlite3.Connection) -> None:
+    """Raise a ValueError or an sqlite3.Error if the file's pages or tables are damaged."""
+    (found,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
+    if found != "ok":
+        raise ValueError(f"it is damaged ({found})")
+    if dict(connection.execute("SELECT name, sql FROM sqlite_schema")) != TABLES:
+        raise ValueError(f"it is damaged, its tables are not those of format {FORMAT}")
+
+
+def read_meta(connection: sqlite3.Connection, condition: str = "") -> dict[str, str]:
+    """Return the table of texts, or a part of it; raise a ValueError if one of them is not what was written."""
+    found = {}
+    for key, value, stored in connection.execute(f"SELECT key, value, checksum FROM meta {condition}"):
+        if checksum((key, value)) != stored:
+            raise ValueError(f"its entry {key!r} is damaged, its checksum is that of another")
+        found[key] = value
+    return found

@@ -1,0 +1,83 @@
+"""Rows: outcomes as values that SQLite keeps to the bit, each row with a checksum of its content.
+
+(configuration, fold, epochs), Outcome --to_row--> values and their sha256 --check_row, from_row--> the same
+"""
+
+import hashlib
+import struct
+from collections.abc import Mapping
+from operator import index
+from typing import Any
+
+from search.configuration import canonical_text
+from search.fits import Outcome
+
+Row = tuple[Any, ...]
+
+COLUMNS = (
+    "configuration",
+    "fold",
+    "epochs",
+    "status",
+    "validation_loss",
+    "train_loss",
+    "seconds",
+    "reason",
+    "state",
+    "checksum",
+)
+
+
+def to_row(configuration: Mapping[str, Any], fold: int, epochs: int, outcome: Outcome) -> Row:
+    """Return an outcome as the values of COLUMNS."""
+    content = (
+        canonical_text(configuration),
+        index(fold),
+        index(epochs),
+        outcome.status,
+        _to_text(outcome.validation_loss),
+        _to_text(outcome.train_loss),
+        _to_text(outcome.seconds),
+        outcome.reason,
+        outcome.state,
+    )
+    return *content, checksum(content)
+
+
+def check_row(row: Row) -> None:
+    """Raise a ValueError if the row is not what was written."""
+    *content, found = row
+    if checksum(tuple(content)) != found:
+        raise ValueError(f"the row of configuration {row[0]!r}, fold {row[1]!r} is damaged, its checksum is that of another")
+
+
+def from_row(row: Row) -> Outcome:
+    """Return the outcome in a row."""
+    _, _, _, status, validation_loss, train_loss, seconds, reason, state, _ = row
+    return Outcome(status, _from_text(validation_loss), _from_text(train_loss), _from_text(seconds), reason, state=state)
+
+
+def checksum(content: Row) -> bytes:
+    """Return the sha256 of some values.
+
+    Examples
+    --------
+    >>> checksum(("lr", 1)) == checksum(("lr", "1"))
+    False
+    """
+    return hashlib.sha256(ascii(content).encode()).digest()
+
+
+# A REAL column has no NaN and loses the sign of -0.0. Python's repr round-trips all else; a NaN has 52 bits of its own.
+def _to_text(number: float) -> str:
+    plain = float(number)
+    return repr(plain) if plain == plain else "nan:" + struct.pack(">d", plain).hex()
+
+
+def _from_text(text: str) -> float:
+    number: float
+    if text.startswith("nan:"):
+        (number,) = struct.unpack(">d", bytes.fromhex(text.removeprefix("nan:")))
+    else:
+        number = float(text)
+    return number

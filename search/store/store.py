@@ -1,0 +1,313 @@
+"""The store of a search, open: add an outcome, read all of them, say how far the search is.
+
+Store(path, fingerprint) --> lock --> recognise, or lay out --> check --> compare the fingerprint --> add, add, ...
+Store(path) ---------------------> recognise -----------------> check --> outcomes, progress
+"""
+
+import os
+import sqlite3
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from search.errors import StoreError
+from search.fingerprint import differences, name_differences
+from search.fits import Outcome
+from search.store.file import INSERT, SET_META, check_structure, is_store, lay_out, read_meta
+from search.store.owner import InUseError, owning
+from search.store.rows import Row, check_row, checksum, from_row, to_row
+from tinygrad_lab.files import replacing
+
+# In `meta`, beside the fingerprint and what was noted.
+OWN_ENTRIES = ("rows", "forked from")
+
+# What a fit's result depends on. The rest, the grid, the builder and the version, may differ in a fork.
+SAME_IN_A_FORK = ("data", "folds", "seed", "scoring")
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a search is.
+
+    Attributes
+    ----------
+    counts : dict of str to int
+        The number of fits of each status.
+    seconds : float
+        What the fits took, together.
+    """
+
+    counts: dict[str, int]
+    seconds: float
+
+
+class Store:
+    """One SQLite file of finished fits.
+
+    The promise: a result that was acknowledged, by the return of `add`, is never lost or changed. Whether the process is
+    killed, the machine stops or the disk is full, it is there when the store is next opened, the same to the bit. Where the
+    file itself was damaged since, it is refused by name and not read in part. What keeps the promise:
+
+    - a transaction for each result, synced to the log (WAL, ``synchronous = FULL``) and moved from there to the file itself
+      before `add` returns; it waits up to 5 seconds for somebody who reads at that moment;
+    - one owner: a store is written by one process at a time, under a lock that dies with it. Others may read meanwhile;
+    - a checksum in each row, a count of the rows, and SQLite's own check of its pages, verified when it is read;
+    - the fingerprint: a store goes on with the search that it was made for, and with no other.
+
+    Parameters
+    ----------
+    path : path-like or None
+        The file; made if it does not exist, whole or not at all. None keeps the results in memory.
+    fingerprint : mapping of str to str, optional
+        What the results depend on, from `search.fingerprint.fingerprint`. Without it an existing store is opened to be
+        read only.
+    fork : path-like, optional
+        Another store, whose results a store that is yet to be made begins with. Its grid, builder and version may
+        differ from those here, but not its data, folds, seed or scoring. It is only read. If the store at `path` exists, this
+        has no effect.
+
+    Attributes
+    ----------
+    meta : dict of str to str
+        The fingerprint that the store was made with; ``"rows"``, the number of results when it was opened;
+        ``"forked from"``, where that is so; and what was noted.
+
+    Raises
+    ------
+    StoreError
+        If the path is not a store or one of another format, cannot be read or written, is damaged or in use, or belongs to
+        another search.
+
+    Examples
+    --------
+    >>> with Store(None, {"seed": "0"}) as store:
+    ...     store.add({"lr": 0.1}, 0, Outcome("done", validation_loss=0.5, train_loss=-0.0))
+    ...     [outcome] = store.outcomes().values()
+    >>> outcome.validation_loss, outcome.train_loss
+    (0.5, -0.0)
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str] | None,
+        fingerprint: Mapping[str, str] | None = None,
+        fork: str | os.PathLike[str] | None = None,
+    ) -> None:
+        self.name = "in memory" if path is None else os.fspath(path)
+        self._own_entries = {*(fingerprint or ()), *OWN_ENTRIES}
+        self._resources = ExitStack()
+        self._connection: sqlite3.Connection
+        self.meta: dict[str, str]
+        try:
+            with self._one_line_errors("cannot be opened"):
+                file = None if path is None else Path(os.path.realpath(path))
+                exists = file is not None and is_store(file, self.name)
+            if fingerprint is not None:
+                self._open_to_write(file, fingerprint, fork)
+            elif file is not None and exists:
+                self._open_to_read(file)
+            else:
+                raise StoreError(f"store {self.name}: there is none, expected the file of a search")
+        except BaseException:
+            self.close()
+            raise
+
+    def add(self, configuration: Mapping[str, Any], fold: int, outcome: Outcome, epochs: int = 0) -> None:
+        """Write the outcome of one fit; it is on disk when this returns. Where there is one already, that one stays.
+
+        Parameters
+        ----------
+        configuration : mapping
+            What was fitted.
+        fold : int
+            On which fold.
+        outcome : Outcome
+            What came of it; its `trained` is not kept.
+        epochs : int, default=0
+            After how many epochs; 0 for a training that went to its own end.
+
+        Raises
+        ------
+        StoreError
+            If it cannot be written, for instance because the disk is full. Earlier results stay.
+        """
+        with self._one_line_errors("cannot be written"):
+            row = to_row(configuration, fold, epochs, outcome)
+            with self._transaction("BEGIN IMMEDIATE") as run:
+                if run(INSERT, row).rowcount:
+                    self._set("rows", str(self._count() + 1))
+            self._move_log_to_file()
+
+    def note(self, key: str, text: str) -> None:
+        """Keep a text in `meta`, such as the file that a search was described in; in place of an earlier one.
+
+        Raises
+        ------
+        StoreError
+            If it cannot be written.
+        ValueError
+            If the store itself has an entry of this name.
+        """
+        if key in self._own_entries:
+            raise ValueError(f"note {key!r}: the store itself has an entry of this name, expected another name")
+        with self._one_line_errors("cannot be written"):
+            with self._transaction("BEGIN IMMEDIATE"):
+                self._set(key, text)
+            self._move_log_to_file()
+        self.meta[key] = text
+
+    def outcomes(self, epochs: int = 0) -> dict[tuple[str, int], Outcome]:
+        """Return the finished fits by their configuration's canonical text and their fold.
+
+        Parameters
+        ----------
+        epochs : int, default=0
+            Those that were trained for so many epochs; 0 for those that went to their own end.
+
+        Raises
+        ------
+        StoreError
+            If a row is damaged or missing.
+        """
+        return {(row[0], row[1]): from_row(row) for row in self._rows() if row[2] == epochs}
+
+    def progress(self) -> Progress:
+        """Return how many fits have ended, and how."""
+        outcomes = [from_row(row) for row in self._rows()]
+        return Progress(dict(Counter(outcome.status for outcome in outcomes)), sum(outcome.seconds for outcome in outcomes))
+
+    def close(self) -> None:
+        """Close the file."""
+        self._resources.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"Store({self.name!r})"
+
+    def _open_to_read(self, file: Path) -> None:
+        with self._one_line_errors("cannot be read"):
+            self._connect(file)
+            self._connection.execute("PRAGMA query_only = ON")
+            self._check()
+
+    def _open_to_write(self, file: Path | None, fingerprint: Mapping[str, str], fork: str | os.PathLike[str] | None) -> None:
+        if file is not None:
+            self._own(file)
+        with self._one_line_errors("cannot be opened"):
+            if file is None:
+                self._connection = self._resources.enter_context(closing(self._laid_out(fingerprint, fork)))
+            else:
+                if not is_store(file, self.name):  # asked as the owner: another process may have made it before
+                    self._make(file, fingerprint, fork)
+                self._connect(file)
+        with self._one_line_errors("cannot be read"):
+            self._check()
+        different = differences(self.meta, fingerprint)
+        if different:
+            raise StoreError(
+                f"store {self.name} belongs to another search, with other {name_differences(different)}: "
+                "give what it was made with, or another store"
+            )
+        with self._one_line_errors("cannot be written"):
+            self._connection.execute("PRAGMA synchronous = FULL")
+            self._connection.execute("PRAGMA journal_mode = WAL")
+            if file is not None and not os.access(file, os.W_OK):  # else it would be found out after the first fit
+                raise ValueError("it is read-only")
+
+    def _own(self, file: Path) -> None:
+        try:
+            with self._one_line_errors("cannot be locked"):
+                self._resources.enter_context(owning(file))
+        except InUseError as owner:
+            raise StoreError(f"store {self.name} is in use by {owner}; wait for it or give another store") from owner
+
+    def _make(self, file: Path, fingerprint: Mapping[str, str], fork: str | os.PathLike[str] | None) -> None:
+        """Make the file of a new store, whole or not at all."""
+        with closing(self._laid_out(fingerprint, fork)) as connection:
+            for suffix in ("-wal", "-journal"):  # of a file that was deleted since: SQLite would play them into the new one
+                Path(f"{file}{suffix}").unlink(missing_ok=True)
+            with replacing(file) as stream:
+                stream.write(connection.serialize())
+
+    def _laid_out(self, fingerprint: Mapping[str, str], fork: str | os.PathLike[str] | None) -> sqlite3.Connection:
+        """Return a new store in memory."""
+        return lay_out(fingerprint) if fork is None else lay_out(*self._forked(fork, fingerprint))
+
+    def _forked(self, source_path: str | os.PathLike[str], fingerprint: Mapping[str, str]) -> tuple[dict[str, str], list[Row]]:
+        """Return the first content of a fork: what it depends on and where it comes from, and its rows."""
+        with Store(source_path) as source:
+            different = differences(source.meta, fingerprint)
+            unfit = {key: different[key] for key in SAME_IN_A_FORK if key in different}
+            if unfit:
+                raise StoreError(
+                    f"store {source.name} cannot be forked by a search with other {name_differences(unfit)}: "
+                    "give what it was made with, or begin a new store"
+                )
+            origin = f"{source.name}, with other {name_differences(different)}" if different else source.name
+            return {**fingerprint, "forked from": origin}, source._rows()
+
+    def _connect(self, file: Path) -> None:
+        # Where nothing can be written, neither can SQLite's index of the log: then there is no log, and no other process.
+        options = "" if os.access(file.parent, os.W_OK) else "?mode=ro&immutable=1"
+        connection = sqlite3.connect(file.as_uri() + options, uri=True, isolation_level=None)
+        self._connection = self._resources.enter_context(closing(connection))
+
+    def _check(self) -> None:
+        """Read `meta`, or raise if that or the file's structure is damaged."""
+        check_structure(self._connection)
+        self.meta = read_meta(self._connection)
+
+    def _rows(self) -> list[Row]:
+        """Return all rows, each checked, as many as there should be."""
+        with self._one_line_errors("cannot be read"):
+            with self._transaction("BEGIN") as run:
+                expected = self._count()
+                rows = run("SELECT * FROM fits").fetchall()
+            for row in rows:
+                check_row(row)
+            if len(rows) != expected:
+                raise ValueError(f"it is damaged, it has {len(rows)} results of {expected}")
+            return rows
+
+    def _count(self) -> int:
+        """Return how many rows there should be, checked."""
+        entry = read_meta(self._connection, "WHERE key = 'rows'")
+        if not entry:
+            raise ValueError("it is damaged, its entry 'rows' is missing")
+        return int(entry["rows"])
+
+    def _set(self, key: str, value: str) -> None:
+        self._connection.execute(SET_META, (key, value, checksum((key, value))))
+
+    def _move_log_to_file(self) -> None:
+        """Leave nothing that is acknowledged in the log alone, where damage to it would pass for a log cut short."""
+        self._connection.execute("PRAGMA wal_checkpoint(FULL)")
+
+    @contextmanager
+    def _transaction(self, begin: str) -> Iterator[Any]:
+        """Yield what executes a statement; the transaction is all or nothing."""
+        self._connection.execute(begin)
+        try:
+            yield self._connection.execute
+            self._connection.execute("COMMIT")
+        except BaseException:
+            if self._connection.in_transaction:  # SQLite may have rolled back already
+                self._connection.execute("ROLLBACK")
+            raise
+
+    @contextmanager
+    def _one_line_errors(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except (sqlite3.Error, ValueError, OSError) as error:
+            reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+            raise StoreError(f"store {self.name} {what}: {reason}; free or repair it, or give another store") from error

@@ -1,0 +1,108 @@
+"""Successive halving: many configurations for a few epochs, the best of them for more, the best of those to the end.
+
+    81 for 12 epochs --best third--> 27 for 37 --> 9 for 111 --> 3 for 333 --> 1 to the end, of 1000
+
+*Does a training that was stopped become another one?* No: it goes on from its very bits, with the schedule and the engine of
+the whole training. So what reaches the end has the score that a grid would have found for it, and no epoch is trained twice.
+"""
+
+from collections.abc import Iterable, Mapping
+from math import inf
+from typing import Any
+
+from search.configuration import canonical_text
+from search.rounds import Configurations, Round, Rounds, Strategy, as_strategy
+from tinygrad_lab.checks import is_positive_integer
+
+
+class SuccessiveHalving:
+    """Train all candidates for some epochs, the best 1/factor of them for factor times as many, and so on to the end.
+
+    With n candidates there are as many rounds as n can be divided by `factor`, but for those that would stop before
+    `min_epochs`; the last one trains to the end. Only Trainers of this project can stop and go on.
+
+    Parameters
+    ----------
+    candidates : ParameterGrid, RandomSampler or iterable of mapping
+        What to choose from.
+    epochs : int
+        The length of a whole training; each stops after a fraction of it, 1/factor before the last round, 1/factor² before
+        that one, and so on. A configuration's own number of epochs is its end.
+    factor : int, default=3
+        At least 2. The best 1/factor of a round go on, rounded down, at least one.
+    min_epochs : int, default=1
+        The fewest epochs after which to choose: with too few, learning rates are compared that have not shown yet what they
+        lead to.
+
+    Raises
+    ------
+    TypeError
+        If the candidates depend on losses themselves, or one is no mapping.
+    ValueError
+        If a number is out of range, or the candidates are empty or one is there twice.
+
+    References
+    ----------
+    Jamieson and Talwalkar (2016), "Non-stochastic best arm identification and hyperparameter optimization", AISTATS.
+    Li, Jamieson, DeSalvo, Rostamizadeh and Talwalkar (2018), "Hyperband: a novel bandit-based approach to hyperparameter
+    optimization", Journal of Machine Learning Research 18: this is one bracket of it.
+
+    Examples
+    --------
+    >>> halving = SuccessiveHalving([{"lr": 1.0 / i} for i in range(1, 10)], epochs=100, factor=3)
+    >>> halving.stops(n=9)
+    [11, 33]
+    >>> rounds = halving.rounds(seed=0)
+    >>> len(next(rounds).configurations)
+    9
+    >>> rounds.send([9.0, 8.0, 7.0, 6.0, 5.0, 4.0, 3.0, 2.0, 1.0]).configurations
+    [{'lr': 0.14285714285714285}, {'lr': 0.125}, {'lr': 0.1111111111111111}]
+    """
+
+    def __init__(
+        self, candidates: Strategy | Iterable[Mapping[str, Any]], epochs: int, factor: int = 3, min_epochs: int = 1
+    ) -> None:
+        for name, value, least in (("epochs", epochs, 1), ("factor", factor, 2), ("min_epochs", min_epochs, 1)):
+            if not is_positive_integer(value) or value < least:
+                raise ValueError(f"SuccessiveHalving: {name}={value!r}, expected an integer of at least {least}")
+        if min_epochs > epochs:
+            raise ValueError(f"SuccessiveHalving: min_epochs={min_epochs}, expected at most epochs={epochs}")
+        self._candidates = as_strategy(candidates)
+        if not len(self.candidates(0)):
+            raise TypeError(
+                f"SuccessiveHalving: {candidates!r} has no candidates beforehand, expected a grid or a RandomSampler"
+            )
+        self.epochs = epochs
+        self.factor = factor
+        self.min_epochs = min_epochs
+
+    def __repr__(self) -> str:
+        return (
+            f"SuccessiveHalving({self._candidates!r}, epochs={self.epochs}, factor={self.factor}, min_epochs={self.min_epochs})"
+        )
+
+    def describe(self) -> str:  # noqa: D102 (a Strategy)
+        return f"successive halving of {self.epochs} epochs by {self.factor}, from {self.min_epochs}"
+
+    def candidates(self, seed: int) -> Configurations:  # noqa: D102
+        return self._candidates.candidates(seed)
+
+    def stops(self, n: int) -> list[int]:
+        """Return the epochs after which n candidates are compared; what is left then goes to its end."""
+        stops = [self.epochs]
+        while n >= self.factor and stops[0] // self.factor >= self.min_epochs:
+            n //= self.factor
+            stops.insert(0, self.epochs // self.factor ** len(stops))
+        return stops[:-1]
+
+    def rounds(self, seed: int) -> Rounds:  # noqa: D102
+        left = self.candidates(seed)
+        for epochs in self.stops(len(left)):
+            losses = yield Round(left, epochs)
+            # Equal losses stand in the order of the configurations' texts, so that the order of the candidates decides nothing.
+            ranked = sorted(
+                (loss, canonical_text(x), i) for i, (loss, x) in enumerate(zip(losses, left, strict=True)) if loss < inf
+            )
+            chosen = sorted(i for _, _, i in ranked[: max(1, len(left) // self.factor)])
+            left = [left[i] for i in chosen]
+        yield Round(left)

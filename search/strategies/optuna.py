@@ -1,0 +1,153 @@
+"""Optuna: an Optuna sampler proposes, this project fits, keeps and ranks.
+
+    study.ask, a batch at a time --> Round --> mean losses --> study.tell, in the order of the questions --> study.ask, ...
+
+The study lives in memory and is no second store: a search that is resumed asks again, from the same seed, and tells what the
+store knows, so it comes to the same questions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from math import isfinite
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from search.configuration import Configuration, canonical, canonical_text
+from search.grid import ParameterGrid
+from search.rounds import Configurations, Round, Rounds
+from tinygrad_lab.checks import is_positive_integer
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
+    from optuna.samplers import BaseSampler
+    from optuna.trial import Trial
+
+
+class OptunaSampler:
+    """What a sampler of Optuna asks for, in batches. Needs ``pip install "tinygrad-lab[optuna]"``.
+
+    Parameters
+    ----------
+    space : mapping of str to distribution or sequence
+        Name to one of Optuna's distributions, such as ``optuna.distributions.FloatDistribution(1e-4, 1e-1, log=True)``, or to a
+        list of values to choose from, of any kind that a configuration can hold.
+    n_trials : int
+        How many questions in all. One that was asked before costs nothing: its fits are in the store.
+    batch : int, default=8
+        How many are asked before the first of them is answered: they can be fitted side by side, but know nothing of each
+        other.
+    sampler : callable, optional
+        Called as ``sampler(seed=...)`` with the search's seed: a class of Optuna's or a `functools.partial` of one. By default
+        `optuna.samplers.TPESampler`. A sampler that is made already is refused, since it would not begin anew when the
+        search is resumed.
+
+    Raises
+    ------
+    ImportError
+        If Optuna is not installed.
+    TypeError, ValueError
+        If an argument is not as expected.
+
+    Examples
+    --------
+    >>> from optuna.distributions import FloatDistribution
+    >>> sampler = OptunaSampler({"lr": FloatDistribution(1e-3, 1e-1, log=True), "hidden": [(10, 10), (75, 50)]}, n_trials=20)
+    >>> rounds = sampler.rounds(seed=0)
+    >>> len(next(rounds).configurations), len(rounds.send([0.5] * 8).configurations)
+    (8, 8)
+    """
+
+    def __init__(
+        self,
+        space: Mapping[str, BaseDistribution | Sequence[Any]],
+        n_trials: int,
+        batch: int = 8,
+        sampler: Callable[..., BaseSampler] | None = None,
+    ) -> None:
+        optuna = _import_optuna()
+        if not isinstance(space, Mapping) or not space:
+            raise TypeError(
+                f"OptunaSampler: space={space!r}, expected a mapping from names to distributions or lists of values"
+            )
+        for name, value in (("n_trials", n_trials), ("batch", batch)):
+            if not is_positive_integer(value):
+                raise ValueError(f"OptunaSampler: {name}={value!r}, expected an integer of at least 1")
+        if sampler is not None and not callable(sampler):
+            raise TypeError(f"OptunaSampler: sampler={sampler!r}, expected a class, such as optuna.samplers.TPESampler")
+        self.n_trials = n_trials
+        self.batch = batch
+        self.sampler = optuna.samplers.TPESampler if sampler is None else sampler
+        self._choices: dict[str, tuple[Any, ...]] = {}
+        self._distributions: dict[str, BaseDistribution] = {}
+        for name, values in space.items():
+            if isinstance(values, optuna.distributions.BaseDistribution):
+                self._distributions[name] = values
+            elif isinstance(values, Sequence | np.ndarray) and not isinstance(values, str | bytes):
+                # Optuna's categories may be no tuples: it chooses among places.
+                self._choices[name] = ParameterGrid({name: values}).axes[name]
+                self._distributions[name] = optuna.distributions.CategoricalDistribution(range(len(values)))
+            else:
+                raise TypeError(f"OptunaSampler: {name}={values!r}, expected a distribution of Optuna's or a list of values")
+
+    def __repr__(self) -> str:
+        return f"OptunaSampler({', '.join(self._distributions)}, n_trials={self.n_trials}, batch={self.batch})"
+
+    def candidates(self, seed: int) -> Configurations:  # noqa: ARG002, D102 (a Strategy)
+        return ()
+
+    def describe(self) -> str:  # noqa: D102
+        space = {name: list(self._choices.get(name, ())) or distribution for name, distribution in self._distributions.items()}
+        return f"{self.n_trials} trials in batches of {self.batch} of {_name(self.sampler)} over {space}"
+
+    def rounds(self, seed: int) -> Rounds:  # noqa: D102
+        optuna = _import_optuna()
+        with _quiet():
+            study = optuna.create_study(sampler=self.sampler(seed=seed % 2**32))
+        for start in range(0, self.n_trials, self.batch):
+            with _quiet():
+                trials = [study.ask(self._distributions) for _ in range(min(self.batch, self.n_trials - start))]
+            asked = [self._configuration(trial) for trial in trials]
+            texts = [canonical_text(configuration) for configuration in asked]
+            distinct = dict(zip(texts, asked, strict=True))
+            losses = dict(zip(distinct, (yield Round(list(distinct.values()))), strict=True))
+            with _quiet():
+                for trial, text in zip(trials, texts, strict=True):
+                    done = isfinite(losses[text])
+                    study.tell(trial, losses[text] if done else None, None if done else optuna.trial.TrialState.FAIL)
+
+    def _configuration(self, trial: Trial) -> Configuration:
+        chosen = trial.params
+        return canonical(
+            {name: self._choices[name][chosen[name]] if name in self._choices else chosen[name] for name in self._distributions}
+        )
+
+
+def _import_optuna() -> Any:
+    try:
+        import optuna
+    except ImportError:
+        raise ImportError('OptunaSampler needs Optuna, which is not installed: pip install "tinygrad-lab[optuna]"') from None
+    return optuna
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep Optuna's report of each trial to itself: the search has its own."""
+    logging = _import_optuna().logging
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity(max(verbosity, logging.WARNING))
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+
+
+def _name(sampler: Callable[..., BaseSampler]) -> str:
+    """Return a text that is the same in another process: of a partial, with its arguments."""
+    function = getattr(sampler, "func", sampler)
+    arguments = [*map(repr, getattr(sampler, "args", ())), *(f"{k}={v!r}" for k, v in getattr(sampler, "keywords", {}).items())]
+    name = getattr(function, "__qualname__", type(function).__name__)
+    return f"{name} with {', '.join(arguments)}" if arguments else name

@@ -1,0 +1,138 @@
+"""Random search: configurations drawn from distributions, where a grid would try each value too often.
+
+seed, name of an axis --> its own generator --> its draws --.
+                                                             +--> the i-th configuration, unless it was there before
+seed, name of another axis --> ...        --> its draws   --'
+"""
+
+import hashlib
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from search.configuration import Configuration, canonical_text, canonical_value
+from search.grid import ParameterGrid
+from search.rounds import EVERY_CANDIDATE, Configurations, ListedConfigurations, Round, Rounds
+from tinygrad_lab.checks import is_positive_integer
+
+PATIENCE = 1000  # draws that are all there before, after which no new one is expected
+
+
+class RandomSampler:
+    """A number of distinct configurations, each value drawn from a list or a distribution.
+
+    A configuration that was drawn before is drawn again; where all axes are lists, they are drawn without replacement, so that
+    nothing is fitted twice. The draws follow from the search's seed: each axis has a generator of its own, so an axis
+    that is added leaves the draws of the others as they were.
+
+    Parameters
+    ----------
+    n : int
+        How many configurations.
+    mapping : mapping of str to sequence or distribution, optional
+        The axes as one mapping, in place of keywords.
+    **axes : sequence or distribution
+        Name to values, one of which is chosen, all equally likely; or to anything with ``rvs(random_state=...)``, such as
+        ``scipy.stats.loguniform(1e-4, 1e-1)``.
+
+    Raises
+    ------
+    TypeError
+        If `mapping` is not one, or a value is of a type that a configuration cannot hold.
+    ValueError
+        If `n` is less than one, or more than there are combinations; if there is no axis, or one is empty or neither
+        a sequence nor a distribution.
+
+    References
+    ----------
+    Bergstra and Bengio (2012), "Random search for hyper-parameter optimization", Journal of Machine Learning Research 13.
+
+    Examples
+    --------
+    >>> from scipy.stats import loguniform
+    >>> sampler = RandomSampler(3, hidden=[(10, 10), (75, 50)], lr=loguniform(1e-3, 1e-1))
+    >>> for configuration in sampler.candidates(seed=0):
+    ...     print(configuration["hidden"], f"{configuration['lr']:.4f}")
+    (10, 10) 0.0031
+    (10, 10) 0.0204
+    (10, 10) 0.0271
+    """
+
+    def __init__(self, n: int, mapping: Mapping[str, Any] | None = None, /, **axes: Any) -> None:
+        if mapping is not None and axes:
+            raise TypeError("RandomSampler: a mapping and keywords given, expected one of them")
+        if not is_positive_integer(n):
+            raise ValueError(f"RandomSampler: n={n!r}, expected how many configurations to draw, at least 1")
+        given = axes if mapping is None else mapping
+        if not isinstance(given, Mapping):
+            raise TypeError(f"RandomSampler: {given!r} given, expected a mapping from names to values or distributions")
+        if not given:
+            raise ValueError(
+                "RandomSampler: no axis given, expected at least one, such as lr=scipy.stats.loguniform(1e-3, 0.1)"
+            )
+        self.n = n
+        self.axes = {
+            name: values if callable(getattr(values, "rvs", None)) else _listed(name, values) for name, values in given.items()
+        }
+        n_combinations = math.prod(len(values) if isinstance(values, tuple) else math.inf for values in self.axes.values())
+        if n > n_combinations:
+            raise ValueError(
+                f"RandomSampler: n={n} configurations of only {n_combinations}; give a smaller n, or a ParameterGrid"
+            )
+
+    def __repr__(self) -> str:
+        return f"RandomSampler({self.n}, {', '.join(self.axes)})"
+
+    def rounds(self, seed: int) -> Rounds:  # noqa: D102 (a Strategy)
+        yield Round(self.candidates(seed))
+
+    def describe(self) -> str:  # noqa: D102
+        return EVERY_CANDIDATE
+
+    def candidates(self, seed: int) -> Configurations:
+        """Return the configurations that a search with this seed tries.
+
+        Raises
+        ------
+        ValueError
+            If the distributions give no more different configurations.
+        """
+        if all(isinstance(values, tuple) for values in self.axes.values()):
+            grid = ParameterGrid(self.axes)
+            positions = _generator(seed, "all axes").choice(len(grid), self.n, replace=False)
+            return ListedConfigurations(grid[position] for position in positions)
+        return ListedConfigurations(self._drawn(seed))
+
+    def _drawn(self, seed: int) -> list[Configuration]:
+        generators = {name: _generator(seed, name) for name in self.axes}
+        drawn: dict[str, Configuration] = {}
+        waited = 0
+        while len(drawn) < self.n and waited < PATIENCE:
+            configuration = {name: _draw(name, values, generators[name]) for name, values in self.axes.items()}
+            text = canonical_text(configuration)
+            waited = waited + 1 if text in drawn else 0
+            drawn.setdefault(text, configuration)
+        if len(drawn) < self.n:
+            raise ValueError(
+                f"RandomSampler: n={self.n}, but {PATIENCE} draws found no more than {len(drawn)}; give a smaller n"
+            )
+        return list(drawn.values())
+
+
+def _listed(name: str, values: Any) -> tuple[Any, ...]:
+    if isinstance(values, str | bytes) or not isinstance(values, Sequence | np.ndarray):
+        raise ValueError(f"RandomSampler: {name}={values!r} is neither a sequence of values nor a distribution with rvs")
+    return ParameterGrid({name: list(values)}).axes[name]
+
+
+def _generator(seed: int, name: str) -> np.random.Generator:
+    content = f"{seed}\n{name}"
+    return np.random.default_rng(int.from_bytes(hashlib.sha256(content.encode()).digest()))
+
+
+def _draw(name: str, values: Any, rng: np.random.Generator) -> Any:
+    return (
+        values[rng.integers(len(values))] if isinstance(values, tuple) else canonical_value(name, values.rvs(random_state=rng))
+    )

@@ -1,0 +1,331 @@
+"""The command line: from a TOML file to a page, and one line for whatever is wrong."""
+
+import csv
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from search import Store
+from search.command.main import main
+
+ROOT = Path(__file__).parents[1]
+TOML = """\
+seed = 1
+workers = 1
+[data]
+train = "train.csv"
+test = "test.csv"
+[grid]
+hidden = [[3, 2], [2, 2]]
+lr = [0.05, 0.1]
+lr_final = [0.001]
+epochs = [2]
+[folds]
+n_splits = 3
+"""
+
+
+def table(x):
+    return "".join(f"{value},{value**2}\n" for value in x)
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A folder to work in, with the files of a search of 12 fits."""
+    (tmp_path / "train.csv").write_text(table(np.linspace(-2, 2, 18).round(3)))
+    (tmp_path / "test.csv").write_text(table([-1.3, 0.1, 1.1]))
+    (tmp_path / "search.toml").write_text(TOML)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def finished(folder, capsys):
+    """The same folder after the search."""
+    assert main(["run", "s.sqlite", "search.toml", "--quiet"]) == 0
+    capsys.readouterr()
+    return folder
+
+
+def said(capsys, *arguments, code=0):
+    """Run a command, check its exit code, and return what it printed; of a failure, its one line."""
+    capsys.readouterr()
+    assert main(list(arguments)) == code
+    output, errors = capsys.readouterr()
+    if code == 0:
+        return output
+    assert output == ""
+    assert errors.count("\n") == 1
+    assert errors.startswith(f"search {arguments[0]}: error: ")
+    return errors
+
+
+# ---- the way from the file to the page -----------------------------------------------------------------------------
+
+
+def test_run_prints_the_ranking_and_goes_on_without_the_file(folder, capsys):
+    first = said(capsys, "run", "s.sqlite", "search.toml", "--quiet")
+    assert first.startswith("rank  hidden    lr  lr_final  epochs  ")
+    assert "Not distinguishable from the best: " in first
+    assert "python -m search report s.sqlite FOLDER" in first
+    (folder / "search.toml").unlink()
+    assert said(capsys, "run", "s.sqlite", "--quiet", "--workers", "2") == first
+
+
+def test_run_shows_a_progress_bar_unless_asked_not_to(folder, capsys):
+    main(["run", "s.sqlite", "search.toml"])
+    assert "12 fits to do" in capsys.readouterr().err
+    main(["run", "t.sqlite", "search.toml", "--quiet"])
+    assert capsys.readouterr().err == ""
+
+
+def test_status_of_a_finished_search(finished, capsys):
+    output = said(capsys, "status", "s.sqlite")
+    assert output.startswith("12 of 12 fits are done\n")
+    assert "best so far: " in output
+    assert output.endswith("nobody is at work on it\n")
+
+
+def test_rank_and_its_csv_file(finished, capsys):
+    output = said(capsys, "rank", "s.sqlite", "--top", "2", "--csv", "r.csv")
+    assert output.splitlines()[1].split()[0] == "1"
+    assert "\n   3 " not in output
+    with open("r.csv", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert [row["rank"] for row in rows] == ["1", "2", "3", "4"]
+    assert float(rows[0]["mean"]) == np.mean([float(rows[0][f"fold {i}"]) for i in range(3)])
+
+
+def test_export_has_every_fit_to_the_bit(finished, capsys):
+    assert said(capsys, "export", "s.sqlite", "all.csv") == "12 fits are in all.csv\n"
+    with open("all.csv", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    with Store("s.sqlite") as store:
+        losses = sorted(outcome.validation_loss for outcome in store.outcomes().values())
+    assert sorted(float(row["validation_loss"]) for row in rows) == losses
+    assert {row["fold"] for row in rows} == {"0", "1", "2"}
+
+
+def test_retrain_names_both_winners_and_writes_weights(finished, capsys):
+    output = said(capsys, "retrain", "s.sqlite", "--top", "2", "--quiet", "--weights", "w.safetensors")
+    assert output.splitlines()[0].startswith("cv rank  hidden")
+    assert "chosen by cross-validation: test loss " in output
+    assert "lowest test loss, which flatters: test loss " in output
+    from safetensors.numpy import load_file
+
+    assert {"hidden1.weight", "output.bias"} < {*load_file("w.safetensors")}
+
+
+def test_report_writes_the_page(finished, capsys):
+    assert said(capsys, "report", "s.sqlite", "page", "--top", "2", "--quiet") == "the report is page/index.html\n"
+    page = Path("page/index.html").read_text(encoding="utf-8")
+    assert "Lowest test loss" in page
+    assert "hidden = [[3, 2], [2, 2]]" in page
+    assert "python -m search run s.sqlite" in page
+
+
+def test_a_search_without_a_test_set_has_a_page_but_cannot_retrain(folder, capsys):
+    Path("search.toml").write_text(TOML.replace('test = "test.csv"\n', ""))
+    said(capsys, "run", "s.sqlite", "search.toml", "--quiet")
+    assert "the settings name no test set" in said(capsys, "retrain", "s.sqlite", code=1)
+    said(capsys, "report", "s.sqlite", "page", "--quiet")
+    assert "Lowest test loss" not in Path("page/index.html").read_text(encoding="utf-8")
+
+
+def test_a_nested_search_prints_its_estimate(folder, capsys):
+    Path("search.toml").write_text(TOML + "[outer]\nn_splits = 2\n")
+    output = said(capsys, "run", "s.sqlite", "search.toml", "--quiet")
+    assert 'The procedure "search, and take the best" has a test loss of' in output
+    assert said(capsys, "status", "s.sqlite").startswith("38 of 38 fits are done\n")  # (1 + 2) x 4 x 3 and 2
+
+
+def test_a_fork_begins_with_the_results_of_the_other_store(finished, capsys):
+    Path("wider.toml").write_text(TOML.replace("[2, 2]]", "[2, 2], [4, 4]]"))
+    main(["run", "t.sqlite", "wider.toml", "--fork", "s.sqlite"])
+    assert "6 fits to do" in capsys.readouterr().err
+    assert said(capsys, "status", "t.sqlite").startswith("18 of 18 fits are done\n")
+
+
+# ---- a search that is not finished ---------------------------------------------------------------------------------
+
+SLOW = """\
+import time
+from search.testing import build_polynomial
+
+def build(configuration, rng):
+    time.sleep(configuration["pause"])
+    return build_polynomial({"degree": 1, "epochs": 2}, rng)
+"""
+
+
+def wait_until(condition):
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline, "waited for a minute in vain"
+        time.sleep(0.02)
+
+
+def count_fits(path):
+    try:
+        with Store(path) as store:
+            return sum(store.progress().counts.values())
+    except Exception:
+        return 0
+
+
+@pytest.fixture
+def running(folder):
+    """A search of a process of its own, whose second configuration takes for ever."""
+    (folder / "slow_builder_of_tests.py").write_text(SLOW)
+    (folder / "search.toml").write_text(
+        'build = "slow_builder_of_tests:build"\nworkers = 2\n[data]\ntrain = "train.csv"\n'
+        "[grid]\npause = [0.0, 600.0]\n[folds]\nn_splits = 3\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-m", "search", "run", "s.sqlite", "search.toml", "--quiet"],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    wait_until(lambda: count_fits("s.sqlite") == 3)
+    yield process
+    process.kill()
+    process.communicate()
+
+
+def test_while_a_search_runs_others_may_look_but_not_write(running, capsys):
+    output = said(capsys, "status", "s.sqlite")
+    assert output.startswith("3 of 6 fits are done\n")
+    assert f"at work on it: process {running.pid} on " in output
+    assert "   1 " in said(capsys, "rank", "s.sqlite")
+    assert "3 fits are in all.csv" in said(capsys, "export", "s.sqlite", "all.csv")
+    assert f"s.sqlite is in use by process {running.pid}" in said(capsys, "run", "s.sqlite", "--quiet", code=1)
+    for command in (["retrain", "s.sqlite"], ["report", "s.sqlite", "page"]):
+        assert "3 of 6 fits are done, expected all; python -m search run s.sqlite" in said(capsys, *command, code=1)
+    running.send_signal(signal.SIGINT)
+    _, errors = running.communicate(timeout=30)
+    assert running.returncode == 130
+    assert errors.strip() == "interrupted; finished fits are in the store, the same command goes on from them"
+    output = said(capsys, "status", "s.sqlite")
+    assert output.startswith("3 of 6 fits are done\n")
+    assert output.endswith("nobody is at work on it\n")
+
+
+# ---- what is refused -----------------------------------------------------------------------------------------------
+
+
+def test_no_store(folder, capsys):
+    for command in (["status"], ["rank"], ["run"], ["retrain"], ["export"], ["report"]):
+        extra = ["x"] if command[0] in ("export", "report") else []
+        assert "store none.sqlite: there is none" in said(capsys, *command, "none.sqlite", *extra, code=1)
+    assert not Path("none.sqlite").exists()
+
+
+def test_stores_that_are_none(folder, capsys):
+    Path("folder").mkdir()
+    Path("text").write_text("This is no store, but a text that is longer than the head of an SQLite file." * 2)
+    with sqlite3.connect("other.sqlite") as other:
+        other.execute("CREATE TABLE t (x)")
+    other.close()
+    Path("empty").touch()
+    for name, reason in (
+        ("folder", "is a directory"),
+        ("text", "is not an SQLite file"),
+        ("other.sqlite", "is another program's database"),
+        ("empty", "is empty"),
+    ):
+        assert reason in said(capsys, "status", name, code=1)
+
+
+@pytest.mark.parametrize(
+    ("toml", "message"),
+    [
+        (TOML.replace("[folds]", "[fold]"), "search.toml: unknown key 'fold', did you mean 'folds'?"),
+        (TOML.replace("hidden", "hiden"), "build_perceptron: unknown name 'hiden', did you mean 'hidden'?"),
+        (TOML.replace("train.csv", "none.csv"), "none.csv cannot be read"),
+        (TOML.replace("n_splits = 3", "n_splits = 30"), "KFold(30): 18 samples given, expected at least 30"),
+        (TOML.replace("[0.05, 0.1]", "[]"), "ParameterGrid: lr=[] is empty"),
+    ],
+)
+def test_a_search_that_cannot_begin_leaves_no_store(toml, message, folder, capsys):
+    Path("search.toml").write_text(toml)
+    assert message in said(capsys, "run", "s.sqlite", "search.toml", "--quiet", code=1)
+    assert not Path("s.sqlite").exists()
+
+
+def test_another_search_in_the_same_store(finished, capsys):
+    Path("search.toml").write_text(TOML.replace("seed = 1", "seed = 2"))
+    message = said(capsys, "run", "s.sqlite", "search.toml", "--quiet", code=1)
+    assert "belongs to another search, with other " in message
+    assert "seed (1 there, 2 here)" in message
+
+
+def test_data_that_have_changed_since(finished, capsys):
+    with open("train.csv", "a") as stream:
+        stream.write("3,9\n")
+    for command in (["run", "s.sqlite", "--quiet"], ["report", "s.sqlite", "page", "--quiet"]):
+        assert "with other data (18 samples" in said(capsys, *command, code=1)
+    assert not Path("page").exists()
+
+
+def test_a_store_of_a_python_program(folder, capsys):
+    from search import GridSearch
+    from search.testing import build_polynomial
+
+    x = np.linspace(-1, 1, 12)
+    GridSearch(build_polynomial, [{"degree": 1}, {"degree": 2}], store="p.sqlite", workers=1).run(x, x**2, progress=False)
+    assert said(capsys, "status", "p.sqlite").startswith("8 of 8 fits are done\n")
+    assert "degree" in said(capsys, "rank", "p.sqlite")
+    assert "8 fits are in all.csv" in said(capsys, "export", "p.sqlite", "all.csv")
+    for command in (["run", "p.sqlite"], ["retrain", "p.sqlite"], ["report", "p.sqlite", "page"]):
+        assert "was made by a Python program" in said(capsys, *command, code=1)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "the following arguments are required: COMMAND"),
+        (["rum", "s.sqlite"], "invalid choice: 'rum'"),
+        (["run"], "the following arguments are required: STORE"),
+        (["run", "s", "t", "--workers", "0"], "'0' given, expected an integer of at least 1"),
+        (["rank", "s", "--top", "x"], "'x' given, expected an integer of at least 1"),
+    ],
+)
+def test_misuse(arguments, message, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["", "run", "status", "rank", "retrain", "report", "export"])
+def test_help(command, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main([*([command] if command else []), "--help"])
+    assert ended.value.code == 0
+    assert ("STORE" if command else "COMMAND") in capsys.readouterr().out
+
+
+def test_the_example_in_the_help_is_a_search(folder, capsys):
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    text = capsys.readouterr().out
+    toml = "\n".join(line.strip() for line in text[text.index("# search.toml") :].splitlines())
+    Path("search.toml").write_text(toml.replace("[grid]", "[grid]\nepochs = [1]\n"))
+    assert "   4  " in said(capsys, "run", "s.sqlite", "search.toml", "--quiet", "--workers", "1")
+
+
+def test_the_store_says_what_it_is(finished):
+    with Store("s.sqlite") as store:
+        assert store.meta["settings"] == TOML
+        assert store.meta["settings folder"] == str(finished)
+        assert json.loads(store.meta["plan"]) == {"fits": 12, "fold sizes": [[12, 6]] * 3, "repeats": 1}

@@ -1,0 +1,172 @@
+"""The file of a search: what it may say, and the one line that is said of everything else."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from models.builders import build_perceptron
+from search import KFold, ParameterGrid
+from search.command.settings import SettingsError, parse_settings, read_settings
+
+MINIMAL = '[data]\ntrain = "train.csv"\n[grid]\nlr = [0.1, 0.05]\n'
+
+
+def parse(text):
+    return parse_settings(text, Path("/folder"), "search.toml")
+
+
+def write(folder, name, text):
+    (folder / name).write_text(text)
+    return folder / name
+
+
+def test_what_is_left_out_is_as_in_a_search():
+    settings = parse(MINIMAL)
+    assert settings.grid.axes == ParameterGrid(lr=[0.1, 0.05]).axes
+    assert repr(settings.folds) == repr(KFold(4, shuffle=True, seed=0))
+    assert (settings.train, settings.test, settings.outer) == (Path("/folder/train.csv"), None, None)
+    assert (settings.seed, settings.repeats, settings.workers, settings.time_limit) == (0, 1, None, None)
+
+
+def test_everything_can_be_said():
+    settings = parse(
+        """
+        seed = 3
+        repeats = 2
+        workers = 1
+        time_limit = 2.5
+        build = "package.module:function"
+
+        [data]
+        train = "/elsewhere/train.csv"
+        test = "test.csv"
+        outputs = 2
+        header = true
+        delimiter = ";"
+
+        [grid]
+        hidden = [[10, 10], [75, 50]]
+        activation = ["relu"]
+        clip = [10.0]
+
+        [folds]
+        n_splits = 5
+        shuffle = false
+
+        [outer]
+        n_splits = 3
+        seed = 1
+        """
+    )
+    assert (settings.seed, settings.repeats, settings.workers, settings.time_limit) == (3, 2, 1, 2.5)
+    assert (settings.train, settings.test) == (Path("/elsewhere/train.csv"), Path("/folder/test.csv"))
+    assert (settings.outputs, settings.header, settings.delimiter) == (2, True, ";")
+    assert list(settings.grid)[1] == {"hidden": (75, 50), "activation": "relu", "clip": 10.0}
+    assert repr(settings.folds) == repr(KFold(5))
+    assert repr(settings.outer) == repr(KFold(3, shuffle=True, seed=1))
+    assert settings.build == "package.module:function"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[data", "search.toml is no TOML: "),
+        ("", "search.toml: no data.train, expected the name of a table of numbers"),
+        ("sed = 1\n" + MINIMAL, "search.toml: unknown key 'sed', did you mean 'seed'?"),
+        (MINIMAL + "[fold]\n", "search.toml: unknown key 'fold', did you mean 'folds'?"),
+        (MINIMAL.replace("[grid]", 'tset = "a"\n[grid]'), "search.toml: unknown key 'data.tset', did you mean 'data.test'?"),
+        (MINIMAL + "[folds]\nsplits = 3", "search.toml: unknown key 'folds.splits', did you mean 'folds.n_splits'?"),
+        ('seed = "one"\n' + MINIMAL, "search.toml: seed = 'one', expected int"),
+        ("seed = true\n" + MINIMAL, "search.toml: seed = True, expected int"),
+        ("grid = 3\n[data]\ntrain = 'a'", "search.toml: grid = 3, expected a table"),
+        ("time_limit = '3'\n" + MINIMAL, "search.toml: time_limit = '3', expected int or float"),
+        ("[data]\ntrain = 'a'\n[grid]", "search.toml: ParameterGrid: no axis given"),
+        ("[data]\ntrain = 'a'\n[grid]\nlr = []", "search.toml: ParameterGrid: lr=[] is empty"),
+        ("[data]\ntrain = 'a'\n[grid]\nlr = [0.1, 0.1]", "search.toml: ParameterGrid: lr has 0.1 twice"),
+        ("[data]\ntrain = 'a'\n[grid]\nlr = 0.1", "search.toml: ParameterGrid: lr=0.1 is not a sequence of values"),
+        ("[data]\ntrain = 'a'\n[grid]\nday = [2019-01-01]", "search.toml: configuration: day="),
+        (MINIMAL + "[folds]\nn_splits = 1", "search.toml: KFold(1): expected an integer of at least 2"),
+        (MINIMAL.replace("[grid]", "outputs = 0\n[grid]"), "search.toml: data.outputs = 0, expected at least 1"),
+    ],
+)
+def test_what_is_no_search_is_told_in_a_line(text, message):
+    with pytest.raises(SettingsError) as caught:
+        parse(text)
+    assert str(caught.value).startswith(message)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_that_cannot_be_read(tmp_path):
+    with pytest.raises(SettingsError, match="cannot be read .No such file or directory.; give the TOML file of a search"):
+        read_settings(tmp_path / "none.toml")
+    (tmp_path / "binary.toml").write_bytes(b"\xff\xfe")
+    with pytest.raises(SettingsError, match="is no text in UTF-8"):
+        read_settings(tmp_path / "binary.toml")
+
+
+def settings_of(folder, table, extra=""):
+    write(folder, "train.csv", table)
+    return read_settings(write(folder, "search.toml", MINIMAL.replace("[grid]", f"{extra}\n[grid]")))
+
+
+def test_the_last_columns_of_the_data_are_y(tmp_path):
+    x, y = settings_of(tmp_path, "1,2,3\n4,5,6\n").training_set()
+    assert x.tolist() == [[1, 2], [4, 5]]
+    assert y.tolist() == [[3], [6]]
+    x, y = settings_of(tmp_path, "a;b;c\n1;2;3\n", "outputs = 2\nheader = true\ndelimiter = ';'").training_set()
+    assert (x.tolist(), y.tolist()) == ([[1]], [[2, 3]])
+    assert settings_of(tmp_path, "1,2").test_set() is None
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ("a,b\n1,2\n", "is no table of numbers (could not convert string"),
+        ("1,2\n3\n", "is no table of numbers"),
+        ("1\n2\n", "has 1 columns, of which data.outputs = 1 are y; expected more"),
+        ("1,nan\n2,3\n", "y holds nan at (0, 0)"),
+    ],
+)
+def test_data_that_are_no_table_of_numbers_are_told_with_their_file(tmp_path, table, message):
+    with pytest.raises(SettingsError) as caught:
+        settings_of(tmp_path, table).training_set()
+    assert f"data.train: {tmp_path / 'train.csv'}" in str(caught.value)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_no_data(tmp_path):
+    settings = settings_of(tmp_path, "")
+    (tmp_path / "train.csv").unlink()
+    with pytest.raises(SettingsError, match="data.train: .*train.csv cannot be read"):
+        settings.training_set()
+
+
+def test_the_default_builder_knows_the_width_of_the_data():
+    x, y = np.zeros((5, 3)), np.zeros((5, 2))
+    build = parse(MINIMAL).builder(x, y)
+    assert build.func is build_perceptron
+    model = build({"hidden": (4,)}, np.random.default_rng(0)).model
+    assert model(x).shape == (5, 2)
+
+
+def test_a_builder_of_ones_own_may_lie_beside_the_file(tmp_path, monkeypatch):
+    monkeypatch.setattr("sys.path", [*__import__("sys").path])
+    write(tmp_path, "own_builder_beside.py", "def make(configuration, rng):\n    return 1\n")
+    settings = read_settings(write(tmp_path, "search.toml", 'build = "own_builder_beside:make"\n' + MINIMAL))
+    assert settings.builder(None, None)({}, None) == 1
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        ("models", 'build = "models", expected "module:function"'),
+        ("no_such_module_anywhere:f", 'build = "no_such_module_anywhere:f" cannot be imported'),
+        ("models:no_such_function", 'build = "models:no_such_function": module models has no function no_such_function'),
+    ],
+)
+def test_a_builder_that_is_not_there(build, message):
+    with pytest.raises(SettingsError) as caught:
+        parse(f'build = "{build}"\n{MINIMAL}').builder(None, None)
+    assert str(caught.value).startswith(message)
