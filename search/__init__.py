@@ -30,7 +30,7 @@ from search.result import SearchResult
 from search.retraining import Retrained, RetrainedConfiguration
 from search.rounds import Round, Strategy
 from search.search import GridSearch, Search
-from search.store import Store
+from search.store import Progress, Store
 from search.strategies import OptunaSampler, RandomSampler, SuccessiveHalving
 
 __all__ = [
@@ -43,6 +43,7 @@ __all__ = [
     "OptunaSampler",
     "Outcome",
     "ParameterGrid",
+    "Progress",
     "RandomSampler",
     "RankedConfiguration",
     "Ranking",

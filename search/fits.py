@@ -243,4 +243,5 @@ def _score(problem: Problem, fit: Fit, trainer: Trainer) -> Outcome:
 
 def _failure(error: BaseException) -> Outcome:
     status = "diverged" if isinstance(error, ArithmeticError) else "failed"
-    return Outcome(status, reason=" ".join(f"{type(error).__name__}: {error}".split()))
+    line = " ".join(f"{type(error).__name__}: {error}".split())
+    return Outcome(status, reason=line.encode(errors="backslashreplace").decode())  # a text that a store can hold

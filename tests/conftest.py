@@ -19,3 +19,13 @@ def report_data() -> Path:
     if not (folder / "training_set.txt").exists():
         pytest.skip(f"the report's original data are not in {folder}")
     return folder
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Show what the fault tests have counted; see tests/faults/conftest.py."""
+    reports = [report for kind in ("passed", "failed") for report in terminalreporter.stats.get(kind, [])]
+    lines = [text for report in reports for name, text in report.user_properties if name == "faults"]
+    if lines:
+        terminalreporter.section("faults")
+        for line in lines:
+            terminalreporter.write_line(line)

@@ -11,12 +11,3 @@ def count(record_property, request):
         record_property("faults", f"{request.node.originalname}: {line}")
 
     return record
-
-
-def pytest_terminal_summary(terminalreporter):
-    reports = [report for kind in ("passed", "failed") for report in terminalreporter.stats.get(kind, [])]
-    lines = [text for report in reports for name, text in report.user_properties if name == "faults"]
-    if lines:
-        terminalreporter.section("faults")
-        for line in lines:
-            terminalreporter.write_line(line)
