@@ -110,6 +110,8 @@ def as_groups(groups: ArrayLike | None, n_samples: int) -> NDArray[Any] | None:
 
     Raises
     ------
+    TypeError
+        If they cannot be compared, such as numbers with strings or with None.
     ValueError
         If there is not one for each sample, or one is NaN.
 
@@ -123,8 +125,13 @@ def as_groups(groups: ArrayLike | None, n_samples: int) -> NDArray[Any] | None:
     labels = np.asarray(groups)
     if labels.shape != (n_samples,):
         raise ValueError(f"groups has shape {labels.shape}, expected ({n_samples},): the group of each sample")
-    if labels.dtype.kind == "f" and np.isnan(labels).any():
-        raise ValueError(f"groups holds nan at {int(np.isnan(labels).argmax())}, expected the group of each sample")
+    missing = labels != labels  # NaN and NaT are not equal to themselves
+    if missing.any():
+        raise ValueError(f"groups holds {labels[missing][0]} at {int(missing.argmax())}, expected the group of each sample")
+    try:
+        np.unique(labels)
+    except TypeError as error:
+        raise TypeError(f"groups holds values that cannot be compared, expected all of one kind: {error}") from None
     return labels
 
 
@@ -152,7 +159,10 @@ def make_folds(splitter: Splitter, x: Array, y: Array, groups: NDArray[Any] | No
     Traceback (most recent call last):
     ValueError: fold 0: group 2 both trains and validates, expected one of them; use a splitter that keeps groups together, ...
     """
-    splits = splitter.split(x, y) if groups is None else splitter.split(x, y, groups)
+    splits = list(splitter.split(x, y) if groups is None else splitter.split(x, y, groups))
+    for i, split in enumerate(splits):
+        if not isinstance(split, tuple | list) or len(split) != 2:
+            raise ValueError(f"fold {i}: a {type(split).__name__} is no pair, expected training and validation indices")
     folds = tuple(
         (_indices(i, "training", train, len(x)), _indices(i, "validation", validation, len(x)))
         for i, (train, validation) in enumerate(splits)

@@ -3,8 +3,6 @@
 configurations, outcomes of all their fits --rank--> Ranking --> table, CSV, data frame
 """
 
-import csv
-import io
 import math
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -14,10 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from search.configuration import Configuration, as_columns, canonical_text
-from search.errors import SearchError
 from search.fits import Outcome
+from search.output import write_csv
 from search.table import text_table
-from tinygrad_lab.files import replacing
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -119,14 +116,7 @@ class Ranking:
         SearchError
             If the file cannot be written.
         """
-        stream = io.StringIO()
-        header, body = self._columns(self._rows)
-        csv.writer(stream, lineterminator="\n").writerows([header, *body])
-        try:
-            with replacing(path) as file:
-                file.write(stream.getvalue().encode())
-        except OSError as error:
-            raise SearchError(f"{os.fspath(path)} cannot be written: {error.strerror}; give another path") from error
+        write_csv(path, *self._columns(self._rows))
 
     def to_frame(self) -> "pd.DataFrame":
         """Return all rows as a pandas data frame.

@@ -34,8 +34,8 @@ class Round:
     configurations : sequence of dict
         Canonical ones, each once.
     epochs : int or None
-        Up to which to train them; a later round goes on from there. None trains each to its own end: only those
-        configurations are ranked.
+        Up to which to train them; the next round goes on from there, if it is longer. None trains each to its own end; what
+        is in no such round is ranked as stopped, below the others.
 
     Raises
     ------
@@ -133,6 +133,11 @@ class ListedConfigurations:
 def as_strategy(given: Strategy | Iterable[Mapping[str, Any]]) -> Strategy:
     """Return a strategy as it is, and configurations as a strategy that fits each of them.
 
+    Raises
+    ------
+    TypeError
+        If it is neither, or one mapping, such as the axes of a grid.
+
     Examples
     --------
     >>> as_strategy([{"lr": 0.1}])
@@ -140,4 +145,6 @@ def as_strategy(given: Strategy | Iterable[Mapping[str, Any]]) -> Strategy:
     """
     if all(callable(getattr(given, name, None)) for name in ("rounds", "candidates", "describe")):
         return given  # type: ignore[return-value]
-    return ListedConfigurations(given)  # type: ignore[arg-type]
+    if isinstance(given, Mapping) or not isinstance(given, Iterable):
+        raise TypeError(f"grid: {given!r} given, expected a ParameterGrid, another strategy, or configurations in a list")
+    return ListedConfigurations(given)

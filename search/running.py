@@ -60,6 +60,7 @@ class Runner:
         self._run = run
         self._workers = workers
         self._bar = bar
+        self._best: dict[tuple[int | None, range], float] = {}  # mean loss after some epochs, on some folds
 
     def run(self, selections: Sequence[Selection]) -> None:
         """Run all rounds of some selections, the first ones together, then the second ones, and so on."""
@@ -83,18 +84,25 @@ class Runner:
             bar.refresh()
         if not missing:
             return
-        known = results.at(first.round.epochs) if first.round else {}
-        texts = {text for text, fold in known if fold in first.numbers}
-        best = min((mean_loss(text, known, first.numbers) for text in texts), default=math.inf)
+        self._look_up_best(first)
         plan = Plan(chain.from_iterable(selection.missing(results) for selection in selections), self._workers)
 
         def handle(fit: Fit, outcome: Outcome) -> None:
-            nonlocal best
             text = results.add(fit, outcome)
-            if fit.fold in first.numbers:
-                best = min(best, mean_loss(text, results.at(fit.epochs), first.numbers))
             plan.learn(fit, outcome)
-            bar.set_postfix_str(f"best {best:.4g}" if math.isfinite(best) else "", refresh=False)
+            key = fit.epochs, first.numbers
+            if fit.fold in first.numbers:
+                self._best[key] = min(self._best[key], mean_loss(text, results.at(fit.epochs), first.numbers))
+                bar.set_postfix_str(f"best {self._best[key]:.4g}" if math.isfinite(self._best[key]) else "", refresh=False)
             bar.update()
 
         self._run(run_fits, plan.chunks(), handle)
+
+    def _look_up_best(self, selection: Selection) -> None:
+        """Look up the best mean loss of a selection among what is stored, where no earlier round has done so."""
+        epochs = selection.round.epochs if selection.round else None
+        if (epochs, selection.numbers) not in self._best:
+            known = self._results.at(epochs)
+            texts = {text for text, fold in known if fold in selection.numbers}
+            losses = (mean_loss(text, known, selection.numbers) for text in texts)
+            self._best[epochs, selection.numbers] = min(losses, default=math.inf)

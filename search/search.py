@@ -9,7 +9,7 @@ import json
 import math
 import os
 import sys
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from operator import index
 from typing import Any
@@ -126,7 +126,7 @@ class Search:
         self.workers = workers
         self.executor = executor
         self.time_limit = time_limit
-        self.repeats = repeats
+        self.repeats = index(repeats)
         self.fork = fork
         self.notes = {} if notes is None else dict(notes)
 
@@ -179,45 +179,50 @@ class Search:
             for numbers in (layout.numbers, *(fold.inner for fold in layout.nested))
         )
         workers = worker_count(self.workers)
-        with (
-            Store(self.store, made_from, self.fork) as store,
-            open_pool(problem, self.workers, self.executor, self.time_limit) as run,
-        ):
+        with Store(self.store, made_from, self.fork) as store:
             for key, text in (self.notes | {"plan": self._plan(layout)}).items():
                 store.note(key, text)
             results = Results(store)
-            if progress and (told := forecast_round(problem, [own, *inner], results, run, workers)):
-                tqdm.write(f"{'' if self.strategy.describe() == EVERY_CANDIDATE else 'first round: '}{told}", file=sys.stderr)
-            # It shows itself when the first round has told it how many fits there are.
-            with tqdm(total=0, unit="fit", disable=not progress, delay=1e-9) as bar:
-                runner = Runner(problem, results, run, workers, bar)
-                runner.run([own, *inner])
-                chosen = [selection.best(results) for selection in inner]
-                # What each inner search has chosen, on the whole outer training set.
-                finals = [
-                    Selection(ListedConfigurations([configuration]), self.seed, range(fold.outer, fold.outer + 1))
-                    for (configuration, _), fold in zip(chosen, layout.nested, strict=True)
-                    if configuration is not None
-                ]
-                runner.run(finals)
-        losses = {final.numbers[0]: final.best(results)[1] for final in finals}
-        nested = NestedEstimate(
-            losses=tuple(losses.get(fold.outer, math.nan) for fold in layout.nested),
-            configurations=tuple(configuration for configuration, _ in chosen),
-            inner_means=tuple(mean for _, mean in chosen),
-            search_mean=own.best(results)[1],
-        )
+            with open_pool(problem, self.workers, self.executor, self.time_limit) as run:
+                if progress and (told := forecast_round(problem, [own, *inner], results, run, workers)):
+                    which = "" if self.strategy.describe() == EVERY_CANDIDATE else "first round: "
+                    tqdm.write(f"{which}{told}", file=sys.stderr)
+                # It shows itself when the first round has told it how many fits there are.
+                with tqdm(total=0, unit="fit", disable=not progress, delay=1e-9) as bar:
+                    runner = Runner(problem, results, run, workers, bar)
+                    runner.run([own, *inner])
+                    nested = self._nested(layout, own, inner, results, runner) if inner else None
+            ranking = self._ranking(own, results, layout.n_folds)
         return SearchResult(
-            self._ranking(own, results, layout.n_folds),
+            ranking,
             self.build,
             self.seed,
             self.workers,
             self.executor,
             folds=layout.folds[: layout.n_folds],
             repeats=self.repeats,
-            nested=nested if layout.nested else None,
-            facts=_facts(made_from, results.at(None).values()),
+            nested=nested,
+            facts=_facts(made_from, results.outcomes()),
             time_limit=self.time_limit,
+        )
+
+    def _nested(
+        self, layout: Layout, own: Selection, inner: Sequence[Selection], results: Results, runner: Runner
+    ) -> NestedEstimate:
+        """Train what each inner search has chosen on its whole outer training set, and test it."""
+        chosen = [selection.best(results) for selection in inner]
+        finals = [
+            Selection(ListedConfigurations([configuration]), self.seed, range(fold.outer, fold.outer + 1))
+            for (configuration, _), fold in zip(chosen, layout.nested, strict=True)
+            if configuration is not None
+        ]
+        runner.run(finals)
+        losses = {final.numbers[0]: final.best(results)[1] for final in finals}
+        return NestedEstimate(
+            losses=tuple(losses.get(fold.outer, math.nan) for fold in layout.nested),
+            configurations=tuple(configuration for configuration, _ in chosen),
+            inner_means=tuple(mean for _, mean in chosen),
+            search_mean=own.best(results)[1],
         )
 
     def _plan(self, layout: Layout) -> str:
@@ -279,11 +284,14 @@ class GridSearch(Search):
 
 def _facts(made_from: Mapping[str, str], outcomes: Collection[Outcome]) -> tuple[tuple[str, str], ...]:
     """Say what a search was made of, and how long its fits took, for people."""
-    minutes = sum(outcome.seconds for outcome in outcomes) / 60.0
+    seconds = sum(outcome.seconds for outcome in outcomes)
+    work = f"{seconds / 60.0:.3g} minutes" if seconds >= 60.0 else f"{seconds:.3g} seconds"
     described = ((name, text.partition(DIGEST)[0]) for name, text in made_from.items())
-    return (("fits", f"{len(outcomes):,}, {minutes:.3g} minutes of work together"), *described)
+    return (("fits", f"{len(outcomes):,}, {work} of work together"), *described)
 
 
 def _check_splitter(name: str, splitter: Splitter | None) -> None:
-    if splitter is not None and not callable(getattr(splitter, "split", None)):
-        raise TypeError(f"{name}={splitter!r} has no split, expected a splitter, such as KFold(4, shuffle=True, seed=0)")
+    if isinstance(splitter, type) or (splitter is not None and not callable(getattr(splitter, "split", None))):
+        raise TypeError(
+            f"{name}={splitter!r} is no splitter, expected an object with split, such as KFold(4, shuffle=True, seed=0)"
+        )

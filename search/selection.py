@@ -36,6 +36,10 @@ class Results:
             self._by_epochs[epochs] = self._store.outcomes(epochs or 0)
         return self._by_epochs[epochs]
 
+    def outcomes(self) -> list[Outcome]:
+        """Return all outcomes that were asked for or added, of fits that stopped or ended."""
+        return [outcome for outcomes in self._by_epochs.values() for outcome in outcomes.values()]
+
     def add(self, fit: Fit, outcome: Outcome) -> str:
         """Store the outcome of a fit, and return the text of its configuration."""
         self._store.add(fit.configuration, fit.fold, outcome, fit.epochs or 0)
@@ -81,7 +85,7 @@ class Selection:
         assert self.round is not None
         epochs, configurations = self.round.epochs, self.round.configurations
         known = results.at(epochs)
-        stopped = results.at(self.past[-1].epochs) if self.past and self.past[-1].epochs != epochs else {}
+        stopped = results.at(self.past[-1].epochs) if self.past and _goes_on(self.past[-1].epochs, epochs) else {}
         for configuration in configurations if positions is None else map(configurations.__getitem__, positions):
             text = canonical_text(configuration)
             for fold in self.numbers:
@@ -119,8 +123,12 @@ class Selection:
 
     def stopped(self, results: Results) -> tuple[list[Configuration], Outcomes]:
         """Return the configurations that were left behind, and outcomes that say after how many epochs."""
-        latest = {canonical_text(x): (x, past.epochs) for past in self.past if len(self.past) > 1 for x in past.configurations}
-        left = {text: (x, epochs) for text, (x, epochs) in latest.items() if epochs is not None}
+        left: dict[str, tuple[Configuration, int]] = {}
+        for past in self.past:
+            if past.epochs is not None:
+                left |= {canonical_text(x): (x, past.epochs) for x in past.configurations}
+        for x in self.at_their_ends() if left else ():
+            left.pop(canonical_text(x), None)
         outcomes = {
             (text, fold): _as_stopped(results.at(epochs)[text, fold], epochs)
             for text, (_, epochs) in left.items()
@@ -137,6 +145,11 @@ class Selection:
             return None, math.nan
         equal = (configuration for configuration, loss in zip(configurations, losses, strict=True) if loss == lowest)
         return min(equal, key=canonical_text), lowest
+
+
+def _goes_on(stopped: int | None, epochs: int | None) -> bool:
+    """Whether trainings that have stopped after some epochs can go on to others, or to their ends."""
+    return stopped is not None and (epochs is None or stopped < epochs)
 
 
 def _as_stopped(outcome: Outcome, epochs: int) -> Outcome:

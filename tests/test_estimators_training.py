@@ -323,6 +323,7 @@ def test_bad_parameters_are_refused(kind, parameters, message):
     [
         (MLPRegressor((6, 5), ["relu"]), "activation has 1 entries for 2 hidden layers"),
         (MLPRegressor(loss="cross"), "loss 'cross' is unknown; expected a Loss such as Huber"),
+        (MLPRegressor(loss="cross_entropy"), r"MLPRegressor: loss is CrossEntropy\(\), expected one of real numbers"),
         (MLPRegressor(loss=None), "loss None is unknown"),
         (MLPRegressor(optimizer="adagrad"), "optimizer 'adagrad' is unknown"),
         (MLPRegressor(optimizer=3), "optimizer 3 is unknown"),
@@ -370,9 +371,11 @@ def test_the_classifier_refuses_labels_it_does_not_know():
     classifier = MLPClassifier(epochs=1)
     with pytest.raises(ValueError, match="classes is None in the first call"):
         classifier.partial_fit(X, LABELS)
-    with pytest.raises(ValueError, match="previously unseen labels"):
+    with pytest.raises(ValueError, match="y holds 'huge', expected the classes of the first training: "):
         classifier.fit(X, LABELS, validation=(X[:1], ["huge"]))
-    with pytest.raises(ValueError, match="previously unseen labels"):
+    with pytest.raises(ValueError, match="y holds 'huge'"):
         classifier.fit(X, LABELS).partial_fit(X[:1], ["huge"])
+    with pytest.raises(ValueError, match="y holds 'middle of all'"):  # not cut to the length of the longest that is known
+        classifier.partial_fit(X[:1], ["middle of all"])
     with pytest.raises(ValueError, match="expected those of the first call"):
         classifier.partial_fit(X, LABELS, classes=["low", "high"])

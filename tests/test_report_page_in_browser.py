@@ -138,6 +138,19 @@ def test_the_keyboard_reaches_everything_in_order(browser):
     assert "failures-table-caption" in reached
 
 
+def test_a_long_text_in_a_configuration_pushes_nothing_off_the_printed_page(browser, tmp_path):
+    rows = ranking(ParameterGrid(note=["x" * 300, "word " * 60], lr=[0.1, 0.2]), troubles=False)
+    browser.get(write_report(tmp_path, rows).as_uri())
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    try:
+        widths = browser.execute_script(
+            "return [document.getElementById('ranking-table').offsetWidth, document.querySelector('main').clientWidth]"
+        )
+    finally:
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+    assert widths[0] <= widths[1]
+
+
 def test_words_filter_as_they_are_typed(browser):
     assert count(browser) == "8 of 8 configurations"
     words = browser.find_element("id", "words")

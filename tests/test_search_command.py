@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shlex
 import signal
 import sqlite3
 import subprocess
@@ -220,11 +221,30 @@ def test_while_a_search_runs_others_may_look_but_not_write(running, capsys):
     assert output.endswith("nobody is at work on it\n")
 
 
+def test_while_a_search_runs_a_ranking_says_what_is_missing(running, capsys):
+    assert "\n3 of 6 fits are not done yet: their configurations are not ranked\n" in said(capsys, "rank", "s.sqlite")
+
+
+def test_a_command_to_copy_is_quoted_for_the_shell(folder, capsys):
+    output = said(capsys, "run", "it's mine.sqlite", "search.toml", "--quiet")
+    words = shlex.split(output.splitlines()[-1].partition("next: ")[2])
+    assert words == ["python", "-m", "search", "report", "it's mine.sqlite", "FOLDER"]
+
+
+def test_without_standard_error_a_search_runs_all_the_same(folder):
+    command = f"exec {shlex.quote(sys.executable)} -m search run s.sqlite search.toml 2>&-"
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(["/bin/sh", "-c", command], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0
+    assert done.stdout.startswith("rank  hidden")
+
+
 # ---- what is refused -----------------------------------------------------------------------------------------------
 
 
 def test_no_store(folder, capsys):
-    for command in (["status"], ["rank"], ["run"], ["retrain"], ["export"], ["report"]):
+    assert "there is none to go on with, expected a TOML file" in said(capsys, "run", "none.sqlite", code=1)
+    for command in (["status"], ["rank"], ["retrain"], ["export"], ["report"]):
         extra = ["x"] if command[0] in ("export", "report") else []
         assert "store none.sqlite: there is none" in said(capsys, *command, "none.sqlite", *extra, code=1)
     assert not Path("none.sqlite").exists()
@@ -275,6 +295,42 @@ def test_data_that_have_changed_since(finished, capsys):
     for command in (["run", "s.sqlite", "--quiet"], ["report", "s.sqlite", "page", "--quiet"]):
         assert "with other data (18 samples" in said(capsys, *command, code=1)
     assert not Path("page").exists()
+
+
+@pytest.mark.parametrize(
+    "command",
+    [["rank", "s.sqlite", "--csv"], ["export", "s.sqlite"], ["retrain", "s.sqlite", "--quiet", "--weights"]],
+)
+def test_a_file_that_must_not_or_cannot_be_written_is_refused_before_the_work(command, finished, capsys, monkeypatch):
+    before = Path("s.sqlite").read_bytes()
+    Path("link").symlink_to("s.sqlite")
+    monkeypatch.setattr("search.result.run_in_order", None)
+    for name in ("s.sqlite", "link"):
+        assert f"{name} is the store itself, which would be lost" in said(capsys, *command, name, code=1)
+    assert Path("s.sqlite").read_bytes() == before
+    for name in ("none/file", "."):
+        assert f"{name} cannot be written, expected a file in a folder that exists" in said(capsys, *command, name, code=1)
+
+
+def test_a_folder_that_cannot_be_written_is_refused_before_the_work(finished, capsys, monkeypatch):
+    monkeypatch.setattr("search.result.run_in_order", None)
+    Path("page/index.html").mkdir(parents=True)
+    assert "page/index.html cannot be written, expected a file" in said(capsys, "report", "s.sqlite", "page", code=1)
+    assert "train.csv cannot be written: File exists; give another folder" in said(
+        capsys, "report", "s.sqlite", "train.csv", code=1
+    )
+
+
+def test_weights_that_a_full_disk_refuses_are_named(finished, capsys, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    capsys.readouterr()
+    assert main(["retrain", "s.sqlite", "--top", "1", "--quiet", "--weights", "w.npz"]) == 1
+    assert capsys.readouterr().err == (
+        "search retrain: error: w.npz cannot be written: No space left on device; give another path\n"
+    )
 
 
 def test_a_store_of_a_python_program(folder, capsys):

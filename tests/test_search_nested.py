@@ -214,7 +214,7 @@ def test_an_estimate_as_text(losses, configurations, search_mean, said):
 @pytest.mark.parametrize(
     ("outer", "error", "message"),
     [
-        (3, TypeError, "outer=3 has no split, expected a splitter"),
+        (3, TypeError, "outer=3 is no splitter, expected an object with split"),
         (KFold(30), ValueError, r"outer: KFold\(30\): 24 samples given"),
         (KFold(12), None, None),
         (

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 import search.report.page
 from search import Outcome, ParameterGrid, SearchError
+from search.optimism import Optimism
 from search.ranking import rank
 from search.report import write_report
 from tests.report_helpers import HOSTILE, contents, ranking, retrained
@@ -144,7 +145,7 @@ def test_equal_input_gives_equal_bytes(tmp_path):
 def test_a_bare_ranking_is_enough(tmp_path):
     page = Page(write_report(tmp_path, ranking(troubles=False)))
     assert page.text("article").startswith("Best by cross-validation")
-    assert "None: every configuration was fitted on every fold." in page.text()
+    assert "None: no fit failed or diverged." in page.text()
     assert {"luck", "figures", "facts", "repeat"}.isdisjoint(a.get("id") for _, a in page.elements)
     assert "std" in page.text("th")
     assert "The smallest of many means flatters" in page.text("article")
@@ -156,6 +157,31 @@ def test_a_search_of_few_configurations_has_the_figures_that_it_can(tmp_path, gr
     page = Page(write_report(tmp_path, rows))
     assert len(page.all("img")) == (len(rows) == 2)
     assert page.source.count("<tr>") == len(rows) + 1
+
+
+def test_of_one_configuration_no_place_can_be_unstable(tmp_path):
+    rows = ranking(ParameterGrid(lr=[0.1]), n_folds=3, troubles=False)
+    page = Page(write_report(tmp_path, rows, optimism=Optimism(np.ones((1, 3))), retrained=retrained(rows)))
+    assert [image["alt"][:10] for image in page.all("img")] == ["1 learning"]
+    assert "of 1 configuration. The test points" in page.text("article")
+    assert "The best was trained again" in page.text("article")
+
+
+def test_those_that_a_strategy_stopped_have_not_failed(tmp_path):
+    outcomes = {(f'{{"lr":0.{i}}}', 0): Outcome(status, 0.5) for i, status in enumerate(("done", "stopped", "failed"), 1)}
+    page = Page(write_report(tmp_path, rank([{"lr": 0.1}, {"lr": 0.2}, {"lr": 0.3}], outcomes, 1)))
+    summary = dict(re.findall("<dt>(.*?)</dt><dd>(.*?)</dd>", page.source))
+    assert (summary["stopped early"], summary["failed or diverged"]) == ("1", "1")
+
+
+def test_two_dollars_in_a_configuration_are_no_formula(tmp_path):
+    rows = ranking(ParameterGrid({"$\\frac{$": [1, 2], "note": ["$\\frac{$", "$1 and $2"]}), troubles=False)
+    assert len(Page(write_report(tmp_path, rows)).all("img")) == 3
+
+
+def test_seeds_whose_losses_differ_by_rounding_alone_have_a_figure(tmp_path):
+    page = Page(write_report(tmp_path, ranking(), seed_losses=[0.5, np.nextafter(0.5, 1)]))
+    assert "Histogram of 2 test losses from 0.5 to 0.5" in page.source
 
 
 def test_a_search_that_failed_altogether_says_so(tmp_path):

@@ -332,9 +332,9 @@ def test_bad_arguments():
         GridSearch(build_polynomial, [{"lr": 0.1}, {"lr": np.float64(0.1)}])
     with pytest.raises(TypeError, match="lr="):
         GridSearch(build_polynomial, [{"lr": object()}])
-    with pytest.raises(TypeError, match="configuration: 'lr' given, expected a mapping from names to values"):
+    with pytest.raises(TypeError, match=r"grid: {'lr': \[0.1\]} given, expected a ParameterGrid"):
         GridSearch(build_polynomial, {"lr": [0.1]})
-    with pytest.raises(TypeError, match=r"folds=4 has no split, expected a splitter, such as KFold"):
+    with pytest.raises(TypeError, match=r"folds=4 is no splitter, expected an object with split, such as KFold"):
         GridSearch(build_polynomial, SEARCH_GRID, folds=4)
     with pytest.raises(TypeError):
         GridSearch(build_polynomial, SEARCH_GRID, seed=0.5)

@@ -1,5 +1,6 @@
 """The file of a search: what it may say, and the one line that is said of everything else."""
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -88,6 +89,9 @@ def test_everything_can_be_said():
         ("[data]\ntrain = 'a'\n[grid]\nday = [2019-01-01]", "search.toml: configuration: day="),
         (MINIMAL + "[folds]\nn_splits = 1", "search.toml: KFold(1): expected an integer of at least 2"),
         (MINIMAL.replace("[grid]", "outputs = 0\n[grid]"), "search.toml: data.outputs = 0, expected at least 1"),
+        (MINIMAL.replace("[grid]", "delimiter = ''\n[grid]"), "search.toml: data.delimiter = '', expected one character"),
+        (MINIMAL.replace("[grid]", "delimiter = '; '\n[grid]"), "search.toml: data.delimiter = '; ', expected one character"),
+        (MINIMAL.replace("[grid]", "delimiter = '#'\n[grid]"), "search.toml: data.delimiter = '#', expected one character"),
     ],
 )
 def test_what_is_no_search_is_told_in_a_line(text, message):
@@ -103,6 +107,11 @@ def test_a_file_that_cannot_be_read(tmp_path):
     (tmp_path / "binary.toml").write_bytes(b"\xff\xfe")
     with pytest.raises(SettingsError, match="is no text in UTF-8"):
         read_settings(tmp_path / "binary.toml")
+
+
+def test_a_file_may_begin_with_a_byte_order_mark(tmp_path):
+    (tmp_path / "search.toml").write_text(MINIMAL, encoding="utf-8-sig")
+    assert read_settings(tmp_path / "search.toml").text == MINIMAL
 
 
 def settings_of(folder, table, extra=""):
@@ -123,7 +132,8 @@ def test_the_last_columns_of_the_data_are_y(tmp_path):
     ("table", "message"),
     [
         ("a,b\n1,2\n", "is no table of numbers (could not convert string"),
-        ("1,2\n3\n", "is no table of numbers"),
+        ("1,2\n3\n", "(the number of columns changed from 2 to 1 at row 2); is header = true missing?"),
+        ("", "has no rows, expected a table of numbers"),
         ("1\n2\n", "has 1 columns, of which data.outputs = 1 are y; expected more"),
         ("1,nan\n2,3\n", "y holds nan at (0, 0)"),
     ],
@@ -139,7 +149,7 @@ def test_data_that_are_no_table_of_numbers_are_told_with_their_file(tmp_path, ta
 def test_no_data(tmp_path):
     settings = settings_of(tmp_path, "")
     (tmp_path / "train.csv").unlink()
-    with pytest.raises(SettingsError, match="data.train: .*train.csv cannot be read"):
+    with pytest.raises(SettingsError, match=r"data.train: .*train.csv cannot be read \(there is none\); give"):
         settings.training_set()
 
 
@@ -153,9 +163,34 @@ def test_the_default_builder_knows_the_width_of_the_data():
 
 def test_a_builder_of_ones_own_may_lie_beside_the_file(tmp_path, monkeypatch):
     monkeypatch.setattr("sys.path", [*__import__("sys").path])
-    write(tmp_path, "own_builder_beside.py", "def make(configuration, rng):\n    return 1\n")
-    settings = read_settings(write(tmp_path, "search.toml", 'build = "own_builder_beside:make"\n' + MINIMAL))
-    assert settings.builder(None, None)({}, None) == 1
+    write(tmp_path, "own_builder_beside.py", "from search.testing import build_polynomial as make\n")
+    toml = 'build = "own_builder_beside:make"\n' + MINIMAL.replace("lr = [0.1, 0.05]", "degree = [1, 2]")
+    settings = read_settings(write(tmp_path, "search.toml", toml))
+    assert settings.builder(None, None).__name__ == "build_polynomial"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("raise RuntimeError('boom')", "cannot be imported (RuntimeError: boom); the module is looked for in "),
+        ("import sys\nsys.exit(3)", "cannot be imported (SystemExit: 3)"),
+        ("def make(:", "cannot be imported (SyntaxError: invalid syntax"),
+        ("make = 3", ": module faulty_builder has no function make"),
+        ("def make():\n    return 1", "fails with {'hidden': (4,)}: TypeError: make() takes 0 positional arguments"),
+        ("def make(c, rng):\n    return c['lr']", "fails with {'hidden': (4,)}: KeyError: 'lr'"),
+        ("def make(c, rng):\n    return None", "returns a NoneType, expected a Trainer"),
+    ],
+)
+def test_a_builder_that_does_not_build(text, message, tmp_path, monkeypatch):
+    monkeypatch.setattr("sys.path", [*sys.path])
+    monkeypatch.delitem(sys.modules, "faulty_builder", raising=False)
+    monkeypatch.setattr("sys.dont_write_bytecode", True)  # the next one is written in the same second
+    write(tmp_path, "faulty_builder.py", text)
+    toml = 'build = "faulty_builder:make"\n[data]\ntrain = "t.csv"\n[grid]\nhidden = [[4]]'
+    settings = read_settings(write(tmp_path, "search.toml", toml))
+    with pytest.raises(SettingsError) as refused:
+        settings.builder(np.zeros((2, 1)), np.zeros((2, 1)))
+    assert f'build = "faulty_builder:make" {message}'.replace('" :', '":') in str(refused.value)
 
 
 @pytest.mark.parametrize(

@@ -218,6 +218,9 @@ class MLPClassifier(ClassifierMixin, NetworkEstimator):
         self.classes_ = self._encoder.classes_
 
     def _encode(self, y: np.ndarray) -> np.ndarray:
+        # LabelEncoder cuts strings to the length of the longest class: "bigger" would pass for "big".
+        if unknown := set(y.tolist()) - set(self.classes_.tolist()):
+            raise ValueError(f"y holds {min(unknown, key=str)!r}, expected the classes of the first training: {self.classes_}")
         return self._encoder.transform(y)
 
     def _count_outputs(self) -> int:

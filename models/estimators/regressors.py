@@ -330,4 +330,9 @@ class MLPRegressor(NetworkRegressor):
         self.random_state = random_state
 
     def _make_trainer(self, in_features: int, out_features: int, seed: int) -> Trainer:
-        return compose_trainer(self, in_features, out_features, seed)
+        trainer = compose_trainer(self, in_features, out_features, seed)
+        if trainer.loss.class_labels:
+            raise ValueError(
+                f"MLPRegressor: loss is {trainer.loss!r}, expected one of real numbers, such as HalfSquaredError()"
+            )
+        return trainer

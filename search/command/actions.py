@@ -5,11 +5,8 @@ run: settings --> Search --> STORE          status, rank, export: STORE --> what
 """
 
 import argparse
-import csv
-import io
+import shlex
 from pathlib import Path
-
-import numpy as np
 
 from search.command.settings import Settings, parse_settings, read_settings
 from search.command.stored import StoredSearch
@@ -17,10 +14,10 @@ from search.comparison import compare
 from search.configuration import as_columns
 from search.data import Array
 from search.errors import SearchError
+from search.output import write_csv, written
 from search.result import SearchResult
 from search.retraining import RetrainedConfiguration
 from search.search import Search
-from tinygrad_lab.files import replacing
 from tinygrad_lab.serialization import save_arrays
 
 NOTES = ("settings", "settings folder")  # under which a store keeps the text of the TOML file, and where that lay
@@ -28,10 +25,12 @@ NOTES = ("settings", "settings folder")  # under which a store keeps the text of
 
 def run(options: argparse.Namespace) -> None:
     """Begin a search, or go on with one, and print its ranking."""
+    if options.settings is None and not options.store.exists():
+        raise SearchError(f"store {options.store}: there is none to go on with, expected a TOML file after it, to begin one")
     settings = _kept_settings(options.store) if options.settings is None else read_settings(options.settings)
     result = _run(settings, options, progress=not options.quiet, fork=options.fork)
     _print_result(result)
-    print(f"\nthe results are in {options.store}; next: python -m search report {options.store} FOLDER")
+    print(f"\nthe results are in {options.store}; next: {_command('report', options.store)} FOLDER")
 
 
 def status(options: argparse.Namespace) -> None:
@@ -48,14 +47,15 @@ def status(options: argparse.Namespace) -> None:
 
 
 def rank(options: argparse.Namespace) -> None:
-    """Print the ranking of the configurations whose fits are all done, or write it to a file."""
+    """Print the ranking of the configurations whose fits are all done, and write it to a file."""
+    _check_output(options.csv, options.store)
     stored = StoredSearch(options.store)
     ranking = stored.ranking()
     if not len(ranking):
         raise SearchError(f"store {options.store}: no configuration is finished yet; wait, or run the search")
     print(ranking.table(options.top))
-    if stored.unfinished:
-        print(f"{stored.unfinished:,} configurations are not finished and not ranked yet")
+    if stored.total > stored.done:
+        print(f"{stored.total - stored.done:,} of {stored.total:,} fits are not done yet: their configurations are not ranked")
     if any(row.status == "done" for row in ranking) and stored.folds:
         print(f"\n{compare(ranking, folds=stored.folds, repeats=stored.repeats).table(options.top)}")
     if options.csv is not None:
@@ -64,21 +64,21 @@ def rank(options: argparse.Namespace) -> None:
 
 def export(options: argparse.Namespace) -> None:
     """Write every fit to a CSV file, whole or not at all; floats round-trip to the bit."""
+    _check_output(options.file, options.store)
     fits = StoredSearch(options.store).fits()
     names, values = as_columns([configuration for configuration, _, _ in fits])
-    stream = io.StringIO()
     header = [*names, "fold", "status", "validation_loss", "train_loss", "seconds", "reason"]
     body = [
         [*cells, fold, x.status, x.validation_loss, x.train_loss, x.seconds, x.reason]
         for cells, (_, fold, x) in zip(values, fits, strict=True)
     ]
-    csv.writer(stream, lineterminator="\n").writerows([header, *body])
-    _write(options.file, stream.getvalue().encode())
+    write_csv(options.file, header, body)
     print(f"{len(fits):,} fits are in {options.file}")
 
 
 def retrain(options: argparse.Namespace) -> None:
     """Train the best again on the whole training set, test them, and name the winners."""
+    _check_output(options.weights, options.store)
     settings, result = _finished(options)
     train, test = settings.training_set(), _test_set(settings)
     retrained = result.retrain(options.top, train=train, test=test, progress=not options.quiet)
@@ -87,13 +87,17 @@ def retrain(options: argparse.Namespace) -> None:
     print(f"lowest test loss, which flatters: {_describe(retrained.best_by_test)}")
     if options.weights is not None:
         winner = retrained.best_by_cv
-        save_arrays(options.weights, winner.state_dict, {"configuration": repr(winner.configuration)})
+        with written(options.weights):
+            save_arrays(options.weights, winner.state_dict, {"configuration": repr(winner.configuration)})
         print(f"the weights of the first are in {options.weights}")
 
 
 def report(options: argparse.Namespace) -> None:
     """Write a page about a finished search."""
     settings, result = _finished(options)
+    with written(options.folder, kind="folder"):  # before the work for it
+        options.folder.mkdir(parents=True, exist_ok=True)
+    _check_output(options.folder / "index.html", options.store)
     progress = not options.quiet
     page = result.report(
         options.folder,
@@ -101,7 +105,7 @@ def report(options: argparse.Namespace) -> None:
         test=settings.test_set(),
         top=options.top,
         progress=progress,
-        commands=[f"python -m search run {options.store}  # with the settings below", *settings.text.splitlines()],
+        commands=[f"{_command('run', options.store)}  # with the settings below", *settings.text.splitlines()],
     )
     print(f"the report is {page}")
 
@@ -109,7 +113,6 @@ def report(options: argparse.Namespace) -> None:
 def _run(settings: Settings, options: argparse.Namespace, progress: bool, fork: Path | None = None) -> SearchResult:
     x, y = settings.training_set()
     build = settings.builder(x, y)
-    build(settings.first_configuration(), np.random.default_rng(0))  # a name that it does not know shows before all fits
     search = Search(
         build,
         settings.grid,
@@ -132,7 +135,7 @@ def _finished(options: argparse.Namespace) -> tuple[Settings, SearchResult]:
     if not stored.is_complete:
         raise SearchError(
             f"store {options.store}: {stored.done:,} of {stored.total:,} fits are done, expected all; "
-            f"python -m search run {options.store}"
+            f"{_command('run', options.store)}"
         )
     return settings, _run(settings, options, progress=False)
 
@@ -163,9 +166,16 @@ def _describe(row: RetrainedConfiguration) -> str:
     return f"test loss {row.test_loss:.4f}, cross-validation {row.mean:.4f} (rank {row.rank}), {row.configuration}"
 
 
-def _write(path: Path, content: bytes) -> None:
-    try:
-        with replacing(path) as file:
-            file.write(content)
-    except OSError as error:
-        raise SearchError(f"{path} cannot be written: {error.strerror}; give another path") from error
+def _command(name: str, store: Path) -> str:
+    """Return the beginning of a command line for people to copy."""
+    return f"python -m search {name} {shlex.quote(str(store))}"
+
+
+def _check_output(path: Path | None, store: Path) -> None:
+    """Refuse a file that cannot be written before the work for it begins, and the store, which it would replace."""
+    if path is None:
+        return
+    if path.exists() and store.exists() and path.samefile(store):
+        raise SearchError(f"{path} is the store itself, which would be lost; give another path")
+    if path.is_dir() or not path.parent.is_dir():
+        raise SearchError(f"{path} cannot be written, expected a file in a folder that exists; give another path")

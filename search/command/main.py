@@ -37,12 +37,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     >>> main(["status", "none.sqlite"])
     1
     """
+    if sys.stderr is None:  # closed: what is printed to it would go to the standard output instead
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
     options = _parser().parse_args(arguments)
     try:
         options.action(options)
         print(end="", flush=True)
     except KeyboardInterrupt:
-        print("\ninterrupted; finished fits are in the store, the same command goes on from them", file=sys.stderr)
+        kept = "; finished fits are in the store, the same command goes on from them" if options.command == "run" else ""
+        print(f"\ninterrupted{kept}", file=sys.stderr)
         return 130
     except BrokenPipeError:
         # What is still buffered goes nowhere; or Python would try once more to write it, and complain.

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import sys
 import tomllib
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -97,27 +98,36 @@ class Settings:
         return None if self.test is None else self._samples(self.test, "test")
 
     def builder(self, x: Array, y: Array) -> Build:
-        """Import the function that builds a Trainer. The default one is told the numbers of features and outputs."""
-        function = _imported(self.build, self.folder)
-        if self.build != DEFAULT_BUILD:
-            return function
-        sizes: dict[str, Any] = {"in_features": x.shape[1], "out_features": y.shape[1]}
-        return partial(function, **sizes)
+        """Import the function that builds a Trainer, and try it: what is wrong with it shows before all fits.
 
-    def first_configuration(self) -> Configuration:
-        """Return a configuration to try the builder with, before everything begins."""
-        return next(iter(self.grid))
+        The default one is told the numbers of features and outputs.
+        """
+        build = _imported(self.build, self.folder)
+        if self.build == DEFAULT_BUILD:
+            sizes: dict[str, Any] = {"in_features": x.shape[1], "out_features": y.shape[1]}
+            build = partial(build, **sizes)
+        first: Configuration = next(iter(self.grid))
+        try:
+            trainer = build(dict(first), np.random.default_rng(0))
+        except Exception as error:
+            raise SettingsError(f'build = "{self.build}" fails with {first}: {type(error).__name__}: {error}') from error
+        if not hasattr(trainer, "fit"):
+            raise SettingsError(f'build = "{self.build}" returns a {type(trainer).__name__}, expected a Trainer')
+        return build
 
     def _samples(self, path: Path, key: str) -> tuple[Array, Array]:
         try:
-            table = np.loadtxt(path, delimiter=self.delimiter, skiprows=int(self.header), ndmin=2, encoding="utf-8-sig")
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", UserWarning)  # of a table without rows, which is refused below
+                table = np.loadtxt(path, delimiter=self.delimiter, skiprows=int(self.header), ndmin=2, encoding="utf-8-sig")
         except OSError as error:
-            raise SettingsError(
-                f"data.{key}: {path} cannot be read ({error.strerror or error}); give a table of numbers"
-            ) from None
+            reason = error.strerror or "there is none"
+            raise SettingsError(f"data.{key}: {path} cannot be read ({reason}); give a table of numbers") from None
         except ValueError as error:
-            reason = " ".join(str(error).split()).rstrip(".")
+            reason = " ".join(str(error).partition(";")[0].split()).rstrip(".")  # what follows is advice on loadtxt
             raise SettingsError(f"data.{key}: {path} is no table of numbers ({reason}); is header = true missing?") from None
+        if not table.size:
+            raise SettingsError(f"data.{key}: {path} has no rows, expected a table of numbers")
         if table.shape[1] <= self.outputs:
             raise SettingsError(
                 f"data.{key}: {path} has {table.shape[1]} columns, of which data.outputs = {self.outputs} are y; expected more"
@@ -138,7 +148,7 @@ def read_settings(path: Path) -> Settings:
         suggested), a value of another type, no data, an empty grid.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise SettingsError(f"{path} cannot be read ({error.strerror}); give the TOML file of a search") from None
     except UnicodeDecodeError as error:
@@ -177,6 +187,8 @@ def parse_settings(text: str, folder: Path, name: str) -> Settings:
             raise SettingsError('no data.train, expected the name of a table of numbers, such as train = "train.csv"')
         if "outputs" in data and data["outputs"] < 1:
             raise SettingsError(f"data.outputs = {data['outputs']}, expected at least 1")
+        if len(data.get("delimiter", ",")) != 1 or data.get("delimiter") in ("\n", "\r", "#"):
+            raise SettingsError(f"data.delimiter = {data['delimiter']!r}, expected one character, such as ';'")
         return Settings(
             text=text,
             folder=folder,
@@ -223,10 +235,12 @@ def _imported(place: str, folder: Path) -> Build:
     if str(folder) not in sys.path:
         sys.path.append(str(folder))  # worker processes are told the path of their parent
     try:
-        return getattr(import_module(module), function)
-    except ImportError as error:
+        imported = import_module(module)
+    except (Exception, SystemExit) as error:  # the module is the user's, and may do anything
         raise SettingsError(
-            f'build = "{place}" cannot be imported ({error}); the module is looked for in {folder} too'
+            f'build = "{place}" cannot be imported ({type(error).__name__}: {error}); the module is looked for in {folder} too'
         ) from error
-    except AttributeError:
-        raise SettingsError(f'build = "{place}": module {module} has no function {function}') from None
+    build: Build | None = getattr(imported, function, None)
+    if not callable(build):
+        raise SettingsError(f'build = "{place}": module {module} has no function {function}')
+    return build

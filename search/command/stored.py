@@ -62,11 +62,6 @@ class StoredSearch:
         """Whether nothing is left to fit."""
         return self.total > 0 and self.done >= self.total
 
-    @property
-    def unfinished(self) -> int:
-        """The number of configurations that have some fits, but not all."""
-        return len({text for text, _ in self.outcomes}) - len(self._finished())
-
     def fits(self) -> list[tuple[Configuration, int, Outcome]]:
         """Return every fit that went to its own end: configuration, number of the fold, outcome."""
         return [(_configuration(text), fold, outcome) for (text, fold), outcome in sorted(self.outcomes.items(), key=_key)]

@@ -139,7 +139,8 @@ def plot_seed_distribution(losses: ArrayLike, reported: float | None = None, bes
     if not finite.size:
         raise ValueError(f"plot_seed_distribution: none of {given.size} losses is finite, expected at least one")
     figure, axes = new_figure("test loss", "number of seeds")
-    axes.hist(finite, bins=20, color=BLUE, alpha=0.35, edgecolor="white")
+    is_spread = np.ptp(finite) > 1e-9 * np.abs(finite).max()  # or rounding alone tells them apart, and bins have no width
+    axes.hist(finite, bins=20 if is_spread else 1, color=BLUE, alpha=0.35, edgecolor="white")
     axes.eventplot(finite, lineoffsets=0.025, linelengths=0.05, colors=BLUE, transform=axes.get_xaxis_transform())
     mean = finite.mean()
     axes.axvline(mean, color=BLUE, linewidth=1.8, label=f"mean of {finite.size} seeds: {mean:.4f}")

@@ -8,7 +8,7 @@ import numpy as np
 
 from search.configuration import as_columns, canonical_text
 from search.data import Array
-from search.figures.style import BLUE, GREY, ORANGE, legend_above, new_figure
+from search.figures.style import BLUE, GREY, ORANGE, as_it_is, legend_above, new_figure
 from search.ranking import RankedConfiguration, Ranking
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def plot_score_map(ranking: Ranking) -> "Figure":
     cells = _places(done, y_name, y_values), _places(done, x_name, x_values)
     np.fmin.at(scores, cells, [row.mean for row in done])
 
-    figure, axes = new_figure(x_name, y_name)
+    figure, axes = new_figure(as_it_is(x_name), as_it_is(y_name))
     axes.grid(visible=False)
     axes.spines[:].set_visible(False)
     colours = _colours(scores)
@@ -140,7 +140,7 @@ def plot_parallel_coordinates(ranking: Ranking, top: int = 20) -> "Figure":
         _label_axis(axes, place, [(i / (len(values) - 1), _label(value)) for i, value in enumerate(values)])
     quarters = {row: lines[row, -1] for row in np.linspace(0, len(done) - 1, 5).astype(int)}
     _label_axis(axes, len(parameters), [(height, f"{done[row].mean:.4g}") for row, height in quarters.items()], left=False)
-    axes.set_xticks(places, [*parameters, "mean loss"])
+    axes.set_xticks(places, [*map(as_it_is, parameters), "mean loss"])
     axes.set_yticks([])
     axes.tick_params(length=0, pad=8)
     axes.set_xlim(-0.55, places[-1] + 0.45)
@@ -173,7 +173,7 @@ def _label(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.6g}"
     text = " × ".join(map(str, value)) if isinstance(value, tuple) else str(value)
-    return text if len(text) <= 18 else f"{text[:17]}…"
+    return as_it_is(text if len(text) <= 18 else f"{text[:17]}…")
 
 
 def _label_axis(axes: "Axes", place: float, ticks: Sequence[tuple[float, str]], left: bool = True) -> None:

@@ -25,6 +25,17 @@ def new_figure(x_label: str, y_label: str) -> "tuple[Figure, Axes]":
     return figure, axes
 
 
+def as_it_is(text: str) -> str:
+    r"""Return a text so that matplotlib shows it as it is: two dollars in it are no formula.
+
+    Examples
+    --------
+    >>> print(as_it_is("$5 or $6"))
+    \$5 or \$6
+    """
+    return text.replace("$", r"\$")
+
+
 def plain_log_labels(axis: "Axis", steps: Sequence[int] = (2, 3, 4, 6, 8)) -> None:
     """Label a logarithmic axis 0.6, 1, 2 and so on; between the powers of ten only where these are few."""
     from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter

@@ -67,7 +67,10 @@ def _best_by_cross_validation(
     ranking: Ranking, best: RankedConfiguration, trained: list[RetrainedConfiguration], comparison: "Comparison | None"
 ) -> Card:
     folds = len(best.losses) // ranking.repeats
-    how = f"The lowest mean loss over {folds} validation {plural(folds, 'fold')}, of {len(ranking):,} configurations"
+    how = (
+        f"The lowest mean loss over {folds} validation {plural(folds, 'fold')}, "
+        f"of {len(ranking):,} {plural(len(ranking), 'configuration')}"
+    )
     if best.rank > 1:
         how += f" and of those that could be trained again; it has rank {best.rank}"
     caution = "The smallest of many means flatters: on new points, expect a higher loss."
@@ -87,7 +90,8 @@ def _best_by_cross_validation(
 
 def _best_by_test(trained: list[RetrainedConfiguration]) -> Card:
     best = min(trained, key=lambda row: row.test_loss)
-    how = f"The best {len(trained)} were trained again on all training points; this one has the lowest test loss."
+    those = "The best was" if len(trained) == 1 else f"The best {len(trained)} were"
+    how = f"{those} trained again on all training points; this one has the lowest test loss."
     if best is trained[0]:
         how += " This time it is the same network."
     return Card(

@@ -95,14 +95,14 @@ def learning_illustrations(retrained: Retrained | None) -> Iterator[Illustration
 def stability_illustrations(ranking: Ranking, seed_table: ArrayLike | None, top: int) -> Iterator[Illustration]:
     """Yield how firm the places are: over the folds, and over the seeds where these were tried."""
     fits = np.array([row.losses for row in ranking if row.status == "done"])
-    if len(fits):
+    if len(fits) > 1:
         losses = fits.reshape(len(fits), ranking.repeats, -1)
         if losses.shape[2] > 1:
             yield _stability(losses.mean(axis=1), top, "fold", "the validation loss of one fold alone")
         if ranking.repeats > 1:
             yield _stability(losses.mean(axis=2), top, "repeat", "the mean validation loss of one repeat alone")
-    if seed_table is not None:
-        yield _stability(np.asarray(seed_table, dtype=float), top, "seed", "the test loss from one seed alone")
+    if seed_table is not None and len(losses := np.asarray(seed_table, dtype=float)) > 1:
+        yield _stability(losses, top, "seed", "the test loss from one seed alone")
 
 
 def _stability(losses: Array, top: int, column: str, what: str) -> Illustration:

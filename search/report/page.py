@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import os
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import jinja2
 from numpy.typing import ArrayLike
 
-from search.errors import SearchError
+from search.output import written
 from search.ranking import Ranking
 from search.report.contents import constants, failures, number, plural, ranking_table, winners
 from search.report.illustrations import (
@@ -123,26 +124,26 @@ def write_report(
         commands=commands,
     )
     target = Path(folder, "index.html")
-    try:
+    with written(target, kind="folder"):
         target.parent.mkdir(parents=True, exist_ok=True)
         with replacing(target) as file:
             file.write(text.encode())
-    except OSError as error:
-        raise SearchError(f"{target} cannot be written: {error.strerror}; give another folder") from error
     return target
 
 
 def _summary(ranking: Ranking) -> list[tuple[str, str]]:
     """Return the numbers that stand at the top: names and values."""
-    done = sum(row.status == "done" for row in ranking)
+    statuses = Counter(row.status for row in ranking)
     summary = [("configurations", f"{len(ranking):,}")]
     if len(ranking):
         folds = len(ranking[0].losses) // ranking.repeats
         summary.append((plural(folds, "fold"), str(folds)))
         if ranking.repeats > 1:
             summary.append(("repeats", str(ranking.repeats)))
-        summary.append(("failed or diverged", f"{len(ranking) - done:,}"))
-    if done:
+        if statuses["stopped"]:
+            summary.append(("stopped early", f"{statuses['stopped']:,}"))
+        summary.append(("failed or diverged", f"{len(ranking) - statuses['done'] - statuses['stopped']:,}"))
+    if statuses["done"]:
         summary.append(("lowest mean validation loss", number(ranking[0].mean)))
     return summary
 

@@ -8,6 +8,7 @@ store knows, so it comes to the same questions.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from math import isfinite
@@ -35,7 +36,8 @@ class OptunaSampler:
         Name to one of Optuna's distributions, such as ``optuna.distributions.FloatDistribution(1e-4, 1e-1, log=True)``, or to a
         list of values to choose from, of any kind that a configuration can hold.
     n_trials : int
-        How many questions in all. One that was asked before costs nothing: its fits are in the store.
+        How many questions in all, or fewer where the sampler has no more. One that was asked before costs nothing: its
+        fits are in the store.
     batch : int, default=8
         How many are asked before the first of them is answered: they can be fitted side by side, but know nothing of each
         other.
@@ -106,6 +108,9 @@ class OptunaSampler:
         optuna = _import_optuna()
         with _quiet():
             study = optuna.create_study(sampler=self.sampler(seed=seed % 2**32))
+        # Samplers of finitely many questions call this at their end; Study's own is for Optuna's own loop only.
+        ended: list[bool] = []
+        study.stop = lambda: ended.append(True)
         for start in range(0, self.n_trials, self.batch):
             with _quiet():
                 trials = [study.ask(self._distributions) for _ in range(min(self.batch, self.n_trials - start))]
@@ -117,6 +122,8 @@ class OptunaSampler:
                 for trial, text in zip(trials, texts, strict=True):
                     done = isfinite(losses[text])
                     study.tell(trial, losses[text] if done else None, None if done else optuna.trial.TrialState.FAIL)
+            if ended:
+                return
 
     def _configuration(self, trial: Trial) -> Configuration:
         chosen = trial.params
@@ -150,4 +157,4 @@ def _name(sampler: Callable[..., BaseSampler]) -> str:
     function = getattr(sampler, "func", sampler)
     arguments = [*map(repr, getattr(sampler, "args", ())), *(f"{k}={v!r}" for k, v in getattr(sampler, "keywords", {}).items())]
     name = getattr(function, "__qualname__", type(function).__name__)
-    return f"{name} with {', '.join(arguments)}" if arguments else name
+    return re.sub(r" at 0x[0-9a-fA-F]+", "", f"{name} with {', '.join(arguments)}") if arguments else name

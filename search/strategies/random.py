@@ -7,6 +7,7 @@ seed, name of another axis --> ...        --> its draws   --'
 
 import hashlib
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -76,11 +77,13 @@ class RandomSampler:
         self.axes = {
             name: values if callable(getattr(values, "rvs", None)) else _listed(name, values) for name, values in given.items()
         }
-        n_combinations = math.prod(len(values) if isinstance(values, tuple) else math.inf for values in self.axes.values())
-        if n > n_combinations:
+        # Infinite with a distribution.
+        self._combinations = math.prod(len(x) if isinstance(x, tuple) else math.inf for x in self.axes.values())
+        if n > self._combinations:
             raise ValueError(
-                f"RandomSampler: n={n} configurations of only {n_combinations}; give a smaller n, or a ParameterGrid"
+                f"RandomSampler: n={n} configurations of only {self._combinations}; give a smaller n, or a ParameterGrid"
             )
+        self._candidates: dict[int, Configurations] = {}  # by seed: a search asks for them several times
 
     def __repr__(self) -> str:
         return f"RandomSampler({self.n}, {', '.join(self.axes)})"
@@ -99,11 +102,15 @@ class RandomSampler:
         ValueError
             If the distributions give no more different configurations.
         """
-        if all(isinstance(values, tuple) for values in self.axes.values()):
-            grid = ParameterGrid(self.axes)
-            positions = _generator(seed, "all axes").choice(len(grid), self.n, replace=False)
-            return ListedConfigurations(grid[position] for position in positions)
-        return ListedConfigurations(self._drawn(seed))
+        if seed not in self._candidates:
+            drawn = self._from_lists(seed) if self._combinations <= sys.maxsize else self._drawn(seed)
+            self._candidates[seed] = ListedConfigurations(drawn)
+        return self._candidates[seed]
+
+    def _from_lists(self, seed: int) -> list[Configuration]:
+        grid = ParameterGrid(self.axes)
+        positions = _generator(seed, "all axes").choice(len(grid), self.n, replace=False)
+        return [grid[position] for position in positions]
 
     def _drawn(self, seed: int) -> list[Configuration]:
         generators = {name: _generator(seed, name) for name in self.axes}

@@ -102,7 +102,7 @@ def _settings(trainer: Trainer) -> dict[str, str]:
 
 
 def describe(x: Any) -> str:
-    """Write down what an object is made of, numbers in full; parameters by their shapes, which training does not change.
+    """Write down what an object is made of, numbers in full, arrays by their digests; parameters by their shapes alone.
 
     Examples
     --------
@@ -111,7 +111,11 @@ def describe(x: Any) -> str:
     "[ClipGradNorm{'max_norm': 10.0}]"
     """
     if isinstance(x, Tensor):
-        return f"Tensor{x.shape} {x.dtype}" if x.requires_grad or x.size != 1 else repr(x.item())
+        if x.requires_grad:
+            return f"Tensor{x.shape} {x.dtype}"
+        return repr(x.item()) if x.size == 1 else f"Tensor {_digest([x._data])}"
+    if isinstance(x, np.ndarray) and not x.dtype.hasobject:
+        return f"array {_digest([x])}"
     if isinstance(x, Mapping):
         return "{" + ", ".join(f"{key!r}: {describe(value)}" for key, value in x.items()) + "}"
     if isinstance(x, (list, tuple)):

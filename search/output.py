@@ -1,0 +1,51 @@
+"""Files that a search leaves for people: each is written whole or not at all, and what hinders it is said in one line."""
+
+import csv
+import io
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from search.errors import SearchError
+from tinygrad_lab.files import replacing
+
+
+@contextmanager
+def written(path: str | os.PathLike[str], kind: str = "path") -> Iterator[None]:
+    """Turn the OSError of a block that writes a file into a SearchError that names the file.
+
+    Parameters
+    ----------
+    path : path
+        Of the file, as people gave it.
+    kind : str, default="path"
+        What to give in its place.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise SearchError(f"{os.fspath(path)} cannot be written: {error.strerror}; give another {kind}") from error
+
+
+def write_csv(path: str | os.PathLike[str], header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    r"""Write a table to a CSV file, whole or not at all; floats round-trip to the bit.
+
+    Raises
+    ------
+    SearchError
+        If the file cannot be written.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_csv(Path(folder, "losses.csv"), ["lr", "loss"], [[0.1, 0.2 + 0.1]])
+    ...     Path(folder, "losses.csv").read_text()
+    'lr,loss\n0.1,0.30000000000000004\n'
+    """
+    stream = io.StringIO()
+    csv.writer(stream, lineterminator="\n").writerows([header, *rows])
+    with written(path), replacing(path) as file:
+        file.write(stream.getvalue().encode())
