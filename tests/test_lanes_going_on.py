@@ -132,6 +132,28 @@ def test_of_a_checkpoint_every_flipped_bit_and_every_truncation_is_refused():
             arrays_from_bytes(checkpoint[:length])
 
 
+class Rates(tl.Scheduler):
+    def __init__(self, rates):
+        self.rates = rates
+
+    def __call__(self, epoch):
+        return float(np.asarray(self.rates)[epoch])
+
+
+@pytest.mark.parametrize("kind", [np.array, tl.Tensor])
+def test_of_a_checkpoint_the_constants_in_arrays_count(kind):
+    def trainer(last):
+        net = tl.Linear(2, 2, rng=np.random.default_rng(0))
+        rates = Rates(kind([0.1, 0.1, last]))
+        return tl.Trainer(net, tl.HalfSquaredError(), optimizer=tl.SGD(net.parameters()), scheduler=rates, epochs=3)
+
+    first = trainer(0.1)
+    tl.fit_lanes([first], [data(0)], until=1)
+    tl.fit_lanes([trainer(0.1)], [data(0)], resume=[checkpoint_bytes(first)])
+    with pytest.raises(tl.WeightsError, match="differs in scheduler"):
+        tl.fit_lanes([trainer(0.2)], [data(0)], resume=[checkpoint_bytes(first)])
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -3,7 +3,7 @@ import pytest
 from sklearn import model_selection
 
 from search import KFold
-from search.folds import make_folds
+from search.folds import as_groups, make_folds
 
 
 @pytest.mark.parametrize(("n_samples", "n_splits"), [(120, 4), (11, 3), (5, 5), (2, 2), (103, 10)])
@@ -92,3 +92,25 @@ class Splits:
 def test_bad_folds(folds, message):
     with pytest.raises(ValueError, match=message):
         make_folds(Splits(*folds), np.zeros((3, 1)), np.zeros((3, 1)))
+
+
+def test_what_a_splitter_yields_is_pairs():
+    x = np.zeros((3, 1))
+    for split in (np.arange(3), (np.arange(1), np.arange(1, 2), np.arange(2, 3))):
+        with pytest.raises(ValueError, match="fold 0: a .* is no pair, expected training and validation indices"):
+            make_folds(Splits(split), x, x)
+
+
+@pytest.mark.parametrize(
+    ("groups", "error", "message"),
+    [
+        ([None, "a", "b"], TypeError, "groups holds values that cannot be compared, expected all of one kind: '<'"),
+        (np.array(["a", 1, 1], object), TypeError, "cannot be compared"),
+        (np.array([1, np.nan, 2], object), ValueError, "groups holds nan at 1, expected the group of each sample"),
+        (np.array(["2020-01-01", "NaT", "NaT"], "M8[D]"), ValueError, "groups holds NaT at 1"),
+    ],
+)
+def test_groups_that_are_none(groups, error, message):
+    with pytest.raises(error, match=message) as failure:
+        as_groups(groups, 3)
+    assert "\n" not in str(failure.value)

@@ -39,6 +39,24 @@ def test_questions_and_answers_are_those_of_a_study(monkeypatch):
     assert result[0].mean == study.best_value
 
 
+@pytest.mark.filterwarnings("ignore:BruteForceSampler is experimental")
+@pytest.mark.parametrize(
+    "sampler", [partial(optuna.samplers.GridSampler, {"loss": [0, 1, 2]}), optuna.samplers.BruteForceSampler]
+)
+@pytest.mark.parametrize("batch", [1, 2, 5])
+def test_a_sampler_that_has_no_more_questions_ends_the_search(sampler, batch):
+    result = run(OptunaSampler({"loss": [1.0, 2.0, 3.0]}, n_trials=50, batch=batch, sampler=sampler), build_scored)
+    assert [row.mean for row in result] == [1.0, 2.0, 3.0]
+
+
+def test_a_partial_sampler_is_described_without_addresses():
+    sampler = partial(optuna.samplers.TPESampler, gamma=len)
+    other = partial(optuna.samplers.TPESampler, gamma=build_bowl)
+    texts = [OptunaSampler(SPACE, n_trials=2, sampler=x).describe() for x in (sampler, other)]
+    assert texts[0] != texts[1]
+    assert "gamma=<function build_bowl>" in texts[1], "else the next process would find another search"
+
+
 def test_it_learns():
     """On a bowl, half of the questions come after the first ten, which are drawn at random."""
     result = run(OptunaSampler({"at": FloatDistribution(-10.0, 10.0)}, n_trials=40, batch=5), build_bowl)
