@@ -21,12 +21,12 @@ from search.comparison import ComparedConfiguration, Comparison, compare
 from search.configuration import Configuration, canonical, canonical_text
 from search.data import Array
 from search.errors import SearchError
-from search.fits import Build, Fit, Trained
+from search.fits import Build, Fit
 from search.folds import Fold
 from search.nested import NestedEstimate
 from search.optimism import Optimism
 from search.ranking import RankedConfiguration, Ranking
-from search.retraining import Retrained, RetrainedConfiguration, Samples, retraining_problem, run_in_order
+from search.retraining import Retrained, Samples, as_retrained, retraining_problem, run_in_order
 from search.seeds import fit_seed
 
 
@@ -180,24 +180,7 @@ class SearchResult:
         fits = [Fit(row.configuration, 0, self._seed(row.configuration, "retrain"), keep=True) for row in chosen]
         problem = retraining_problem(self.build, train, test)
         outcomes = run_in_order(problem, fits, self.workers, self.executor, self.time_limit, progress)
-        rows = []
-        for row, outcome in zip(chosen, outcomes, strict=True):
-            trained = outcome.trained or Trained({}, {})
-            rows.append(
-                RetrainedConfiguration(
-                    rank=row.rank,
-                    configuration=row.configuration,
-                    mean=row.mean,
-                    train_loss=outcome.train_loss,
-                    test_loss=outcome.validation_loss,
-                    status=outcome.status,
-                    reason=outcome.reason,
-                    history=trained.history,
-                    state_dict=trained.state_dict,
-                    seconds=outcome.seconds,
-                )
-            )
-        return Retrained(rows)
+        return Retrained(as_retrained(row, outcome) for row, outcome in zip(chosen, outcomes, strict=True))
 
     def seed_distribution(
         self,

@@ -17,9 +17,10 @@ from tqdm import tqdm
 from search.configuration import Configuration, as_columns
 from search.data import Array, as_samples
 from search.errors import SearchError
-from search.fits import Build, Fit, Outcome, Problem, run_fits
+from search.fits import Build, Fit, Outcome, Problem, Trained, run_fits
 from search.plan import Plan
 from search.pool import open_pool, worker_count
+from search.ranking import RankedConfiguration
 from search.table import text_table
 
 Samples = tuple[ArrayLike, ArrayLike]
@@ -113,6 +114,23 @@ class Retrained:
         if not done:
             raise SearchError("no configuration could be re-trained; the table gives the reasons")
         return done
+
+
+def as_retrained(row: RankedConfiguration, outcome: Outcome) -> RetrainedConfiguration:
+    """Return what came of training a configuration of the ranking again, as a kept fit on the whole training set."""
+    trained = outcome.trained or Trained({}, {})
+    return RetrainedConfiguration(
+        rank=row.rank,
+        configuration=row.configuration,
+        mean=row.mean,
+        train_loss=outcome.train_loss,
+        test_loss=outcome.validation_loss,
+        status=outcome.status,
+        reason=outcome.reason,
+        history=trained.history,
+        state_dict=trained.state_dict,
+        seconds=outcome.seconds,
+    )
 
 
 def retraining_problem(build: Build, train: Samples, test: Samples) -> Problem:

@@ -233,7 +233,8 @@ def test_a_forked_process_does_not_keep_the_lock(path):
         child = int(process.stdout.readline())
         process.wait()
         try:
-            Store(path, {"seed": "0"}).close()
+            with Store(path, {"seed": "0"}) as store:
+                assert store.outcomes() == {}
         finally:
             os.kill(child, 9)
 

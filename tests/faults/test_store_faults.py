@@ -187,6 +187,7 @@ def test_flipped_bits_of_the_log(share, folder, count):
     """A log ends where it breaks off: what a reader has kept from being moved to the file is fitted again."""
     damaged = Damaged(folder, in_file=2, in_log=2)
     counts = damaged.tally(damaged.flips("search.sqlite-wal", share))
+    assert "refused" not in counts
     count(f"{counts} of {8 * len(damaged.files['search.sqlite-wal'])} bits")
 
 
