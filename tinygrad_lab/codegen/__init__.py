@@ -1,6 +1,7 @@
 """Code generation: from a Program to loops over scalars, in Python source that a person can read and Numba compiles.
 
     Program --> sums of squares of outer products, factored         (`factor_squares`)
+            --> sums over rows and columns as sums of columns       (`split_sums`)
             --> transposed products as products                     (`turn_products`)
             --> a value of its own for each use of a view           (`separate_uses`)
             --> copies of what has to lie in memory of its own      (`copy_views`)

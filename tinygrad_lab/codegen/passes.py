@@ -60,6 +60,24 @@ def _is_transpose_or_rounding(line: Line) -> bool:
     return is_transpose(line) or (line.op is ops.astype and line.params["dtype"].kind == "f")
 
 
+def split_sums(program: Program) -> Program:
+    """Write the sum over several axes as the sum over all but the last of them, then over that.
+
+    The sums of a matrix's columns lie side by side, and grow several at a time; a single one would have to be collected
+    from the several parts that a processor adds up, at the end of each row.
+    """
+    lines: list[Line] = []
+    for line in program.lines:
+        if line.op is ops.reduce_sum:
+            (x,) = line.operands
+            *others, last = sorted(axis for axis in line.params["axes"] if x.array.shape[axis] > 1) or [-1]
+            if others:
+                columns = _append(lines, ops.reduce_sum, x, axes=tuple(others))
+                line = Line(ops.reduce_sum, (columns,), {"axes": (last,)}, line.result)
+        lines.append(line)
+    return Program(program.inputs, program.state, lines, program.outputs, program.new_state)
+
+
 def turn_products(program: Program) -> Program:
     """Write the transpose of a product, (A B)ᵀ, as Bᵀ Aᵀ where nothing else reads the product.
 
