@@ -134,6 +134,34 @@ def test_classification_from_labels():
         trainer.evaluate(x, np.where(labels == 2, 3, labels))
 
 
+class MeanOfSamples(tl.Layer):
+    def forward(self, x):
+        return x.mean(axis=0, keepdims=True)
+
+
+def test_a_model_that_mixes_the_samples_into_one_row_is_refused():
+    net = tl.Sequential(tl.Linear(1, 1, rng=np.random.default_rng(0)), MeanOfSamples())
+    trainer = tl.Trainer(net, tl.HalfSquaredError(), optimizer=tl.SGD(net.parameters()))
+    with pytest.raises(ValueError, match=r"prediction has shape \(1, 1\), target \(5, 1\)"):
+        trainer.fit(np.ones(5), np.ones(5))
+
+
+def test_checks_before_a_training_do_not_predict_all_samples():
+    sizes = []
+
+    class Counting(tl.Layer):
+        def forward(self, x):
+            sizes.append(len(x))
+            return x
+
+    net = tl.Sequential(Counting(), tl.Linear(1, 1, rng=np.random.default_rng(0)))
+    trainer = tl.Trainer(net, tl.HalfSquaredError(), optimizer=tl.SGD(net.parameters()), batch_size=10, engine="eager")
+    trainer.fit(np.ones(100), np.ones(100), epochs=1)
+    assert max(sizes) == 10
+    trainer.evaluate(np.ones(100), np.ones(100))
+    assert sizes.count(100) == 1
+
+
 # Callbacks
 
 

@@ -21,6 +21,8 @@ import numpy as np
 
 from tinygrad_lab.ops import Op
 
+PACKAGE = os.path.dirname(__file__)
+
 
 class Link:
     """How a result was made: the op, its input tensors, the arrays that these held, and the op's parameters."""
@@ -97,9 +99,8 @@ class Recording:
 
 def _users_line() -> str:
     """Name the innermost line of code outside this package."""
-    here = os.path.dirname(__file__)
     frame: FrameType | None = sys._getframe(1)
-    while frame is not None and frame.f_code.co_filename.startswith(here) and frame.f_back is not None:
+    while frame is not None and frame.f_code.co_filename.startswith(PACKAGE) and frame.f_back is not None:
         frame = frame.f_back
     return f"{frame.f_code.co_filename}, line {frame.f_lineno}" if frame is not None else "?"
 

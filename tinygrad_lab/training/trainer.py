@@ -264,12 +264,20 @@ class Trainer:
         labels = check_labels(f"{prefix}y", y) if self.loss.class_labels else None
         targets = check_rows(f"{prefix}y", y, self._dtype) if labels is None else labels
         check_same_length(**{f"{prefix}x": inputs, f"{prefix}y": targets})
-        with no_grad():
-            self.loss.check(self.model(wrap(inputs)), wrap(targets))
+        self.loss.check(wrap(self._stand_in_prediction(inputs)), wrap(targets))
         data = [inputs, targets]
         if sample_weight is not None:
             data.append(check_weights("sample_weight", sample_weight, len(inputs), self._dtype))
         return data
+
+    def _stand_in_prediction(self, inputs: np.ndarray) -> np.ndarray:
+        """Return an array of the shape and dtype of the prediction for `inputs`: computing that would take time."""
+        few = inputs[:2]  # one sample would not tell a model that mixes them
+        with no_grad():
+            prediction = self.model(wrap(few))._data
+        if prediction.shape[:1] != few.shape[:1]:
+            return prediction
+        return np.broadcast_to(prediction[:1], (len(inputs), *prediction.shape[1:]))
 
 
 def _check_callbacks(callbacks: Any) -> list[Callback]:
