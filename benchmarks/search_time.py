@@ -17,9 +17,11 @@ import harness
 from processes import MEGABYTE
 from report import Result
 from report_search import Configuration, Search, build, configurations, points, structure, structures
+from tinygrad_lab import Trainer
 
 LOOP_SAMPLES = 900  # ten times the report's, so that what Python does between epochs counts little
 LOOP_EPOCHS = 25
+LOOP_PAIRS = 9
 
 
 def main() -> None:
@@ -90,11 +92,13 @@ def loop_seconds(config: Configuration) -> float:
     trainer.engine = "compiled"
     x, y = (np.resize(array, LOOP_SAMPLES) for array in points())
     trainer.fit(x, y, epochs=1)
-    once, twice = (
-        min(harness.clock(partial(trainer.fit, x, y, epochs=epochs))[0] for _ in range(5))
-        for epochs in (LOOP_EPOCHS, 2 * LOOP_EPOCHS)
-    )
-    return (twice - once) / (LOOP_SAMPLES * LOOP_EPOCHS)
+    # Pairs of neighbours, and their median: the machine may be slower for a while, but seldom for half of a pair.
+    differences = [_seconds(trainer, x, y, 2 * LOOP_EPOCHS) - _seconds(trainer, x, y, LOOP_EPOCHS) for _ in range(LOOP_PAIRS)]
+    return float(np.median(differences)) / (LOOP_SAMPLES * LOOP_EPOCHS)
+
+
+def _seconds(trainer: Trainer, x: np.ndarray, y: np.ndarray, epochs: int) -> float:
+    return harness.clock(partial(trainer.fit, x, y, epochs=epochs))[0]
 
 
 if __name__ == "__main__":

@@ -17,7 +17,9 @@ from tinygrad_lab.activations import (
     get_activation,
 )
 from tinygrad_lab.autodiff import grad, hessian, hvp, jacobian, jvp, no_grad, value_and_grad, vjp
+from tinygrad_lab.codegen import NoLoopFormError, write_source
 from tinygrad_lab.functions import concatenate, einsum, matmul, maximum, minimum, stack, where
+from tinygrad_lab.graph import CaptureError
 from tinygrad_lab.hooks import ClipGradNorm, ClipGradValue, GradientHook
 from tinygrad_lab.initializers import Constant, HeNormal, HeUniform, Initializer, XavierNormal, XavierUniform, Zeros
 from tinygrad_lab.layers import Layer, Linear, Sequential
@@ -32,6 +34,7 @@ from tinygrad_lab.losses import (
 )
 from tinygrad_lab.optimizers import SGD, Adam, AdamW, Optimizer, RMSprop
 from tinygrad_lab.penalties import ElasticNetPenalty, L1Penalty, L2Penalty, Penalty
+from tinygrad_lab.program import Program, capture
 from tinygrad_lab.schedulers import ConstantLR, CosineDecay, GeometricDecay, LinearDecay, Scheduler, StepDecay, WarmUp
 from tinygrad_lab.serialization import WeightsError, load_weights, save_weights
 from tinygrad_lab.tensor import Tensor
@@ -61,6 +64,7 @@ __all__ = [
     "AdamW",
     "BinaryCrossEntropy",
     "Callback",
+    "CaptureError",
     "Checkpoint",
     "ClipGradNorm",
     "ClipGradValue",
@@ -88,9 +92,11 @@ __all__ = [
     "Loss",
     "MeanAbsoluteError",
     "MeanSquaredError",
+    "NoLoopFormError",
     "NonFiniteLossError",
     "Optimizer",
     "Penalty",
+    "Program",
     "ProgressBar",
     "RMSprop",
     "ReLU",
@@ -108,6 +114,7 @@ __all__ = [
     "XavierNormal",
     "XavierUniform",
     "Zeros",
+    "capture",
     "checkpoint_bytes",
     "concatenate",
     "einsum",
@@ -130,4 +137,5 @@ __all__ = [
     "value_and_grad",
     "vjp",
     "where",
-]  # fmt: skip
+    "write_source",
+]

@@ -21,10 +21,12 @@ from tinygrad_lab.layers import Layer
 from tinygrad_lab.losses import Loss
 from tinygrad_lab.optimizers import Optimizer, State
 from tinygrad_lab.penalties import Penalty
+from tinygrad_lab.program import Program
 from tinygrad_lab.schedulers import Scheduler
 from tinygrad_lab.tensor import Tensor, wrap
 from tinygrad_lab.training.callbacks import Callback
 from tinygrad_lab.training.checkpoints import load_checkpoint
+from tinygrad_lab.training.engines import ReplayEngine
 from tinygrad_lab.training.history import History
 from tinygrad_lab.training.loop import Training
 
@@ -140,6 +142,42 @@ class Trainer:
                 updated = penalty.shrink(updated, optimizer.lr)
             reported = data_loss + penalty.value(updated) if penalty else data_loss
         return reported, updated, state
+
+    def capture(self, x: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Program:
+        """Return the program of the update on a batch, as "replay" and "compiled" run it: forward, backward, update.
+
+        It can be printed and read; `write_source` turns it into loops. Nothing is trained.
+
+        Parameters
+        ----------
+        x, y, sample_weight : array_like
+            A batch, as for `fit`; a program is for batches of one size.
+
+        Raises
+        ------
+        CaptureError
+            Where the step cannot be replayed, naming the line of code.
+        TypeError, ValueError
+            Where the data do not fit, or are not finite.
+
+        Examples
+        --------
+        >>> import tinygrad_lab as tl
+        >>> net = tl.Linear(1, 1, rng=np.random.default_rng(0))
+        >>> trainer = tl.Trainer(net, tl.HalfSquaredError(), optimizer=tl.SGD(net.parameters(), lr=0.1))
+        >>> program = trainer.capture([1.0], [2.0])
+        >>> print(program)
+        input  x: float64 (1, 1)
+        ...
+        v1 = matmul(x, v0)
+        ...
+        output loss = v11
+        state  weight = v27
+        state  bias = v30
+        """
+        engine = ReplayEngine(self)
+        engine.load()
+        return engine.capture(self._check(x, y, sample_weight))
 
     # Training --------------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,58 @@
+"""Search by successive halving: many configurations for a few epochs, the better ones for more, and say what is luck.
+
+    24 configurations, 12 epochs --> the best 8 go on to 36 --> the best 2 to 108 --> comparison, page
+
+A training that goes on begins where it stopped. Run again, the search reads what its store has.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import tinygrad_lab as tl
+from models import TwoHiddenLayerNet, stand_in_data
+from search import KFold, ParameterGrid, Search, SuccessiveHalving
+
+
+def build(config: Mapping[str, Any], rng: np.random.Generator) -> tl.Trainer:
+    """Make the Trainer of a configuration; at the top level of a module, since worker processes import it."""
+    net = TwoHiddenLayerNet(1, *config["hidden"], 1, activation=config["activation"], rng=rng)
+    return tl.Trainer(
+        net,
+        tl.HalfSquaredError(),
+        optimizer=tl.SGD(net.parameters(), hooks=[tl.ClipGradNorm(10.0)]),
+        scheduler=tl.GeometricDecay(config["lr"], 0.001, epochs=108),
+        penalty=tl.L1Penalty(config["l1"], decoupled=True),
+        epochs=108,
+        batch_size=1,
+    )
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Search, and write the page."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--out", type=Path, default=Path("out-halving"), help="default: %(default)s")
+    out = parser.parse_args(arguments).out
+    out.mkdir(parents=True, exist_ok=True)
+    (x, y), _ = stand_in_data()
+    grid = ParameterGrid(hidden=[(10, 10), (25, 25), (75, 50)], activation=["relu", "sigmoid"], l1=[0.0, 1e-3], lr=[0.1, 0.025])
+    search = Search(
+        build,
+        SuccessiveHalving(grid, epochs=108, min_epochs=12),
+        folds=KFold(4, shuffle=True, seed=0),
+        store=out / "search.sqlite",
+        seed=0,
+    )
+    result = search.run(x, y)
+    print(result.ranking)
+    print(result.comparison())
+    print(f"page: {result.report(out)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,76 @@
+"""The short scripts of examples/: what they print is right, and not only printed."""
+
+import ast
+import re
+
+import numpy as np
+import pytest
+
+from examples import how_autodiff_works, minimize_rosenbrock, own_layer, read_a_training_step, search_by_halving
+from tinygrad_lab import native
+
+
+def printed(capsys, main, *arguments):
+    main(*arguments)
+    return capsys.readouterr().out
+
+
+def test_how_autodiff_works(capsys):
+    text = printed(capsys, how_autodiff_works.main)
+    lines = text.splitlines()
+    forward, backward = lines.index("v2 = sin(v1)"), lines.index("v7 = cos(v1)")
+    assert forward < backward
+    for name in ("dy/dw ", "d2y/dw2 "):
+        (line,) = (line for line in lines if line.startswith(name))
+        _, derived, on_paper = line.split()
+        assert float(derived) == pytest.approx(float(on_paper), rel=1e-14)
+
+
+def losses(text):
+    """The last loss of each engine that an example has printed."""
+    return {engine: float(loss) for engine, loss in re.findall(r"^(\w+) +loss \S+ --> (\S+)$", text, re.M)}
+
+
+def test_own_layer(capsys):
+    text = printed(capsys, own_layer.main)
+    (error,) = re.findall(r"off by at most (\S+)", text)
+    assert float(error) < 1e-12
+    final = losses(text)
+    assert list(final) == ["eager", "replay", "compiled"]
+    assert final["replay"] == final["eager"] < 1e-3
+    assert final["compiled"] == pytest.approx(final["eager"], rel=1e-9)
+
+
+def test_own_layer_without_numba_says_what_to_install(capsys, monkeypatch):
+    monkeypatch.setattr(native, "is_available", lambda: False)
+    native.load_module.cache_clear()
+    text = printed(capsys, own_layer.main)
+    assert list(losses(text)) == ["eager", "replay"]
+    assert "compiled  the compiled engine needs Numba: pip install" in text
+
+
+def test_read_a_training_step(capsys):
+    text = printed(capsys, read_a_training_step.main)
+    program, loops = re.split(r"\n\n\d+ array operations; as loops:\n\n", text)
+    (count,) = re.findall(r"^(\d+) array operations", text, re.M)
+    assert len(re.findall(r"^v\d+ = ", program, re.M)) == int(count)
+    step, updates = (node for node in ast.parse(loops).body if isinstance(node, ast.FunctionDef))
+    assert (step.name, updates.name) == ("step", "updates")
+
+
+def test_minimize_rosenbrock(capsys):
+    text = printed(capsys, minimize_rosenbrock.main)
+    assert text.startswith("Optimization terminated successfully.")
+    (value,) = re.findall(r"^f = (\S+) at", text, re.M)
+    assert float(value) < 1e-20
+    _, slope = minimize_rosenbrock.value_and_slope(np.ones(3))
+    np.testing.assert_array_equal(slope, np.zeros(3))
+
+
+def test_search_by_halving(capsys, tmp_path):
+    text = printed(capsys, search_by_halving.main, ["--out", str(tmp_path)])
+    assert f"page: {tmp_path / 'index.html'}" in text
+    page = (tmp_path / "index.html").read_text(encoding="utf-8")
+    assert "successive halving of 108 epochs by 3, from 12" in page
+    again = printed(capsys, search_by_halving.main, ["--out", str(tmp_path)])
+    assert again == text  # read from the store
