@@ -565,6 +565,27 @@ def test_copy_views_gives_moved_states_memory_of_their_own():
     assert copied.new_state["w"].kind == "result"
 
 
+@pytest.mark.parametrize("factor", [0.5, -0.0, np.inf, np.nan])
+@pytest.mark.parametrize("product", [lambda a, s: a * s, lambda a, s: s * a])
+def test_a_product_with_a_sign_is_a_choice(product, factor):
+    x = Tensor([-2.0, -0.0, 0.0, 3.0, np.nan, -np.inf])
+    w = Tensor(np.zeros(6))
+    with np.errstate(invalid="ignore"):  # infinity times the sign of 0
+        program = capture(lambda: ({"loss": w.sum()}, {"w": w + product(factor * x.exp(), x.sign())}), {"x": x}, {"w": w})
+    step = step_of(source_of(program))
+    assert "signed(" in step
+    assert "sign(" not in step.replace("signed(", "")
+    with np.errstate(invalid="ignore"):
+        check_against_replay(program)
+
+
+def test_a_sign_that_is_needed_by_itself_is_no_choice():
+    x = Tensor([-2.0, 0.5])
+    program = capture(lambda: ({"loss": (x * x.sign() + x.sign()).sum() + (x.sign() * 2.0).sum()}, {}), {"x": x}, {})
+    assert "sign(" in step_of(source_of(program)).replace("signed(", "")
+    check_against_replay(program)
+
+
 def stored(function, **inputs):
     program = capture(lambda: ({"loss": function(**inputs).sum()}, {}), inputs, {})
     values = choose_stored(program)
@@ -723,7 +744,7 @@ def test_no_string_of_a_users_enters_the_text():
     assert any("__import__('os')" in name for name in program.state)
     source = source_of(program)
     own = r"[xsvcni]\d+(_\d*|_sum|_all)?|step|updates|range|shape|size|losses|rows?|b|i|for|in|if|else|return|def"
-    own += r"|compiled|not|inf|np|float64|sqrt|sign|abs|max|\d+"
+    own += r"|compiled|not|inf|np|float64|sqrt|signed|abs|max|\d+"
     words = re.findall(r"\w+", source[source.index("def step") :])
     assert [word for word in words if not re.fullmatch(own, word)] == []
 

@@ -157,6 +157,11 @@ class Writer:
         if line.op is ops.matmul:  # of inner length 1
             a, b = line.operands
             return f"({self.element(a, (index[0], '0'))} * {self.element(b, ('0', index[1]))})"
+        if line.op is ops.multiply:
+            for factor, sign in (line.operands, line.operands[::-1]):
+                if sign not in self._names and sign in self.producers and self.producers[sign].op is ops.sign:
+                    (x,) = self.producers[sign].operands
+                    return f"signed({self.element(factor, index)}, {self.element(x, index)})"
         operands = [self.element(operand, index) for operand in line.operands]
         if line.op in (ops.reduce_sum, ops.reduce_max):  # over axes of length 1
             return operands[0]

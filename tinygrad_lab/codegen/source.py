@@ -32,6 +32,12 @@ def sign(x):
 
 
 @compiled
+def signed(a, x):
+    # a * sign(x): a choice is faster than a product
+    return a if x > 0 else (-a if x < 0 else a * x)
+
+
+@compiled
 def max(a, b):
     return a if a > b or a != a else b
 
