@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 import tinygrad_lab as tl
 from tinygrad_lab import Tensor
+from tinygrad_lab.graph import record
 from tinygrad_lab.testing import check_grad
 from tinygrad_lab.testing.strategies import broadcasting_shapes, distinct_values, shapes, values
 
@@ -38,6 +39,21 @@ def test_broadcasting_follows_numpy_and_each_gradient_has_its_operands_shape(nam
     assert dx.shape == x.shape
     assert dy.shape == y.shape
     check_grad(function, a, b, order=2, rtol=1e-9)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("name", BINARY)
+def test_a_number_beside_an_array_gives_the_same_bits_whether_recorded_or_not(name, dtype):
+    function = BINARY[name]
+    number, array = Tensor(0.3, dtype=dtype), Tensor(np.linspace(0.1, 3.0, 35).reshape(5, 7), dtype=dtype)
+    for operands in ((number, array), (array, number)):
+        with tl.no_grad():
+            unrecorded = function(*operands)
+            with record() as recording:
+                recorded = function(*operands)
+        assert [line.op.name for line in recording.lines][:-1] == ["broadcast_to"]
+        assert unrecorded.dtype == dtype
+        np.testing.assert_array_equal(unrecorded.numpy(), recorded.numpy())
 
 
 @pytest.mark.parametrize("name", BINARY)

@@ -81,7 +81,7 @@ class Op:
         """Run on arrays; an operand that has its own way of running ops (a Tensor has) is asked to do it."""
         for operand in operands:
             if hasattr(operand, "__op__"):
-                return operand.__op__(self, *operands, **params)
+                return operand.__op__(self, operands, params)
         return self.run(*operands, **params)
 
     def vjp(self, position: int) -> VJP | None:

@@ -214,7 +214,7 @@ class Tensor(TensorMethods):
 
     # Protocols: an op, a NumPy ufunc or NumPy's `asarray` meets a Tensor ---------------------------------------------
 
-    def __op__(self, op: Op, *operands: Any, **params: Any) -> Tensor:
+    def __op__(self, op: Op, operands: Sequence[Any], params: dict[str, Any]) -> Tensor:
         return apply(op, *_align(op, operands), **params)
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *operands: Any, **options: Any) -> Any:
@@ -343,13 +343,22 @@ def _align(op: Op, operands: Sequence[Any]) -> Sequence[Tensor]:
 
 
 def _are_aligned(operands: Sequence[Any]) -> bool:
+    """Whether operands are Tensors of one dtype and shape; unrecorded, also of no shape: NumPy itself repeats a number."""
     first = operands[0]
     if type(first) is not Tensor:
         return False
+    shape, dtype = first._data.shape, first._data.dtype
     for x in operands[1:]:
-        if type(x) is not Tensor or x._data.shape != first._data.shape or x._data.dtype != first._data.dtype:
+        if type(x) is not Tensor or x._data.dtype != dtype:
+            return False
+        if x._data.shape != shape and (_is_recorded() or (shape and x._data.shape)):
             return False
     return True
+
+
+def _is_recorded() -> bool:
+    """Whether a graph or a recording is to have every op, `broadcast_to` among them."""
+    return state.linking or state.recording is not None
 
 
 def _stretch(x: Tensor, shape: ops.Shape) -> Tensor:

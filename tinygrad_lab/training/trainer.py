@@ -133,8 +133,9 @@ class Trainer:
 
         data_loss = self.loss(self.model(x), y, sample_weight)
         objective = data_loss + penalty.value(parameters) if penalty and placement == "loss" else data_loss
-        gradients = optimizer.run_hooks(grad(objective, parameters))
+        gradients = grad(objective, parameters)
         with no_grad():
+            gradients = optimizer.run_hooks(gradients)
             if penalty and placement == "decoupled":
                 gradients = [g + slope for g, slope in zip(gradients, penalty.gradient(parameters), strict=True)]
             updated, state = optimizer.update(parameters, gradients, optimizer.state, optimizer.lr)
