@@ -8,7 +8,7 @@ each with its own scatter, do not.
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
+from collections.abc import Callable, Iterable, Sequence, Sized
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +17,7 @@ from search.configuration import Configuration, as_columns
 from search.data import Array
 from search.errors import SearchError
 from search.ranking import RankedConfiguration
-from search.table import text_table
+from search.table import Rows, text_table
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class ComparedConfiguration:
     is_distinguishable: bool
 
 
-class Comparison:
+class Comparison(Rows[ComparedConfiguration]):
     """The configurations of a ranking whose fits are all done, each beside the best, in order of their rank.
 
     Parameters
@@ -70,21 +70,9 @@ class Comparison:
     """
 
     def __init__(self, rows: Iterable[ComparedConfiguration], n_folds: int, confidence: float) -> None:
-        self._rows = tuple(rows)
+        super().__init__(rows)
         self.n_folds = n_folds
         self.confidence = confidence
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    def __iter__(self) -> Iterator[ComparedConfiguration]:
-        return iter(self._rows)
-
-    def __getitem__(self, position: int) -> ComparedConfiguration:
-        return self._rows[position]
-
-    def __repr__(self) -> str:
-        return f"Comparison({len(self)} configurations)"
 
     def __str__(self) -> str:
         return f"{self.table()}\n{self._summary()}"

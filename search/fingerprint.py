@@ -12,7 +12,6 @@ import hashlib
 import inspect
 import json
 import math
-import re
 import sys
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
@@ -27,6 +26,7 @@ from search.data import Array
 from search.fits import Build
 from search.folds import Fold
 from search.grid import ParameterGrid
+from tinygrad_lab.description import describe
 
 DIGEST = " sha256:"
 
@@ -200,14 +200,11 @@ def _text_of_axes(axes: Mapping[str, set[str]]) -> str:
 
 
 def _describe_builder(build: Any) -> str:
-    given = ""
-    while isinstance(build, partial):
-        arguments = [*map(repr, build.args), *(f"{name}={value!r}" for name, value in build.keywords.items())]
-        given += f" with {', '.join(arguments)}"
-        build = build.func
-    code = build if inspect.isroutine(build) or inspect.isclass(build) else type(build)
-    without_addresses = re.sub(r" at 0x[0-9a-fA-F]+", "", given)
-    name = f"{_module_name(code.__module__)}.{code.__qualname__}{without_addresses}"
+    function = build.func if isinstance(build, partial) else build
+    code = function if inspect.isroutine(function) or inspect.isclass(function) else type(function)
+    # Its own code, and all that it holds: a partial's arguments, an object's attributes.
+    holds = "" if build is code and not inspect.ismethod(build) else f", {describe(build)}"
+    name = f"{_module_name(code.__module__)}.{code.__qualname__}{holds}"
     try:
         # As Python would write it: without comments, in one format.
         source = ast.unparse(ast.parse(textwrap.dedent(inspect.getsource(code))))

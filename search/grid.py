@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from search.configuration import Configuration, canonical_text, canonical_value
-from search.rounds import EVERY_CANDIDATE, Configurations, Round, Rounds
+from search.rounds import Configurations, OneRound
 
 
-class ParameterGrid:
+class ParameterGrid(OneRound):
     """All combinations of some values for each of some names: a strategy that fits each of them, in one round.
 
     The last name varies fastest. Values are canonicalised: NumPy scalars become Python's, lists become tuples.
@@ -78,14 +78,8 @@ class ParameterGrid:
             chosen.append(values[place])
         return dict(zip(self.axes, reversed(chosen), strict=True))
 
-    def rounds(self, seed: int) -> Rounds:  # noqa: ARG002, D102 (a Strategy)
-        yield Round(self)
-
     def candidates(self, seed: int) -> Configurations:  # noqa: ARG002, D102
         return self
-
-    def describe(self) -> str:  # noqa: D102
-        return EVERY_CANDIDATE
 
     def __repr__(self) -> str:
         axes = ", ".join(f"{name}={list(values)}" for name, values in self.axes.items())

@@ -5,7 +5,7 @@ configurations, outcomes of all their fits --rank--> Ranking --> table, CSV, dat
 
 import math
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ import numpy as np
 from search.configuration import Configuration, as_columns, canonical_text
 from search.fits import Outcome
 from search.output import write_csv
-from search.table import text_table
+from search.table import Rows, text_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,7 +50,7 @@ class RankedConfiguration:
     reason: str
 
 
-class Ranking:
+class Ranking(Rows[RankedConfiguration]):
     """The configurations of a search, lowest mean validation loss first.
 
     Those with a fit that failed or diverged come last. Equal means stand in the order of the configurations' canonical
@@ -76,23 +76,8 @@ class Ranking:
     """
 
     def __init__(self, rows: Iterable[RankedConfiguration], repeats: int = 1) -> None:
-        self._rows = tuple(rows)
+        super().__init__(rows)
         self.repeats = repeats
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    def __iter__(self) -> Iterator[RankedConfiguration]:
-        return iter(self._rows)
-
-    def __getitem__(self, position: int) -> RankedConfiguration:
-        return self._rows[position]
-
-    def __repr__(self) -> str:
-        return f"Ranking({len(self)} configurations)"
-
-    def __str__(self) -> str:
-        return self.table()
 
     @property
     def fold_names(self) -> list[str]:

@@ -6,7 +6,7 @@ The test set is watched, never used: to choose the network with the lowest test 
 choose. `Retrained.best_by_cv` and `Retrained.best_by_test` keep the two apart.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 
@@ -21,7 +21,7 @@ from search.fits import Build, Fit, Outcome, Problem, Trained, run_fits
 from search.plan import Plan
 from search.pool import open_pool, worker_count
 from search.ranking import RankedConfiguration
-from search.table import text_table
+from search.table import Rows, text_table
 
 Samples = tuple[ArrayLike, ArrayLike]
 
@@ -62,7 +62,7 @@ class RetrainedConfiguration:
     seconds: float
 
 
-class Retrained:
+class Retrained(Rows[RetrainedConfiguration]):
     """The re-trained networks, in order of their cross-validation rank.
 
     Parameters
@@ -70,24 +70,6 @@ class Retrained:
     rows : iterable of RetrainedConfiguration
         In order of their rank.
     """
-
-    def __init__(self, rows: Iterable[RetrainedConfiguration]) -> None:
-        self._rows = tuple(rows)
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    def __iter__(self) -> Iterator[RetrainedConfiguration]:
-        return iter(self._rows)
-
-    def __getitem__(self, position: int) -> RetrainedConfiguration:
-        return self._rows[position]
-
-    def __repr__(self) -> str:
-        return f"Retrained({len(self)} configurations)"
-
-    def __str__(self) -> str:
-        return self.table()
 
     @property
     def best_by_cv(self) -> RetrainedConfiguration:

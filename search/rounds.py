@@ -7,6 +7,7 @@ on the seed and on results, not on workers or the order in which fits end; and a
 questions again, to which the store has the answers.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -76,8 +77,22 @@ class Strategy(Protocol):
 EVERY_CANDIDATE = "every candidate"  # how a strategy of one round describes itself
 
 
-class ListedConfigurations:
-    """Configurations one by one, in the order given: a strategy of one round.
+class OneRound(ABC):
+    """A strategy that fits all of its candidates, in one round."""
+
+    @abstractmethod
+    def candidates(self, seed: int) -> Configurations:
+        """Return the configurations, which may follow from the seed."""
+
+    def rounds(self, seed: int) -> Rounds:  # noqa: D102 (a Strategy)
+        yield Round(self.candidates(seed))
+
+    def describe(self) -> str:  # noqa: D102
+        return EVERY_CANDIDATE
+
+
+class ListedConfigurations(OneRound):
+    """Configurations one by one, in the order given.
 
     Parameters
     ----------
@@ -120,14 +135,8 @@ class ListedConfigurations:
     def __repr__(self) -> str:
         return f"ListedConfigurations({list(self._configurations)})"
 
-    def rounds(self, seed: int) -> Rounds:  # noqa: ARG002, D102 (a Strategy)
-        yield Round(self)
-
     def candidates(self, seed: int) -> Configurations:  # noqa: ARG002, D102
         return self
-
-    def describe(self) -> str:  # noqa: D102
-        return EVERY_CANDIDATE
 
 
 def as_strategy(given: Strategy | Iterable[Mapping[str, Any]]) -> Strategy:

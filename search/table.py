@@ -1,7 +1,10 @@
 """Rows as an aligned text table."""
 
-from collections.abc import Sequence
-from typing import Any
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeVar, overload
+
+Row = TypeVar("Row")
 
 
 def text_table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
@@ -31,3 +34,30 @@ def text_table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
 
 def _cell(value: Any) -> str:
     return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+class Rows(Sequence[Row], ABC):
+    """Rows that do not change and print as a table: a ranking, a comparison, re-trained networks."""
+
+    def __init__(self, rows: Iterable[Row]) -> None:
+        self._rows = tuple(rows)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @overload
+    def __getitem__(self, position: int) -> Row: ...
+    @overload
+    def __getitem__(self, position: slice) -> Sequence[Row]: ...
+    def __getitem__(self, position: int | slice) -> Row | Sequence[Row]:
+        return self._rows[position]
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({len(self)} configurations)"
+
+    def __str__(self) -> str:
+        return self.table()
+
+    @abstractmethod
+    def table(self) -> str:
+        """Return the rows as an aligned text table."""

@@ -27,6 +27,7 @@ ROOMS = [
     "functions",
     "methods",
     "tensor",
+    "description",
     "autodiff",
     "program",
     "codegen",

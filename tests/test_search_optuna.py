@@ -54,7 +54,7 @@ def test_a_partial_sampler_is_described_without_addresses():
     other = partial(optuna.samplers.TPESampler, gamma=build_bowl)
     texts = [OptunaSampler(SPACE, n_trials=2, sampler=x).describe() for x in (sampler, other)]
     assert texts[0] != texts[1]
-    assert "gamma=<function build_bowl>" in texts[1], "else the next process would find another search"
+    assert "gamma=build_bowl" in texts[1], "else the next process would find another search"
 
 
 def test_it_learns():

@@ -1,3 +1,4 @@
+import copy
 import importlib.util
 import os
 import shutil
@@ -100,6 +101,9 @@ def test_code_of_a_builder_counts_and_its_comments_do_not(tmp_path):
 
 
 class Builder:
+    def __init__(self, weight=1.0):
+        self.weight = weight
+
     def __call__(self, configuration, rng):
         raise NotImplementedError
 
@@ -110,10 +114,16 @@ class Builder:
 @pytest.mark.parametrize(
     ("build", "text"),
     [
-        (partial(build_scored, executor=Builder()), "search_helpers.build_scored with executor=<*.Builder object> sha256:*"),
-        (partial(partial(build_scored, 1), b="é"), "search_helpers.build_scored with 1, b='é' sha256:*"),
-        (Builder(), "test_search_store_refusals.Builder sha256:*"),
-        (Builder().method, "test_search_store_refusals.Builder.method sha256:*"),
+        (
+            partial(build_scored, executor=Builder()),
+            "search_helpers.build_scored, build_scored with executor=Builder{'weight': 1.0} sha256:*",
+        ),
+        (partial(partial(build_scored, 1), b="é"), "search_helpers.build_scored, build_scored with 1, b='é' sha256:*"),
+        (Builder(), "test_search_store_refusals.Builder, Builder{'weight': 1.0} sha256:*"),
+        (
+            Builder().method,
+            "test_search_store_refusals.Builder.method, Builder.method of Builder{'weight': 1.0} sha256:*",
+        ),
         (print, "builtins.print, no source"),
     ],
 )
@@ -123,6 +133,23 @@ def test_other_builders_than_functions(build, text):
     assert found.startswith(beginning)
     assert end.strip("*") in found
     assert " at 0x" not in found
+
+
+LONG = np.zeros(2000)
+
+
+@pytest.mark.parametrize(
+    ("build", "other"),
+    [
+        (partial(build_scored, start=LONG), partial(build_scored, start=np.where(np.arange(2000) == 500, 1.0, LONG))),
+        (partial(build_scored, part=Builder(1.0)), partial(build_scored, part=Builder(2.0))),
+        (Builder(1.0), Builder(2.0)),
+        (Builder(1.0).method, Builder(2.0).method),
+    ],
+)
+def test_builders_that_hold_something_else_are_others(build, other):
+    assert differences(made_from(build=build), made_from(build=copy.deepcopy(build))) == {}
+    assert list(differences(made_from(build=build), made_from(build=other))) == ["builder"]
 
 
 def test_a_builder_is_the_same_where_its_file_is_run_as_a_script(tmp_path):

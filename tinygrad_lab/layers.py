@@ -52,8 +52,9 @@ class Layer(ABC):
     def named_parameters(self) -> list[tuple[str, Tensor]]:
         """List the names and parameters in definition order; one that is shared appears once, under its first name."""
         first: dict[int, tuple[str, Tensor]] = {}
-        for name, tensor in _walk(vars(self), ""):
-            first.setdefault(id(tensor), (name, tensor))
+        for name, tensor in named_tensors(vars(self)):
+            if tensor.requires_grad and tensor.is_leaf:  # a result that a layer keeps is no parameter
+                first.setdefault(id(tensor), (name, tensor))
         return list(first.values())
 
     def parameters(self) -> list[Tensor]:
@@ -114,18 +115,18 @@ class Layer(ABC):
         return "\n".join(f"{a:<{first}}  {b:<{second}}  {c:>{third}}" for a, b, c in rows)
 
 
-def _walk(fields: Mapping[Any, Any], prefix: str) -> Iterator[tuple[str, Tensor]]:
+def named_tensors(fields: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, Tensor]]:
+    """Walk the Tensors among the fields of an object, in lists, dicts and layers too."""
     for key, value in fields.items():
         name = f"{prefix}{key}"
         if isinstance(value, Tensor):
-            if value.requires_grad and value.is_leaf:  # a result that a layer keeps is no parameter
-                yield name, value
+            yield name, value
         elif isinstance(value, Layer):
-            yield from _walk(vars(value), f"{name}.")
+            yield from named_tensors(vars(value), f"{name}.")
         elif isinstance(value, (list, tuple)):
-            yield from _walk(dict(enumerate(value)), f"{name}.")
+            yield from named_tensors(dict(enumerate(value)), f"{name}.")
         elif isinstance(value, dict):
-            yield from _walk(value, f"{name}.")
+            yield from named_tensors(value, f"{name}.")
 
 
 class Linear(Layer):

@@ -311,7 +311,7 @@ class TensorMethods:
     def _shift(self, axis: Axis) -> Self:
         """Return the maximum over `axis` as a constant, 0 where infinite: subtracted first, it keeps exp in range."""
         top = self.max(axis, keepdims=True).detach()
-        return ops.where(ops.equal(top, inf), 0.0, ops.where(ops.equal(top, -inf), 0.0, top))
+        return ops.where(ops.equal(ops.absolute(top), inf), 0.0, top)
 
     def logsumexp(self, axis: Axis = None, keepdims: bool = False) -> Self:
         """Return log(sum(exp(x))) over `axis`, without overflow."""

@@ -22,7 +22,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from models.estimators.continuation import Continuation, fill_gaps
+from models.estimators.continuation import Continuation
 from models.estimators.samples import Samples, fit_scaler, scaled
 from tinygrad_lab import Callback, History, Layer, Tensor, Trainer, no_grad
 from tinygrad_lab.data import check_weights
@@ -159,8 +159,6 @@ class NetworkEstimator(BaseEstimator, ABC):
             sample_weight=train.mean_one_weight,
             callbacks=callbacks,
         )
-        if not begins:
-            fill_gaps(trainer.history, self.history_)
         self.network_ = trainer.model
         self._optimizer_state = trainer.optimizer.state_dict()
         self.history_ = trainer.history

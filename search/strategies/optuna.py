@@ -8,7 +8,6 @@ store knows, so it comes to the same questions.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from math import isfinite
@@ -20,6 +19,7 @@ from search.configuration import Configuration, canonical, canonical_text
 from search.grid import ParameterGrid
 from search.rounds import Configurations, Round, Rounds
 from tinygrad_lab.checks import is_positive_integer
+from tinygrad_lab.description import describe
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -102,7 +102,7 @@ class OptunaSampler:
 
     def describe(self) -> str:  # noqa: D102
         space = {name: list(self._choices.get(name, ())) or distribution for name, distribution in self._distributions.items()}
-        return f"{self.n_trials} trials in batches of {self.batch} of {_name(self.sampler)} over {space}"
+        return f"{self.n_trials} trials in batches of {self.batch} of {describe(self.sampler)} over {space}"
 
     def rounds(self, seed: int) -> Rounds:  # noqa: D102
         optuna = _import_optuna()
@@ -150,11 +150,3 @@ def _quiet() -> Iterator[None]:
         yield
     finally:
         logging.set_verbosity(verbosity)
-
-
-def _name(sampler: Callable[..., BaseSampler]) -> str:
-    """Return a text that is the same in another process: of a partial, with its arguments."""
-    function = getattr(sampler, "func", sampler)
-    arguments = [*map(repr, getattr(sampler, "args", ())), *(f"{k}={v!r}" for k, v in getattr(sampler, "keywords", {}).items())]
-    name = getattr(function, "__qualname__", type(function).__name__)
-    return re.sub(r" at 0x[0-9a-fA-F]+", "", f"{name} with {', '.join(arguments)}") if arguments else name

@@ -15,13 +15,13 @@ import numpy as np
 
 from search.configuration import Configuration, canonical_text, canonical_value
 from search.grid import ParameterGrid
-from search.rounds import EVERY_CANDIDATE, Configurations, ListedConfigurations, Round, Rounds
+from search.rounds import Configurations, ListedConfigurations, OneRound
 from tinygrad_lab.checks import is_positive_integer
 
 PATIENCE = 1000  # draws that are all there before, after which no new one is expected
 
 
-class RandomSampler:
+class RandomSampler(OneRound):
     """A number of distinct configurations, each value drawn from a list or a distribution.
 
     A configuration that was drawn before is drawn again; where all axes are lists, they are drawn without replacement, so that
@@ -87,12 +87,6 @@ class RandomSampler:
 
     def __repr__(self) -> str:
         return f"RandomSampler({self.n}, {', '.join(self.axes)})"
-
-    def rounds(self, seed: int) -> Rounds:  # noqa: D102 (a Strategy)
-        yield Round(self.candidates(seed))
-
-    def describe(self) -> str:  # noqa: D102
-        return EVERY_CANDIDATE
 
     def candidates(self, seed: int) -> Configurations:
         """Return the configurations that a search with this seed tries.

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
-from math import inf
+from math import inf, isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -98,7 +98,7 @@ class EarlyStopping(Callback):
             self._best_weights = {}
 
     def on_epoch_end(self, trainer: Trainer, history: History) -> str:  # noqa: D102
-        if self.monitor not in history:
+        if self.monitor not in history or isnan(history.last(self.monitor)):  # nan: earlier epochs had it, this one has not
             raise ValueError(
                 f"EarlyStopping: monitors {self.monitor!r}, but the history has {', '.join(history)}; give fit validation data"
             )

@@ -5,15 +5,13 @@ parameters, optimizer state, history, callbacks --> arrays; what must be equal f
 
 from __future__ import annotations
 
-import hashlib
 import os
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tinygrad_lab.description import describe, digest_arrays
 from tinygrad_lab.serialization import WeightsError, arrays_from_bytes, arrays_to_bytes, load_arrays, save_arrays
-from tinygrad_lab.tensor import Tensor
 
 if TYPE_CHECKING:
     from tinygrad_lab.training.trainer import Trainer
@@ -90,7 +88,7 @@ def _settings(trainer: Trainer) -> dict[str, str]:
     changing = {"parameters", "state"} | ({"_lr"} if trainer.scheduler is not None else set())
     fixed = {name: x for name, x in vars(optimizer).items() if name not in changing}
     return {
-        "data": _digest(trainer.data),
+        "data": digest_arrays(trainer.data),
         "model": describe(trainer.model),
         "loss": describe(trainer.loss),
         "optimizer": f"{type(optimizer).__name__} {describe(fixed)}",
@@ -99,36 +97,3 @@ def _settings(trainer: Trainer) -> dict[str, str]:
         "batches": f"{trainer.batch_size} {trainer.shuffle} {trainer.seed}",
         "callbacks": repr([type(callback).__name__ for callback in trainer.callbacks]),
     }
-
-
-def describe(x: Any) -> str:
-    """Write down what an object is made of, numbers in full, arrays by their digests; parameters by their shapes alone.
-
-    Examples
-    --------
-    >>> from tinygrad_lab.hooks import ClipGradNorm
-    >>> describe([ClipGradNorm(10.0)])
-    "[ClipGradNorm{'max_norm': 10.0}]"
-    """
-    if isinstance(x, Tensor):
-        if x.requires_grad:
-            return f"Tensor{x.shape} {x.dtype}"
-        return repr(x.item()) if x.size == 1 else f"Tensor {_digest([x._data])}"
-    if isinstance(x, np.ndarray) and not x.dtype.hasobject:
-        return f"array {_digest([x])}"
-    if isinstance(x, Mapping):
-        return "{" + ", ".join(f"{key!r}: {describe(value)}" for key, value in x.items()) + "}"
-    if isinstance(x, (list, tuple)):
-        return "[" + ", ".join(map(describe, x)) + "]"
-    if x is None or isinstance(x, (bool, int, float, str, np.generic)):
-        return repr(x)
-    name = getattr(x, "__qualname__", type(x).__name__)
-    return name if callable(x) and hasattr(x, "__qualname__") else f"{type(x).__name__}{describe(getattr(x, '__dict__', {}))}"
-
-
-def _digest(arrays: Sequence[np.ndarray]) -> str:
-    digest = hashlib.sha256()
-    for array in arrays:
-        digest.update(f"{array.shape} {array.dtype}".encode())
-        digest.update(array.tobytes())
-    return digest.hexdigest()

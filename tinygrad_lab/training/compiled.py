@@ -49,8 +49,8 @@ class CompiledEngine(Engine):
     def store(self) -> None:  # noqa: D102
         self._replay.store()
 
-    def prepare(self, batch: Sequence[np.ndarray]) -> None:
-        """Write and import the loops for batches of this shape, unless that is done.
+    def prepare(self, batch: Sequence[np.ndarray]) -> Loops:
+        """Return the loops for batches of this shape, written and imported at the first call.
 
         Raises
         ------
@@ -60,6 +60,7 @@ class CompiledEngine(Engine):
         shapes = shapes_of(batch)
         if shapes not in self._loops:
             self._loops[shapes] = Loops(self._replay.capture(batch), self._replay.state)
+        return self._loops[shapes]
 
     def run(  # noqa: D102
         self, data: Sequence[np.ndarray], orders: np.ndarray, batch_size: int, rates: Sequence[float]
@@ -97,8 +98,7 @@ class CompiledEngine(Engine):
             count = min(len(rates_of_updates), limit - done)
             if count <= 0:
                 break
-            self.prepare([array[rows[:size]] for array in data])
-            loops = self._loops[tuple((size, *array.shape[1:]) for array in data)]
+            loops = self.prepare([array[:size] for array in data])
             losses.append(loops.run(data, rows[: count * size], rates_of_updates[:count], self._replay.settings))
             done += count
             if not isfinite(losses[-1][-1]):

@@ -12,15 +12,15 @@ The first two agree to the bit in double precision, the third to rounding.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from itertools import chain
 from math import isfinite
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from tinygrad_lab.data import aligned_empty
-from tinygrad_lab.layers import Layer
+from tinygrad_lab.layers import named_tensors
 from tinygrad_lab.optimizers import State
 from tinygrad_lab.program import BoundProgram, Program, capture
 from tinygrad_lab.tensor import Tensor, wrap
@@ -250,7 +250,7 @@ def _settings(trainer: Trainer) -> dict[str, Tensor]:
     changing = {id(tensor) for tensor in chain(optimizer.parameters, *optimizer.state.values())}
     settings: dict[str, Tensor] = {}
     for owner in (optimizer, *optimizer.hooks, trainer.penalty, trainer.loss, trainer.model):
-        for name, tensor in _named_tensors(vars(owner), "") if owner is not None else ():
+        for name, tensor in named_tensors(vars(owner)) if owner is not None else ():
             if id(tensor) not in changing:
                 changing.add(id(tensor))
                 settings[_unused(name.lstrip("_"), {*DATA, *settings})] = tensor
@@ -261,17 +261,3 @@ def _unused(name: str, taken: Collection[str]) -> str:
     while name in taken:
         name += "'"
     return name
-
-
-def _named_tensors(fields: Mapping[Any, Any], prefix: str) -> Iterator[tuple[str, Tensor]]:
-    """Walk the Tensors among the fields of an object, in lists, dicts and layers too."""
-    for key, value in fields.items():
-        name = f"{prefix}{key}"
-        if isinstance(value, Tensor):
-            yield name, value
-        elif isinstance(value, (list, tuple)):
-            yield from _named_tensors(dict(enumerate(value)), f"{name}.")
-        elif isinstance(value, dict):
-            yield from _named_tensors(value, f"{name}.")
-        elif isinstance(value, Layer):
-            yield from _named_tensors(vars(value), f"{name}.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from math import nan
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -41,9 +42,10 @@ class History(Mapping[str, np.ndarray]):
         return max(map(len, self._values.values()), default=0)
 
     def append(self, **values: float) -> None:
-        """Add one epoch."""
-        for name, value in values.items():
-            self._values.setdefault(name, []).append(float(value))
+        """Add one epoch; what it does not have is nan in it, and what earlier ones did not have in those."""
+        epochs = self.epochs
+        for name in {**self._values, **values}:
+            self._values.setdefault(name, [nan] * epochs).append(float(values.get(name, nan)))
 
     def last(self, name: str) -> float:
         """Return the value of the latest epoch.

@@ -1,0 +1,84 @@
+"""Descriptions: what an object is made of, as a text that is the same in another process."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from functools import partial
+from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
+from typing import Any
+
+import numpy as np
+
+from tinygrad_lab.tensor import Tensor
+
+
+def describe(x: Any) -> str:
+    """Write down what an object is made of, numbers in full, arrays by their digests; parameters by their shapes alone.
+
+    Functions, classes and modules are named, not looked into. What was described before is not described again.
+
+    Examples
+    --------
+    >>> from tinygrad_lab.hooks import ClipGradNorm
+    >>> describe([ClipGradNorm(10.0)])
+    "[ClipGradNorm{'max_norm': 10.0}]"
+    >>> describe(partial(max, 1, key=abs))
+    'max with 1, key=abs'
+    """
+    return _describe(x, {})
+
+
+def _describe(x: Any, seen: dict[int, Any]) -> str:
+    def part(y: Any) -> str:
+        return _describe(y, seen)
+
+    if x is None or isinstance(x, (bool, int, float, str, bytes, np.generic)):
+        return repr(x)
+    if isinstance(x, Tensor):
+        if x.requires_grad:
+            return f"Tensor{x.shape} {x.dtype}"
+        return repr(x.item()) if x.size == 1 else f"Tensor {digest_arrays([x._data])}"
+    if isinstance(x, np.ndarray) and not x.dtype.hasobject:
+        return f"array {digest_arrays([x])}"
+    if isinstance(x, tuple):
+        return f"[{', '.join(map(part, x))}]"
+    if isinstance(x, (FunctionType, BuiltinFunctionType, type)):
+        return x.__qualname__
+    if isinstance(x, ModuleType):
+        return x.__name__
+    if id(x) in seen:
+        return f"{type(x).__name__}..."
+    seen[id(x)] = x  # kept, so that nothing else gets its id
+    if isinstance(x, Mapping):
+        return "{" + ", ".join(f"{key!r}: {part(value)}" for key, value in x.items()) + "}"
+    if isinstance(x, list):
+        return f"[{', '.join(map(part, x))}]"
+    if isinstance(x, (set, frozenset)):
+        return "{" + ", ".join(sorted(map(part, x))) + "}"
+    if isinstance(x, partial):
+        arguments = [*map(part, x.args), *(f"{name}={part(value)}" for name, value in x.keywords.items())]
+        return f"{part(x.func)} with {', '.join(arguments)}"
+    if isinstance(x, MethodType):
+        return f"{x.__func__.__qualname__} of {part(x.__self__)}"
+    return f"{type(x).__name__}{part(_contents(x))}"
+
+
+def _contents(x: Any) -> Any:
+    """Return the attributes of an object; of one without a dict of them, what it would be pickled as."""
+    if hasattr(x, "__dict__"):
+        return vars(x)
+    try:
+        pickled = x.__reduce_ex__(2)
+    except Exception:  # it cannot be pickled: nothing more is known of it than its class
+        return {}
+    return pickled if isinstance(pickled, str) else pickled[1:]
+
+
+def digest_arrays(arrays: Sequence[np.ndarray]) -> str:
+    """Return a digest of the shapes, dtypes and elements of some arrays."""
+    content = hashlib.sha256()
+    for array in arrays:
+        content.update(f"{array.shape} {array.dtype}".encode())
+        content.update(array.tobytes())
+    return content.hexdigest()
