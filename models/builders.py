@@ -13,6 +13,7 @@ import numpy as np
 
 import tinygrad_lab as tl
 from models.multilayer_perceptron import MultilayerPerceptron
+from models.parts import OPTIMIZERS
 
 DEFAULTS: dict[str, Any] = {
     "hidden": (75, 50),
@@ -28,7 +29,6 @@ DEFAULTS: dict[str, Any] = {
     "shuffle": False,
 }
 
-OPTIMIZERS = {"sgd": tl.SGD, "adam": tl.Adam, "rmsprop": tl.RMSprop}
 DECAYS = {"geometric": tl.GeometricDecay, "linear": tl.LinearDecay, "cosine": tl.CosineDecay}
 
 
@@ -40,9 +40,9 @@ def build_perceptron(
     Parameters
     ----------
     configuration : mapping
-        Any of ``hidden`` (sizes of the hidden layers), ``activation``, ``optimizer`` ("sgd", "adam" or "rmsprop"), ``lr``,
-        ``lr_final`` (None for a constant rate) and ``decay`` ("geometric", "linear" or "cosine") on the way to it, ``l1``
-        (strength of a decoupled L1 penalty), ``clip_norm`` (None for none), ``epochs``, ``batch_size`` and ``shuffle``.
+        Any of ``hidden`` (sizes of the hidden layers), ``activation``, ``optimizer`` (a name in `models.parts.OPTIMIZERS`),
+        ``lr``, ``lr_final`` (None for a constant rate) and ``decay`` ("geometric", "linear" or "cosine") on the way to it,
+        ``l1`` (strength of a decoupled L1 penalty), ``clip_norm`` (None for none), ``epochs``, ``batch_size`` and ``shuffle``.
     rng : numpy.random.Generator
         The source of the initial weights.
     in_features, out_features : int

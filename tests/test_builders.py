@@ -37,6 +37,7 @@ def test_the_default_is_the_reports_training_to_the_bit():
         ({"hidden": (4,)}, lambda t: t.model.hidden1.weight.shape == (4, 3) and t.model.output.weight.shape == (2, 4)),
         ({"activation": "relu", "hidden": (4, 4)}, lambda t: isinstance(t.model.activations[1], tl.ReLU)),
         ({"optimizer": "adam"}, lambda t: isinstance(t.optimizer, tl.Adam)),
+        ({"optimizer": "adamw"}, lambda t: isinstance(t.optimizer, tl.AdamW)),  # every name that an estimator takes
         ({"lr": 0.5}, lambda t: t.scheduler is None and t.optimizer.lr.item() == 0.5),
         ({"lr_final": 0.01, "decay": "linear"}, lambda t: isinstance(t.scheduler, tl.LinearDecay)),
         ({"l1": 0.25}, lambda t: t.penalty.strength.item() == 0.25),
@@ -57,7 +58,7 @@ def test_every_name_has_its_effect(configuration, found):
     ("configuration", "message"),
     [
         ({"hiden": (3, 3)}, "build_perceptron: unknown name 'hiden', did you mean 'hidden'?"),
-        ({"optimizer": "adamm"}, "build_perceptron: optimizer is 'adamm', expected sgd, adam, rmsprop"),
+        ({"optimizer": "adamm"}, "build_perceptron: optimizer is 'adamm', expected sgd, adam, adamw, rmsprop"),
         ({"decay": "no"}, "build_perceptron: decay is 'no', expected geometric, linear, cosine"),
     ],
 )

@@ -5,11 +5,14 @@ compilation, and no Numba. A few, at the end, compile.
 """
 
 import ast
+import builtins
 import contextlib
+import math
 import re
 import sys
 import types
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -716,6 +719,24 @@ def test_no_outer_product_is_stored(dtype):
     assert max(x.array.size for x in source.arrays if x.kind == "result") == 75
     assigned = re.findall(r"(\w+)\[i\d, i\d\] \+?= ", step_of(source.text))
     assert assigned == ["s2"]  # the weight itself, in place
+
+
+def test_an_expression_may_use_all_of_math():
+    x, y = Tensor(np.linspace(0.1, 0.9, 4)), Tensor(np.ones(4))
+    for name in ("atan", "asinh", "gamma", "floor"):
+        program = capture(lambda: ({"loss": (x.sin() * y).sum()}, {}), {"x": x, "y": y}, {})
+        own = replace(ops.sin, name=f"own_{name}", loop=f"{name}({{0}})")
+        del ops.OP_TABLE[own.name]
+        program.lines[0] = replace(program.lines[0], op=own)
+        loss, _ = run_once(program)
+        assert loss == pytest.approx(sum(getattr(math, name)(number) for number in np.linspace(0.1, 0.9, 4)))
+
+
+@pytest.mark.parametrize("op", [op for op in ops.OP_TABLE.values() if op.loop], ids=str)
+def test_the_text_defines_every_name_of_an_expression(op):
+    defined = vars(interpret(source_of(report_program(hidden=(2, 2)))))
+    names = compile(op.loop.format("1.0", "1.0", "1.0"), op.name, "eval").co_names
+    assert [name for name in names if name not in defined and name not in dir(builtins)] == []
 
 
 def test_single_precision_stays_single():

@@ -347,6 +347,7 @@ def test_bad_parts_are_refused(estimator, message):
     ("data", "message"),
     [
         ({"sample_weight": np.zeros(40)}, "sample_weight is zero everywhere"),
+        ({"sample_weight": []}, r"sample_weight has shape \(0,\), expected \(40,\)"),
         ({"sample_weight": np.full(40, -1.0)}, "sample_weight runs from -1.0 to -1.0, expected finite weights of at least 0"),
         ({"sample_weight": np.ones(39)}, r"sample_weight has shape \(39,\), expected \(40,\)"),
         ({"validation": X}, r"validation is no pair, expected \(X, y\)"),

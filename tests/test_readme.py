@@ -69,6 +69,17 @@ def test_the_quick_start_runs_in_another_folder(tmp_path):
     assert result.returncode == 0, result.stderr
 
 
+def test_the_python_blocks_of_readme_run_one_after_the_other(tmp_path):
+    script = tmp_path / "readme.py"
+    script.write_text("\n".join(re.findall(r"^```python\n(.*?)^```$", README.read_text(encoding="utf-8"), re.M | re.S)))
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, script.name]
+    result = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert len(re.findall(r"^rank +hidden ", result.stdout, re.MULTILINE)) == 2  # the ranking, and what was re-trained
+    assert (tmp_path / "search.sqlite").exists()
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_every_link_into_the_repository_resolves(page):
     folder = (ROOT / page).parent

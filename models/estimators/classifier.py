@@ -18,8 +18,9 @@ from sklearn.preprocessing import LabelEncoder
 from sklearn.utils.multiclass import check_classification_targets
 
 from models.estimators.base import NetworkEstimator
-from models.estimators.composition import OptimizerFactory, compose_trainer
+from models.estimators.composition import compose_trainer
 from models.estimators.samples import Samples
+from models.parts import OptimizerFactory
 from tinygrad_lab import Activation, Callback, Initializer, Loss, Penalty, Scheduler, Trainer
 
 

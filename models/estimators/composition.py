@@ -1,50 +1,18 @@
 """From an estimator's parameters to a Trainer: parts by name or as objects, put together.
 
-"huber" --get_loss--> Huber(1.0)        "adam" --get_optimizer--> Adam, a function of the parameters
-
 in_features, out_features, seed --> network --> optimizer, clip --> Trainer
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
 
 from models.multilayer_perceptron import MultilayerPerceptron
-from tinygrad_lab import (
-    SGD,
-    Activation,
-    Adam,
-    AdamW,
-    ClipGradNorm,
-    CrossEntropy,
-    HalfSquaredError,
-    Huber,
-    Initializer,
-    Loss,
-    MeanAbsoluteError,
-    MeanSquaredError,
-    Optimizer,
-    Penalty,
-    RMSprop,
-    Scheduler,
-    Tensor,
-    Trainer,
-)
-
-OptimizerFactory = Callable[[list[Tensor]], Optimizer]
-
-LOSSES: dict[str, type[Loss]] = {
-    "half_squared_error": HalfSquaredError,
-    "mean_squared_error": MeanSquaredError,
-    "mean_absolute_error": MeanAbsoluteError,
-    "huber": Huber,
-    "cross_entropy": CrossEntropy,
-}
-
-OPTIMIZERS: dict[str, OptimizerFactory] = {"sgd": SGD, "adam": Adam, "adamw": AdamW, "rmsprop": RMSprop}
+from models.parts import OptimizerFactory, get_loss, get_optimizer
+from tinygrad_lab import Activation, ClipGradNorm, Initializer, Loss, Optimizer, Penalty, Scheduler, Tensor, Trainer
 
 
 class Perceptron(Protocol):
@@ -100,47 +68,4 @@ def _make_optimizer(parts: Perceptron, parameters: list[Tensor]) -> Optimizer:
         optimizer.lr = parts.lr
     if parts.clip_norm is not None:
         optimizer.hooks.append(ClipGradNorm(parts.clip_norm))
-    return optimizer
-
-
-def get_loss(loss: str | Loss) -> Loss:
-    """Return the loss of a name in `LOSSES`, with its default parameters, or a Loss itself.
-
-    Raises
-    ------
-    ValueError
-        Where `loss` is neither.
-
-    Examples
-    --------
-    >>> get_loss("huber")
-    Huber(delta=1.0)
-    """
-    if isinstance(loss, Loss):
-        return loss
-    if not isinstance(loss, str) or loss not in LOSSES:
-        raise ValueError(f"loss {loss!r} is unknown; expected a Loss such as Huber(), or one of {', '.join(LOSSES)}")
-    return LOSSES[loss]()
-
-
-def get_optimizer(optimizer: str | OptimizerFactory) -> OptimizerFactory:
-    """Return the optimizer of a name in `OPTIMIZERS`, or a function from parameters to an Optimizer itself.
-
-    Raises
-    ------
-    ValueError
-        Where `optimizer` is neither.
-
-    Examples
-    --------
-    >>> get_optimizer("adam").__name__
-    'Adam'
-    """
-    if isinstance(optimizer, str) and optimizer in OPTIMIZERS:
-        return OPTIMIZERS[optimizer]
-    if isinstance(optimizer, str) or not callable(optimizer):
-        raise ValueError(
-            f"optimizer {optimizer!r} is unknown; expected a function of the parameters such as "
-            f"functools.partial(SGD, lr=0.1), or one of {', '.join(OPTIMIZERS)}"
-        )
     return optimizer

@@ -15,8 +15,9 @@ from numpy.typing import ArrayLike
 from sklearn.base import RegressorMixin
 
 from models.estimators.base import NetworkEstimator
-from models.estimators.composition import OptimizerFactory, compose_trainer
+from models.estimators.composition import compose_trainer
 from models.estimators.samples import Samples, fit_scaler, scaled
+from models.parts import OptimizerFactory
 from models.two_hidden_layer_net import TwoHiddenLayerNet
 from tinygrad_lab import (
     SGD,
