@@ -1,6 +1,17 @@
 """The errors of a search, each one line that says what was found and what to do."""
 
 
+def one_line(error: BaseException) -> str:
+    r"""Return the type of an exception and what it says, without line breaks.
+
+    Examples
+    --------
+    >>> one_line(ValueError("no such\n  activation"))
+    'ValueError: no such activation'
+    """
+    return " ".join(f"{type(error).__name__}: {error}".split())
+
+
 class SearchError(Exception):
     """A search, or a re-training of its best configurations, cannot go on.
 

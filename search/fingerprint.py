@@ -14,7 +14,7 @@ import json
 import math
 import sys
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from itertools import chain
@@ -24,7 +24,7 @@ from typing import Any
 from search.configuration import canonical_text, digest
 from search.data import Array
 from search.fits import Build
-from search.folds import Fold
+from search.folds import Fold, Layout
 from search.grid import ParameterGrid
 from tinygrad_lab.description import describe
 
@@ -42,7 +42,7 @@ def fingerprint(
     x: Array,
     y: Array,
     grid: Iterable[Mapping[str, Any]],
-    folds: Sequence[Fold],
+    layout: Layout,
     seed: int,
     build: Build,
     scoring: str = "data loss",
@@ -59,8 +59,8 @@ def fingerprint(
         The samples.
     grid : iterable of mapping
         The configurations, each once; a `ParameterGrid` is not run through.
-    folds : sequence of pair of ndarray
-        Indices that train and indices that validate.
+    layout : Layout
+        The folds: indices that train and indices that validate.
     seed : int
         Of the search.
     build : callable
@@ -76,17 +76,19 @@ def fingerprint(
     Examples
     --------
     >>> import numpy as np
+    >>> from search.folds import KFold, make_layout
     >>> from search.testing import build_polynomial
     >>> x = np.zeros((2, 1))
-    >>> one = fingerprint(x, x, [{"lr": 0.1}, {"lr": 0.2}], [], 0, build_polynomial)
-    >>> two = fingerprint(x, x, ParameterGrid(lr=[0.2, 0.1]), [], 1, build_polynomial)
+    >>> layout = make_layout(KFold(2), x, x)
+    >>> one = fingerprint(x, x, [{"lr": 0.1}, {"lr": 0.2}], layout, 0, build_polynomial)
+    >>> two = fingerprint(x, x, ParameterGrid(lr=[0.2, 0.1]), layout, 1, build_polynomial)
     >>> differences(one, two)
     {'seed': '0 there, 1 here'}
     """
     return {
         "data": _describe_data(x, y) + DIGEST + _digest_arrays((x, y)),
         "grid": _describe_grid(grid),
-        "folds": _describe_folds(folds) + DIGEST + _digest_arrays(chain.from_iterable(folds)),
+        "folds": _describe_folds(layout),
         "seed": str(seed),
         "scoring": scoring,
         "builder": _describe_builder(build),
@@ -109,7 +111,8 @@ def differences(there: Mapping[str, str], here: Mapping[str, str]) -> dict[str, 
     >>> differences({"grid": '{"lr":[0.05,0.1]}', "seed": "0"}, {"grid": '{"lr":[0.1]}', "seed": "0"})
     {'grid': 'lr has 0.05, 0.1 there and 0.1 here'}
     """
-    return {key: _difference(key, there.get(key, "none"), text) for key, text in here.items() if there.get(key) != text}
+    texts = {key: (there.get(key, "none"), text) for key, text in here.items()}
+    return {key: _difference(key, *pair) for key, pair in texts.items() if not _is_same(key, *pair)}
 
 
 def name_differences(different: Mapping[str, str]) -> str:
@@ -121,6 +124,36 @@ def name_differences(different: Mapping[str, str]) -> str:
     'seed (0 there, 1 here), data (the same shapes, other values)'
     """
     return ", ".join(f"{key} ({difference})" for key, difference in different.items())
+
+
+def shared_folds(there: str, folds: Sequence[Fold]) -> int:
+    """Return how many of some folds, from the first on, are all those that another search ranks by; 0 if it has others.
+
+    Parameters
+    ----------
+    there : str
+        What the fingerprint of the other search says of its folds.
+    folds : sequence of pair of ndarray
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from search.folds import KFold, make_layout
+    >>> x = np.zeros((6, 1))
+    >>> there = _describe_folds(make_layout(KFold(2), x, x))
+    >>> shared_folds(there, make_layout(KFold(2), x, x, outer=KFold(3)).folds)
+    2
+    >>> shared_folds(there, make_layout(KFold(3), x, x).folds)
+    0
+    """
+    _, *digests = there.split(DIGEST)
+    content = hashlib.sha256()
+    for number, fold in enumerate(folds, 1):
+        for part in _parts(fold):
+            content.update(part)
+        if content.hexdigest() in digests[:1]:
+            return number
+    return 0
 
 
 def package_version() -> str:
@@ -146,9 +179,18 @@ def _describe_data(x: Array, y: Array) -> str:
     return f"{_count(len(x), 'sample')} of {features} and {targets}"
 
 
-def _describe_folds(folds: Sequence[Fold]) -> str:
-    sizes = dict.fromkeys(f"{len(train)} + {len(validation)}" for train, validation in folds)
-    return f"{len(folds)} of {', '.join(sizes)} samples"
+def _describe_folds(layout: Layout) -> str:
+    """Return the number and the sizes of the folds, the digest of those that are ranked by, and, if there are more, of all."""
+    sizes = dict.fromkeys(f"{len(train)} + {len(validation)}" for train, validation in layout.folds[: layout.n_folds])
+    words = [f"{_count(layout.n_folds, 'fold')} of {', '.join(sizes)} samples"]
+    own = layout.folds[: len(layout.numbers)]
+    digests = [_digest_arrays(chain.from_iterable(own))]
+    if layout.repeats > 1:
+        words.append(f"{layout.repeats} repeats")
+    if layout.nested:
+        words.append(_count(len(layout.nested), "outer fold"))
+        digests.append(_digest_arrays(chain.from_iterable(layout.folds)))
+    return DIGEST.join([", ".join(words), *digests])
 
 
 def _count(number: int, noun: str) -> str:
@@ -157,10 +199,15 @@ def _count(number: int, noun: str) -> str:
 
 def _digest_arrays(arrays: Iterable[Array]) -> str:
     content = hashlib.sha256()
-    for array in arrays:
-        content.update(f"{array.dtype.str} {array.shape} ".encode())
-        content.update(array.tobytes())
+    for part in _parts(arrays):
+        content.update(part)
     return content.hexdigest()
+
+
+def _parts(arrays: Iterable[Array]) -> Iterator[bytes]:
+    for array in arrays:
+        yield f"{array.dtype.str} {array.shape} ".encode()
+        yield array.tobytes()
 
 
 # ---- the grid ------------------------------------------------------------------------------------------------------
@@ -222,6 +269,12 @@ def _module_name(module: str | None) -> str:
 
 
 # ---- differences ---------------------------------------------------------------------------------------------------
+
+
+def _is_same(key: str, there: str, here: str) -> bool:
+    if key == "folds":  # the digest of all of them counts, which is last; earlier versions described them in other words
+        return there.rpartition(DIGEST)[2] == here.rpartition(DIGEST)[2]
+    return there == here
 
 
 def _difference(key: str, there: str, here: str) -> str:

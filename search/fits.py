@@ -17,6 +17,7 @@ import numpy as np
 import tinygrad_lab
 from search.configuration import Configuration
 from search.data import Array
+from search.errors import one_line
 from search.folds import Fold
 from tinygrad_lab.training import checkpoint_bytes
 
@@ -61,6 +62,29 @@ Result = TypeVar("Result")
 Build = Callable[[Configuration, np.random.Generator], Trainer]
 
 
+def build_trainer(build: Build, configuration: Mapping[str, Any], seed: np.random.SeedSequence | int) -> Trainer:
+    """Return the Trainer of a configuration.
+
+    Raises
+    ------
+    TypeError
+        If `build` returns anything else.
+
+    Examples
+    --------
+    >>> build_trainer(lambda configuration, rng: None, {"lr": 0.1}, 0)
+    Traceback (most recent call last):
+    TypeError: build returned None, expected a Trainer; is a return missing?
+    """
+    trainer = build(dict(configuration), np.random.default_rng(seed))
+    if trainer is None:
+        raise TypeError("build returned None, expected a Trainer; is a return missing?")
+    if isinstance(trainer, type) or not all(callable(getattr(trainer, name, None)) for name in ("fit", "evaluate")):
+        what = f"the class {trainer.__name__}" if isinstance(trainer, type) else f"an object of type {type(trainer).__name__}"
+        raise TypeError(f"build returned {what}, expected a Trainer with fit and evaluate")
+    return trainer
+
+
 @dataclass(frozen=True)
 class Problem:
     """What every fit of a search shares: how to build a Trainer, the samples, and the folds as indices into them."""
@@ -72,7 +96,7 @@ class Problem:
 
     def trainer(self, fit: "Fit") -> Trainer:
         """Build the Trainer of a fit."""
-        return self.build(dict(fit.configuration), np.random.default_rng(fit.seed))
+        return build_trainer(self.build, fit.configuration, fit.seed)
 
     def training_set(self, fit: "Fit") -> tuple[Array, Array]:
         """Return x and y of the training part of a fit's fold."""
@@ -243,5 +267,4 @@ def _score(problem: Problem, fit: Fit, trainer: Trainer) -> Outcome:
 
 def _failure(error: BaseException) -> Outcome:
     status = "diverged" if isinstance(error, ArithmeticError) else "failed"
-    line = " ".join(f"{type(error).__name__}: {error}".split())
-    return Outcome(status, reason=line.encode(errors="backslashreplace").decode())  # a text that a store can hold
+    return Outcome(status, reason=one_line(error).encode(errors="backslashreplace").decode())  # a text that a store can hold

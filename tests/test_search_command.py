@@ -9,12 +9,14 @@ import sqlite3
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from search import Store
+from models import build_perceptron
+from search import KFold, ParameterGrid, Search, Store, SuccessiveHalving
 from search.command.main import main
 
 ROOT = Path(__file__).parents[1]
@@ -113,6 +115,20 @@ def test_export_has_every_fit_to_the_bit(finished, capsys):
         losses = sorted(outcome.validation_loss for outcome in store.outcomes().values())
     assert sorted(float(row["validation_loss"]) for row in rows) == losses
     assert {row["fold"] for row in rows} == {"0", "1", "2"}
+    assert {row["stopped_after"] for row in rows} == {""}
+
+
+def test_export_of_a_halving_says_after_how_many_epochs_a_fit_stopped(folder, capsys):
+    candidates = ParameterGrid(hidden=[(2, 2), (3, 2), (4, 2)], lr=[0.1], epochs=[4])
+    strategy = SuccessiveHalving(candidates, epochs=4, min_epochs=1)
+    x = np.linspace(-1, 1, 12)
+    Search(build_perceptron, strategy, KFold(2), store="h.sqlite", workers=1).run(x, x**2, progress=False)
+    assert said(capsys, "export", "h.sqlite", "all.csv") == "8 fits are in all.csv\n"
+    with open("all.csv", newline="") as stream:
+        rows = [(row["hidden"], row["fold"], row["stopped_after"]) for row in csv.DictReader(stream)]
+    assert Counter(stop for *_, stop in rows) == {"1": 6, "": 2}
+    [winner] = {hidden for hidden, _, stop in rows if not stop}
+    assert [(fold, stop) for hidden, fold, stop in rows if hidden == winner] == [("0", "1"), ("0", ""), ("1", "1"), ("1", "")]
 
 
 def test_retrain_names_both_winners_and_writes_weights(finished, capsys):
@@ -152,7 +168,18 @@ def test_a_fork_begins_with_the_results_of_the_other_store(finished, capsys):
     Path("wider.toml").write_text(TOML.replace("[2, 2]]", "[2, 2], [4, 4]]"))
     main(["run", "t.sqlite", "wider.toml", "--fork", "s.sqlite"])
     assert "6 fits to do" in capsys.readouterr().err
-    assert said(capsys, "status", "t.sqlite").startswith("18 of 18 fits are done\n")
+    output = said(capsys, "status", "t.sqlite")
+    assert output.startswith("18 of 18 fits are done\n")
+    assert "\nforked from s.sqlite, with other grid (hidden has [2, 2], [3, 2] there and " in output
+
+
+def test_a_fork_has_what_its_own_file_asks_for(finished, capsys):
+    Path("narrower.toml").write_text(TOML.replace("[0.05, 0.1]", "[0.05, 0.2]"))
+    main(["run", "t.sqlite", "narrower.toml", "--fork", "s.sqlite"])
+    assert "6 fits to do" in capsys.readouterr().err
+    assert said(capsys, "status", "t.sqlite").startswith("12 of 12 fits are done\n")
+    assert " 0.1 " not in said(capsys, "rank", "t.sqlite")
+    assert said(capsys, "export", "t.sqlite", "all.csv") == "12 fits are in all.csv\n"
 
 
 # ---- a search that is not finished ---------------------------------------------------------------------------------
@@ -342,8 +369,12 @@ def test_a_store_of_a_python_program(folder, capsys):
     assert said(capsys, "status", "p.sqlite").startswith("8 of 8 fits are done\n")
     assert "degree" in said(capsys, "rank", "p.sqlite")
     assert "8 fits are in all.csv" in said(capsys, "export", "p.sqlite", "all.csv")
-    for command in (["run", "p.sqlite"], ["retrain", "p.sqlite"], ["report", "p.sqlite", "page"]):
-        assert "was made by a Python program" in said(capsys, *command, code=1)
+    for command, advice in (
+        (["run", "p.sqlite"], "go on with it there, or give the TOML file of the same search"),
+        (["retrain", "p.sqlite"], "call result.retrain there"),
+        (["report", "p.sqlite", "page"], "call result.report there"),
+    ):
+        assert said(capsys, *command, code=1).endswith(f"p.sqlite was made by a Python program: {advice}\n")
 
 
 @pytest.mark.parametrize(

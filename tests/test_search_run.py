@@ -16,7 +16,15 @@ import pytest
 from search import GridSearch, KFold, ParameterGrid, Store, StoreError
 from search.testing import build_polynomial
 from tests import search_helpers
-from tests.search_helpers import SEARCH_GRID, build_process_id, build_scored, build_troubled, build_with_token, data
+from tests.search_helpers import (
+    SEARCH_GRID,
+    ScoredTrainer,
+    build_process_id,
+    build_scored,
+    build_troubled,
+    build_with_token,
+    data,
+)
 
 ROOT = Path(__file__).parents[1]
 N_FITS = 4 * len(SEARCH_GRID)
@@ -240,6 +248,31 @@ def test_bad_configurations_rank_last_with_their_reason(workers, tmp_path):
     assert np.isnan([row.mean for row in result][2:]).all()
     again = run(grid, build_troubled, tmp_path / "search.sqlite", workers)
     assert str(list(again)) == str(list(result))
+
+
+def build_nothing(*_):
+    pass
+
+
+def build_class(*_):
+    return ScoredTrainer
+
+
+def build_model(*_):
+    return object()
+
+
+@pytest.mark.parametrize(
+    ("build", "reason"),
+    [
+        (build_nothing, "build returned None, expected a Trainer; is a return missing?"),
+        (build_class, "build returned the class ScoredTrainer, expected a Trainer with fit and evaluate"),
+        (build_model, "build returned an object of type object, expected a Trainer with fit and evaluate"),
+    ],
+)
+def test_a_builder_that_returns_no_trainer(build, reason):
+    [row] = run([{"lr": 0.1}], build)
+    assert (row.status, row.reason) == ("failed", f"fold 0: TypeError: {reason}")
 
 
 def test_losses_that_are_not_finite(tmp_path):

@@ -178,7 +178,11 @@ def test_a_builder_of_ones_own_may_lie_beside_the_file(tmp_path, monkeypatch):
         ("make = 3", ": module faulty_builder has no function make"),
         ("def make():\n    return 1", "fails with {'hidden': (4,)}: TypeError: make() takes 0 positional arguments"),
         ("def make(c, rng):\n    return c['lr']", "fails with {'hidden': (4,)}: KeyError: 'lr'"),
-        ("def make(c, rng):\n    return None", "returns a NoneType, expected a Trainer"),
+        (
+            "def make(c, rng):\n    return None",
+            "fails with {'hidden': (4,)}: TypeError: build returned None, expected a Trainer; is a return missing?",
+        ),
+        ("raise RuntimeError('boom\\n  bang')", "cannot be imported (RuntimeError: boom bang)"),
     ],
 )
 def test_a_builder_that_does_not_build(text, message, tmp_path, monkeypatch):

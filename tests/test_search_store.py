@@ -168,6 +168,26 @@ def test_the_log_of_a_file_that_was_deleted_is_not_played_into_the_next(path):
         assert store.outcomes() == {}
 
 
+def test_a_checkpoint_that_was_interrupted_is_made_up_for(path):
+    """It writes the new size into the file before it is that long; the log has what is missing."""
+    make(path, results=1)
+    before = path.read_bytes()
+    with Store(path, FINGERPRINT) as store, Store(path) as reader:
+        reader._connection.execute("BEGIN")
+        reader._connection.execute("SELECT * FROM fits").fetchall()
+        store._connection.execute("PRAGMA busy_timeout = 0")
+        for fold in range(1, 40):
+            store.add(CONFIGURATION, fold, Outcome("done", 0.5))  # the reader keeps it in the log
+        log = path.with_name("search.sqlite-wal").read_bytes()
+    after = path.read_bytes()
+    assert len(after) > len(before)
+    for given in (None, FINGERPRINT):
+        path.write_bytes(after[:4096] + before[4096:])
+        path.with_name("search.sqlite-wal").write_bytes(log)
+        with Store(path, given) as store:
+            assert len(store.outcomes()) == 40
+
+
 def test_a_store_is_made_whole_or_not_at_all(path, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")

@@ -1,7 +1,9 @@
 import copy
 import importlib.util
 import os
+import re
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -12,8 +14,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from search import GridSearch, Outcome, ParameterGrid, Store, StoreError
+from search import GridSearch, KFold, Outcome, ParameterGrid, Store, StoreError
 from search.fingerprint import differences, fingerprint
+from search.folds import Layout
+from search.store import owner_of
+from search.store.rows import checksum
 from search.testing import build_polynomial
 from tests.search_helpers import build_scored
 from tests.test_search_store import CONFIGURATION, FINGERPRINT, ROOT, make, path  # noqa: F401 (a fixture)
@@ -27,7 +32,7 @@ LIST = [{"lr": 0.1, "degree": 1}, {"lr": 0.05, "degree": 2}, {"lr": 0.2, "degree
 
 
 def made_from(x=X, y=X, grid=GRID, folds=FOLDS, seed=0, build=build_polynomial):
-    return fingerprint(x, y, grid, folds, seed, build)
+    return fingerprint(x, y, grid, Layout(folds, len(folds), repeats=1), seed, build)
 
 
 @pytest.mark.parametrize(
@@ -52,7 +57,7 @@ def made_from(x=X, y=X, grid=GRID, folds=FOLDS, seed=0, build=build_polynomial):
             },
         ),
         ({}, {"folds": FOLDS[::-1]}, {"folds": "the same sizes, other samples"}),
-        ({}, {"folds": FOLDS[:1]}, {"folds": "2 of 4 + 2 samples there, 1 of 4 + 2 samples here"}),
+        ({}, {"folds": FOLDS[:1]}, {"folds": "2 folds of 4 + 2 samples there, 1 fold of 4 + 2 samples here"}),
         ({}, {"grid": ParameterGrid(degree=[2, 1], lr=[0.05, 0.1])}, {}),
         ({}, {"grid": list(GRID)[::-1]}, {}),
         ({}, {"grid": ParameterGrid(lr=[0.1], degree=[1, 2])}, {"grid": "lr has 0.05, 0.1 there and 0.1 here"}),
@@ -155,9 +160,9 @@ def test_builders_that_hold_something_else_are_others(build, other):
 def test_a_builder_is_the_same_where_its_file_is_run_as_a_script(tmp_path):
     script = tmp_path / "script.py"
     script.write_text(
-        "import numpy as np; from search.fingerprint import fingerprint\n"
+        "import numpy as np; from search.fingerprint import fingerprint; from search.folds import Layout\n"
         "def build(configuration, rng): ...\n"
-        "x = np.zeros((1, 1)); print(fingerprint(x, x, [], [], 0, build)['builder'])\n"
+        "x = np.zeros((1, 1)); print(fingerprint(x, x, [], Layout((), 0, 1), 0, build)['builder'])\n"
     )
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(tmp_path)])}
     as_script, as_module = (
@@ -180,6 +185,40 @@ def test_another_search_is_refused_by_what_differs(path):  # noqa: F811
         Store(path, FINGERPRINT | change)
     assert "\n" not in str(caught.value)
     assert path.read_bytes() == before
+
+
+X12 = np.linspace(-1, 1, 12)
+
+
+def run(store, losses=(1.0, 2.0), fork=None, repeats=1, outer=None):
+    """A search that takes no time, on four folds."""
+    search = GridSearch(build_scored, ParameterGrid(loss=losses), store=store, fork=fork, repeats=repeats, workers=1)
+    return search.run(X12, X12, outer=outer, progress=False)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"repeats": 2}, "4 folds of 9 + 3 samples, 2 repeats here"),
+        ({"outer": KFold(3)}, "4 folds of 9 + 3 samples, 3 outer folds here"),
+        ({"repeats": 2, "outer": KFold(3)}, "4 folds of 9 + 3 samples, 2 repeats, 3 outer folds here"),
+    ],
+)
+def test_repeats_and_outer_folds_are_named(change, words, path):  # noqa: F811
+    run(path)
+    with pytest.raises(StoreError, match=rf"with other folds \(4 folds of 9 \+ 3 samples there, {re.escape(words)}\)"):
+        run(path, **change)
+
+
+@pytest.mark.parametrize("outer", [None, KFold(3)])
+def test_a_store_whose_folds_an_earlier_version_described_goes_on(outer, path):  # noqa: F811
+    result = run(path, outer=outer)
+    with Store(path) as store:
+        key, text = "folds", "11 of 9 + 3, 4 + 2 samples sha256:" + store.meta["folds"].split(" sha256:")[-1]
+    alter(path, "UPDATE meta SET value = ?, checksum = ? WHERE key = ?", text, checksum((key, text)), key)
+    assert list(run(path, outer=outer)) == list(result)
+    with pytest.raises(StoreError, match="with other folds "):
+        run(path, outer=outer, repeats=2)
 
 
 # ---- forks ---------------------------------------------------------------------------------------------------------
@@ -215,19 +254,74 @@ def test_a_fork_of_other_data_is_refused(path):  # noqa: F811
     assert not target.exists()
 
 
+def outcomes_in(file):
+    with Store(file) as store:
+        return store.outcomes()
+
+
 def test_a_search_that_is_forked_fits_what_is_new(path):  # noqa: F811
-    x = np.linspace(-1, 1, 12)
-    wide = ParameterGrid(loss=[1.0, 2.0, 3.0])
-    GridSearch(build_scored, ParameterGrid(loss=[1.0, 2.0]), store=path, workers=1).run(x, x, progress=False)
-    with Store(path) as store:
-        first = store.outcomes()
+    run(path)
+    first = outcomes_in(path)
     target = path.with_name("fork.sqlite")
-    result = GridSearch(build_scored, wide, store=target, fork=path, workers=1).run(x, x, progress=False)
+    result = run(target, [1.0, 2.0, 3.0], fork=path)
     assert [row.configuration["loss"] for row in result] == [1.0, 2.0, 3.0]
-    with Store(target) as store:
-        outcomes = store.outcomes()
+    outcomes = outcomes_in(target)
     assert len(outcomes) == 12
     assert {key: outcomes[key] for key in first} == first, "the seconds that they took, too"
+
+
+def test_a_search_that_is_forked_takes_over_what_it_asks_for(path):  # noqa: F811
+    run(path, [1.0, 2.0, 3.0])
+    target = path.with_name("fork.sqlite")
+    run(target, [2.0, 4.0], fork=path)
+    first, outcomes = outcomes_in(path), outcomes_in(target)
+    assert {text for text, _ in outcomes} == {'{"loss":2.0}', '{"loss":4.0}'}
+    kept = {key: outcome for key, outcome in outcomes.items() if key in first}
+    assert kept == {key: outcome for key, outcome in first.items() if key[0] == '{"loss":2.0}'}
+
+
+def test_a_fork_tries_again_what_failed_or_crashed(path):  # noqa: F811
+    with Store(path, FINGERPRINT) as store:
+        for fold, status in enumerate(["done", "failed", "diverged", "crashed"]):
+            for epochs in (0, 10):
+                store.add(CONFIGURATION, fold, Outcome(status), epochs=epochs)
+    with Store(path.with_name("fork.sqlite"), FINGERPRINT, fork=path) as store:
+        assert [(fold, epochs, x.status) for (_, fold, epochs), x in store.all_outcomes().items()] == [
+            (0, 0, "done"),
+            (0, 10, "done"),
+            (2, 0, "diverged"),
+            (2, 10, "diverged"),
+        ]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "n_shared"),
+    [
+        ({}, {"repeats": 2}, 4),
+        ({}, {"outer": KFold(3)}, 4),
+        ({"repeats": 2}, {"repeats": 3, "outer": KFold(2)}, 8),
+        ({"outer": KFold(3)}, {"outer": KFold(2)}, 4),
+        ({"outer": KFold(3)}, {"repeats": 2}, 4),
+        ({"outer": KFold(3)}, {}, 4),
+        ({"outer": KFold(3)}, {"outer": KFold(3)}, 19),
+    ],
+)
+def test_a_fork_may_add_repeats_and_outer_folds(before, after, n_shared, path):  # noqa: F811
+    run(path, [1.0], **before)
+    first = outcomes_in(path)
+    target = path.with_name("fork.sqlite")
+    result = run(target, [1.0], fork=path, **after)
+    outcomes = outcomes_in(target)
+    assert {
+        fold for text, fold in outcomes if outcomes[text, fold].seconds == first.get((text, fold), Outcome("")).seconds
+    } == {*range(n_shared)}, "the others are fitted anew"
+    assert list(result) == list(run(path.with_name("alone.sqlite"), [1.0], **after))
+
+
+def test_a_fork_with_fewer_repeats_is_refused(path):  # noqa: F811
+    run(path, repeats=2)
+    with pytest.raises(StoreError, match=r"cannot be forked by a search with other folds \(.*, 2 repeats there, "):
+        run(path.with_name("fork.sqlite"), fork=path)
 
 
 # ---- bad files -----------------------------------------------------------------------------------------------------
@@ -346,6 +440,49 @@ def test_what_is_read_only_can_be_read_and_is_not_written(read_only, powerless):
         Store(file, FINGERPRINT)
     assert "\n" not in str(caught.value)
     assert file.read_bytes() == before
+
+
+def add_to_the_log(file, ready):
+    """Own a store and add results that a reader keeps in its log; say so, and wait to be killed."""
+    with Store(file, FINGERPRINT) as store, Store(file) as reader:
+        reader._connection.execute("BEGIN")
+        reader._connection.execute("SELECT * FROM fits").fetchall()
+        store._connection.execute("PRAGMA busy_timeout = 0")
+        for fold in range(40):
+            store.add(CONFIGURATION, fold, Outcome("done", 0.5))
+        os.write(ready, b"ready")
+        signal.pause()
+
+
+@pytest.mark.skipif(not hasattr(os, "setresuid"), reason="takes the right to write from a folder")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of threads beside a fork
+@pytest.mark.parametrize("is_killed", [False, True])
+def test_who_may_only_read_reads_the_log_of_another_process_too(is_killed, powerless):
+    file = powerless / "search.sqlite"
+    ready, theirs = os.pipe()
+    process = os.fork()  # nobody else may run this interpreter
+    if process == 0:
+        try:
+            add_to_the_log(file, theirs)
+        finally:
+            os._exit(1)
+    try:
+        os.close(theirs)
+        assert os.read(ready, 5) == b"ready"
+        if is_killed:
+            os.kill(process, signal.SIGKILL)
+            os.waitpid(process, 0)
+        for name in powerless.iterdir():
+            name.chmod(0o444)
+        powerless.chmod(0o555)
+        with Store(file) as store:
+            assert len(store.outcomes()) == 40
+        assert owner_of(file).startswith(f"perhaps process {process} on ")
+    finally:
+        os.close(ready)
+        if not is_killed:
+            os.kill(process, signal.SIGKILL)
+            os.waitpid(process, 0)
 
 
 def test_what_may_not_be_read_is_refused(powerless):

@@ -27,7 +27,10 @@ def run(options: argparse.Namespace) -> None:
     """Begin a search, or go on with one, and print its ranking."""
     if options.settings is None and not options.store.exists():
         raise SearchError(f"store {options.store}: there is none to go on with, expected a TOML file after it, to begin one")
-    settings = _kept_settings(options.store) if options.settings is None else read_settings(options.settings)
+    if options.settings is not None:
+        settings = read_settings(options.settings)
+    else:
+        settings = _kept_settings(options.store, "go on with it there, or give the TOML file of the same search")
     result = _run(settings, options, progress=not options.quiet, fork=options.fork)
     _print_result(result)
     print(f"\nthe results are in {options.store}; next: {_command('report', options.store)} FOLDER")
@@ -40,6 +43,8 @@ def status(options: argparse.Namespace) -> None:
     if bad := {status: count for status, count in stored.counts.items() if status != "done"}:
         print("of these " + ", ".join(f"{count} {status}" for status, count in sorted(bad.items())))
     print(f"they took {stored.seconds:.3g} seconds of work")
+    if origin := stored.meta.get("forked from"):
+        print(f"forked from {origin}")
     ranking = stored.ranking()
     if len(ranking) and ranking[0].status == "done":
         print(f"best so far: {ranking[0].mean:.6g}, {ranking[0].configuration}")
@@ -63,14 +68,17 @@ def rank(options: argparse.Namespace) -> None:
 
 
 def export(options: argparse.Namespace) -> None:
-    """Write every fit to a CSV file, whole or not at all; floats round-trip to the bit."""
+    """Write every fit to a CSV file, whole or not at all; floats round-trip to the bit.
+
+    One that stopped before its end, as most of a halving, says after how many epochs.
+    """
     _check_output(options.file, options.store)
     fits = StoredSearch(options.store).fits()
-    names, values = as_columns([configuration for configuration, _, _ in fits])
-    header = [*names, "fold", "status", "validation_loss", "train_loss", "seconds", "reason"]
+    names, values = as_columns([configuration for configuration, *_ in fits])
+    header = [*names, "fold", "stopped_after", "status", "validation_loss", "train_loss", "seconds", "reason"]
     body = [
-        [*cells, fold, x.status, x.validation_loss, x.train_loss, x.seconds, x.reason]
-        for cells, (_, fold, x) in zip(values, fits, strict=True)
+        [*cells, fold, epochs, x.status, x.validation_loss, x.train_loss, x.seconds, x.reason]
+        for cells, (_, fold, epochs, x) in zip(values, fits, strict=True)
     ]
     write_csv(options.file, header, body)
     print(f"{len(fits):,} fits are in {options.file}")
@@ -130,7 +138,7 @@ def _run(settings: Settings, options: argparse.Namespace, progress: bool, fork: 
 
 def _finished(options: argparse.Namespace) -> tuple[Settings, SearchResult]:
     """Return the settings of a finished search, and its result, for which nothing has to be fitted."""
-    settings = _kept_settings(options.store)
+    settings = _kept_settings(options.store, f"call result.{options.command} there")
     stored = StoredSearch(options.store)
     if not stored.is_complete:
         raise SearchError(
@@ -140,10 +148,10 @@ def _finished(options: argparse.Namespace) -> tuple[Settings, SearchResult]:
     return settings, _run(settings, options, progress=False)
 
 
-def _kept_settings(store: Path) -> Settings:
+def _kept_settings(store: Path, advice: str) -> Settings:
     meta = StoredSearch(store).meta
     if NOTES[0] not in meta:
-        raise SearchError(f"store {store} was made by a Python program: go on with it there, or give a TOML file")
+        raise SearchError(f"store {store} was made by a Python program: {advice}")
     return parse_settings(meta[NOTES[0]], Path(meta[NOTES[1]]), f"the settings in {store}")
 
 

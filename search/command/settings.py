@@ -29,8 +29,8 @@ import numpy as np
 
 from search.configuration import Configuration
 from search.data import Array, as_samples
-from search.errors import SearchError
-from search.fits import Build
+from search.errors import SearchError, one_line
+from search.fits import Build, build_trainer
 from search.folds import KFold
 from search.grid import ParameterGrid
 
@@ -108,11 +108,9 @@ class Settings:
             build = partial(build, **sizes)
         first: Configuration = next(iter(self.grid))
         try:
-            trainer = build(dict(first), np.random.default_rng(0))
+            build_trainer(build, first, seed=0)
         except Exception as error:
-            raise SettingsError(f'build = "{self.build}" fails with {first}: {type(error).__name__}: {error}') from error
-        if not hasattr(trainer, "fit"):
-            raise SettingsError(f'build = "{self.build}" returns a {type(trainer).__name__}, expected a Trainer')
+            raise SettingsError(f'build = "{self.build}" fails with {first}: {one_line(error)}') from error
         return build
 
     def _samples(self, path: Path, key: str) -> tuple[Array, Array]:
@@ -238,7 +236,7 @@ def _imported(place: str, folder: Path) -> Build:
         imported = import_module(module)
     except (Exception, SystemExit) as error:  # the module is the user's, and may do anything
         raise SettingsError(
-            f'build = "{place}" cannot be imported ({type(error).__name__}: {error}); the module is looked for in {folder} too'
+            f'build = "{place}" cannot be imported ({one_line(error)}); the module is looked for in {folder} too'
         ) from error
     build: Build | None = getattr(imported, function, None)
     if not callable(build):

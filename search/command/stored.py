@@ -1,6 +1,7 @@
 """A search as its store has it, finished or not: read only, while another process may be writing."""
 
 import json
+import math
 from pathlib import Path
 
 from search.configuration import Configuration, canonical
@@ -43,7 +44,8 @@ class StoredSearch:
         with Store(path) as store:
             self.meta = dict(store.meta)
             progress = store.progress()
-            self.outcomes = store.outcomes()
+            self._all_outcomes = store.all_outcomes()
+        self.outcomes = {(text, fold): x for (text, fold, epochs), x in self._all_outcomes.items() if epochs == 0}
         self.owner = owner_of(path)
         self.counts = progress.counts
         self.seconds = progress.seconds
@@ -62,9 +64,10 @@ class StoredSearch:
         """Whether nothing is left to fit."""
         return self.total > 0 and self.done >= self.total
 
-    def fits(self) -> list[tuple[Configuration, int, Outcome]]:
-        """Return every fit that went to its own end: configuration, number of the fold, outcome."""
-        return [(_configuration(text), fold, outcome) for (text, fold), outcome in sorted(self.outcomes.items(), key=_key)]
+    def fits(self) -> list[tuple[Configuration, int, int | None, Outcome]]:
+        """Return every fit: configuration, number of the fold, after how many epochs it stopped (None: its end), outcome."""
+        keys = sorted(self._all_outcomes, key=lambda key: (key[0], key[1], key[2] or math.inf))
+        return [(_configuration(key[0]), key[1], key[2] or None, self._all_outcomes[key]) for key in keys]
 
     def ranking(self) -> Ranking:
         """Rank the configurations whose fits have all ended."""
@@ -77,7 +80,3 @@ class StoredSearch:
 
 def _configuration(text: str) -> Configuration:
     return canonical(json.loads(text))
-
-
-def _key(item: tuple[tuple[str, int], Outcome]) -> tuple[str, int]:
-    return item[0]

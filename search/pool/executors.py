@@ -13,7 +13,7 @@ from functools import partial
 
 from threadpoolctl import threadpool_limits
 
-from search.errors import SearchError
+from search.errors import SearchError, one_line
 from search.fits import Problem
 from search.pool.tasks import Chunk, Handler, Tasks, Work, pack, unpack
 
@@ -71,7 +71,7 @@ def _take(future: "Future[Packed]", chunk: Chunk, tasks: Tasks) -> None:
     try:
         results = future.result()
     except Exception as error:
-        why = " ".join(f"{type(error).__name__}: {error}".split())
+        why = one_line(error)
         # Dask's error is known by its name, so that Dask need not be installed.
         if isinstance(error, BrokenExecutor) or type(error).__name__ == "KilledWorker":
             tasks.lost(chunk, why)

@@ -14,6 +14,7 @@ from multiprocessing.connection import Connection
 
 from threadpoolctl import threadpool_limits
 
+from search.errors import one_line
 from search.pool.tasks import pack
 
 
@@ -27,7 +28,7 @@ def serve(connection: Connection, lifeline: Connection) -> None:
         try:
             problem = connection.recv()
         except Exception as error:
-            connection.send(("unfit", " ".join(f"{type(error).__name__}: {error}".split())))
+            connection.send(("unfit", one_line(error)))
             return
         threadpool_limits(limits=1)  # of all libraries that the problem's modules have loaded
         connection.send(("idle",))

@@ -9,6 +9,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
+from search.errors import one_line
 from search.fits import Fit, Outcome, Problem
 
 TRIES = 3  # a fit that has cost so many workers their lives has crashed
@@ -134,5 +135,4 @@ def unpack(packed: bytes) -> Any:
 
 
 def _not_sent(error: Exception) -> Outcome:
-    why = " ".join(f"{type(error).__name__}: {error}".split())
-    return Outcome("failed", reason=f"its result cannot be sent from a worker process: {why}")
+    return Outcome("failed", reason=f"its result cannot be sent from a worker process: {one_line(error)}")

@@ -64,9 +64,12 @@ def is_store(file: Path, name: str) -> bool:
 def _identity(file: Path, name: str) -> tuple[int, int]:
     """Return what the header says: the application and its format."""
     # Through SQLite, for where this process has the file open already, to open and close it otherwise would drop SQLite's
-    # locks on it. Immutable: no lock is taken, and no log is made or played back.
+    # locks on it. Immutable: no lock is taken, and no log is made or played back. A schema that is writable: SQLite does not
+    # mind a file shorter than its header says, as one is in the midst of a checkpoint. The log has the rest; whether
+    # anything is missing is found out by who opens both.
     try:
         with closing(sqlite3.connect(f"{file.as_uri()}?mode=ro&immutable=1", uri=True)) as connection:
+            connection.execute("PRAGMA writable_schema = ON")
             (found_application,) = connection.execute("PRAGMA application_id").fetchone()
             (found_format,) = connection.execute("PRAGMA user_version").fetchone()
     except sqlite3.Error as error:

@@ -7,7 +7,7 @@ Store(path) ---------------------> recognise -----------------> check --> outcom
 import os
 import sqlite3
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,16 +17,15 @@ from typing import Any, Self
 from search.errors import StoreError
 from search.fingerprint import differences, name_differences
 from search.fits import Outcome
+from search.folds import Fold
 from search.store.file import INSERT, SET_META, check_structure, is_store, lay_out, read_meta
+from search.store.fork import Fork
 from search.store.owner import InUseError, owning
 from search.store.rows import Row, check_row, checksum, from_row, to_row
 from tinygrad_lab.files import replacing
 
 # In `meta`, beside the fingerprint and what was noted.
 OWN_ENTRIES = ("rows", "forked from")
-
-# What a fit's result depends on. The rest, the grid, the builder and the version, may differ in a fork.
-SAME_IN_A_FORK = ("data", "folds", "seed", "scoring")
 
 
 @dataclass(frozen=True)
@@ -66,9 +65,13 @@ class Store:
         What the results depend on, from `search.fingerprint.fingerprint`. Without it an existing store is opened to be
         read only.
     fork : path-like, optional
-        Another store, whose results a store that is yet to be made begins with. Its grid, builder and version may
-        differ from those here, but not its data, folds, seed or scoring. It is only read. If the store at `path` exists, this
-        has no effect.
+        Another store, whose results a store that is yet to be made begins with, without the fits that failed or crashed:
+        they are tried again. Its grid, builder and version may differ from those here, but not its data, folds, seed or
+        scoring. It is only read. If the store at `path` exists, this has no effect.
+    configurations : iterable of str, optional
+        The canonical texts of those whose results a fork takes over; by default all.
+    folds : sequence of pair of ndarray, optional
+        Of this search. With them, the other store may also have only the first of these folds.
 
     Attributes
     ----------
@@ -96,6 +99,8 @@ class Store:
         path: str | os.PathLike[str] | None,
         fingerprint: Mapping[str, str] | None = None,
         fork: str | os.PathLike[str] | None = None,
+        configurations: Iterable[str] | None = None,
+        folds: Sequence[Fold] = (),
     ) -> None:
         self.name = "in memory" if path is None else os.fspath(path)
         self._own_entries = {*(fingerprint or ()), *OWN_ENTRIES}
@@ -107,7 +112,7 @@ class Store:
                 file = None if path is None else Path(os.path.realpath(path))
                 exists = file is not None and is_store(file, self.name)
             if fingerprint is not None:
-                self._open_to_write(file, fingerprint, fork)
+                self._open_to_write(file, fingerprint, None if fork is None else Fork(fork, configurations, folds))
             elif file is not None and exists:
                 self._open_to_read(file)
             else:
@@ -175,6 +180,16 @@ class Store:
         """
         return {(row[0], row[1]): from_row(row) for row in self._rows() if row[2] == epochs}
 
+    def all_outcomes(self) -> dict[tuple[str, int, int], Outcome]:
+        """Return every fit by its configuration's canonical text, its fold, and its epochs as in `outcomes`.
+
+        Raises
+        ------
+        StoreError
+            If a row is damaged or missing.
+        """
+        return {(row[0], row[1], row[2]): from_row(row) for row in self._rows()}
+
     def progress(self) -> Progress:
         """Return how many fits have ended, and how."""
         outcomes = [from_row(row) for row in self._rows()]
@@ -199,7 +214,7 @@ class Store:
             self._connection.execute("PRAGMA query_only = ON")
             self._check()
 
-    def _open_to_write(self, file: Path | None, fingerprint: Mapping[str, str], fork: str | os.PathLike[str] | None) -> None:
+    def _open_to_write(self, file: Path | None, fingerprint: Mapping[str, str], fork: Fork | None) -> None:
         if file is not None:
             self._own(file)
         with self._one_line_errors("cannot be opened"):
@@ -230,7 +245,7 @@ class Store:
         except InUseError as owner:
             raise StoreError(f"store {self.name} is in use by {owner}; wait for it or give another store") from owner
 
-    def _make(self, file: Path, fingerprint: Mapping[str, str], fork: str | os.PathLike[str] | None) -> None:
+    def _make(self, file: Path, fingerprint: Mapping[str, str], fork: Fork | None) -> None:
         """Make the file of a new store, whole or not at all."""
         with closing(self._laid_out(fingerprint, fork)) as connection:
             for suffix in ("-wal", "-journal"):  # of a file that was deleted since: SQLite would play them into the new one
@@ -238,26 +253,20 @@ class Store:
             with replacing(file) as stream:
                 stream.write(connection.serialize())
 
-    def _laid_out(self, fingerprint: Mapping[str, str], fork: str | os.PathLike[str] | None) -> sqlite3.Connection:
+    def _laid_out(self, fingerprint: Mapping[str, str], fork: Fork | None) -> sqlite3.Connection:
         """Return a new store in memory."""
-        return lay_out(fingerprint) if fork is None else lay_out(*self._forked(fork, fingerprint))
-
-    def _forked(self, source_path: str | os.PathLike[str], fingerprint: Mapping[str, str]) -> tuple[dict[str, str], list[Row]]:
-        """Return the first content of a fork: what it depends on and where it comes from, and its rows."""
-        with Store(source_path) as source:
-            different = differences(source.meta, fingerprint)
-            unfit = {key: different[key] for key in SAME_IN_A_FORK if key in different}
-            if unfit:
-                raise StoreError(
-                    f"store {source.name} cannot be forked by a search with other {name_differences(unfit)}: "
-                    "give what it was made with, or begin a new store"
-                )
-            origin = f"{source.name}, with other {name_differences(different)}" if different else source.name
-            return {**fingerprint, "forked from": origin}, source._rows()
+        if fork is None:
+            return lay_out(fingerprint)
+        with Store(fork.path) as source:
+            return lay_out(*fork.content(source.name, source.meta, source._rows(), fingerprint))
 
     def _connect(self, file: Path) -> None:
-        # Where nothing can be written, neither can SQLite's index of the log: then there is no log, and no other process.
-        options = "" if os.access(file.parent, os.W_OK) else "?mode=ro&immutable=1"
+        if os.access(file.parent, os.W_OK):
+            options = ""
+        elif all(Path(f"{file}{suffix}").exists() for suffix in ("-wal", "-shm")):
+            options = "?mode=ro"  # somebody else is at work, or was killed: the log is read, too
+        else:  # SQLite would insist on an index of the log, which cannot be made here
+            options = "?mode=ro&immutable=1"
         connection = sqlite3.connect(file.as_uri() + options, uri=True, isolation_level=None)
         self._connection = self._resources.enter_context(closing(connection))
 

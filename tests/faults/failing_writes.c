@@ -1,8 +1,10 @@
-/* Preloaded into a process: from the moment that it is armed, lets the n-th write to a file in some folder fail. */
+/* Preloaded into a process: from the moment that it is armed, lets the n-th write to a file in some folder fail, or, with an
+   errno of 0, be the last that the process does. */
 
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/types.h>
@@ -47,6 +49,8 @@ static int fails(int file)
         if (fails(file)) {                                                                                                     \
             if (is_torn)                                                                                                       \
                 (void)!(torn_part);                                                                                            \
+            if (!failing_errno)                                                                                                \
+                kill(getpid(), SIGKILL);                                                                                       \
             errno = failing_errno;                                                                                             \
             return -1;                                                                                                         \
         }                                                                                                                      \

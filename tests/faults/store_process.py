@@ -2,6 +2,7 @@
 
     python store_process.py kill FOLDER KILLS SEED WORKERS      kills them at random moments
     python store_process.py fail FOLDER EVERY                   lets their writes fail, every EVERY-th; preload failing_writes.c
+    python store_process.py grow FOLDER EVERY                   lets them fail, or be the last, while a store's file grows
 
 Each search notes in a file of its own every result that the store has acknowledged. After each death, those must be in the
 store; and whenever a search comes to its end, its ranking must be that of one which was never disturbed.
@@ -21,7 +22,7 @@ import time
 from functools import partial
 from pathlib import Path
 
-from search import GridSearch, KFold, ParameterGrid, Store, StoreError, canonical_text
+from search import GridSearch, KFold, Outcome, ParameterGrid, Store, StoreError, canonical_text
 from search.testing import build_polynomial
 from tests.search_helpers import data
 
@@ -167,6 +168,80 @@ def fail(folder, every):
     }
 
 
+def configuration(number):
+    return {"number": number}
+
+
+def about_to_grow(file):
+    """Make a store whose file is longer after its next result; return how many it has."""
+    with Store(file, {"seed": "0"}) as store:
+        for number in itertools.count():
+            before = file.read_bytes()
+            store.add(configuration(number), 0, Outcome("done", float(number)))
+            if number >= 70 and file.stat().st_size > len(before):
+                break
+    file.write_bytes(before)
+    return number
+
+
+def is_cut_short(file):
+    """Whether the file has fewer pages than its header says, as in the midst of a checkpoint."""
+    content = file.read_bytes()
+    return len(content) < int.from_bytes(content[16:18]) * int.from_bytes(content[28:32])
+
+
+def grow(folder, every):
+    """Let the n-th write fail, or kill the process there, for n = 1, 2, ... while two results are added and the file grows."""
+    shim = ctypes.CDLL(None)
+    made, file, noted = folder / "made.sqlite", folder / "store" / "search.sqlite", folder / "noted"
+    n_before = about_to_grow(made)
+    n_after = n_before + 2
+
+    def add():
+        with Store(file, {"seed": "0"}) as store:
+            for number in range(n_before, n_after):
+                store.add(configuration(number), 0, Outcome("done", float(number)))
+                noted.write_text(str(number + 1))
+
+    def add_and_exit(*arguments):
+        status = 1
+        try:
+            shim.arm(os.fsencode(file.parent), *arguments)
+            add()
+            status = 0
+        except StoreError:
+            status = 3
+        finally:
+            count_calls(shim, folder)
+            os._exit(status)
+
+    counts = {"failures": 0, "kills": 0, "cut short": 0}
+    failures = [(number, *how) for number in (errno.ENOSPC, errno.EIO) for how in itertools.product((False, True), repeat=2)]
+    for place, (with_errno, stays_broken, is_torn) in enumerate([*failures, (0, False, False), (0, False, True)]):
+        for call in itertools.count(1 + place % every, every):
+            shutil.rmtree(file.parent, ignore_errors=True)
+            file.parent.mkdir()
+            shutil.copy(made, file)
+            noted.write_text(str(n_before))
+            process = os.fork()
+            if process == 0:
+                add_and_exit(ctypes.c_long(call), with_errno, stays_broken, is_torn)
+            status = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+            if status == 0 and int((folder / "calls").read_text()) < call:
+                break
+            assert status in (0, 3, -signal.SIGKILL)
+            counts["kills" if with_errno == 0 else "failures"] += 1
+            counts["cut short"] += is_cut_short(file)
+            with Store(file) as store:
+                found = {text: outcome.validation_loss for (text, _), outcome in store.outcomes().items()}
+            assert len(found) >= int(noted.read_text()), "an acknowledged result is lost"
+            assert found == {canonical_text(configuration(i)): float(i) for i in range(len(found))}
+            add()
+            with Store(file) as store:
+                assert len(store.outcomes()) == n_after
+    return counts
+
+
 if __name__ == "__main__":
     command, folder, *numbers = sys.argv[1:]
-    print(json.dumps({"kill": kill, "fail": fail}[command](Path(folder), *map(int, numbers))))
+    print(json.dumps({"kill": kill, "fail": fail, "grow": grow}[command](Path(folder), *map(int, numbers))))

@@ -61,16 +61,22 @@ def test_kills_of_the_parent(kills, workers, folder, count):
     )
 
 
-@unix
-@pytest.mark.parametrize("every", [29, pytest.param(1, marks=full)])
-def test_writes_that_fail(every, folder, tmp_path, count):
+@pytest.fixture
+def shim(tmp_path):
+    """What is preloaded into a process whose writes are to fail."""
     compiler = shutil.which("cc")
     if compiler is None or not sys.platform.startswith("linux"):
         pytest.skip("needs Linux and a C compiler, cc, to let writes fail")
-    shim = tmp_path / "failing_writes.so"
+    library = tmp_path / "failing_writes.so"
     source = Path(__file__).with_name("failing_writes.c")
-    subprocess.run([compiler, "-shared", "-fPIC", "-o", shim, source, "-ldl"], check=True)
-    found = run_script("fail", folder, every, LD_PRELOAD=str(shim))
+    subprocess.run([compiler, "-shared", "-fPIC", "-o", library, source, "-ldl"], check=True)
+    return str(library)
+
+
+@unix
+@pytest.mark.parametrize("every", [29, pytest.param(1, marks=full)])
+def test_writes_that_fail(every, folder, shim, count):
+    found = run_script("fail", folder, every, LD_PRELOAD=shim)
     assert found["failures"] > 0
     assert set(found["rankings"]) == {found["reference"]}
     assert found["messages"]
@@ -80,6 +86,20 @@ def test_writes_that_fail(every, folder, tmp_path, count):
     count(
         f"{found['failures']} writes failed (ENOSPC, EIO; once, for ever; torn, whole), {found['reported']} reported as a "
         f"StoreError, all resumed to {len(set(found['rankings']))} ranking"
+    )
+
+
+@unix
+@pytest.mark.parametrize("every", [7, pytest.param(1, marks=full)])
+def test_writes_that_fail_while_the_file_grows(every, folder, shim, count):
+    """A checkpoint writes the new size into the file before it is that long."""
+    found = run_script("grow", folder, every, LD_PRELOAD=shim)
+    assert found["failures"] > 0
+    assert found["kills"] > 0
+    assert found["cut short"] > 0
+    count(
+        f"{found['failures']} writes failed (ENOSPC, EIO; once, for ever; torn, whole), {found['kills']} were the last before "
+        f"a kill, {found['cut short']} files were left shorter than they say, all reopened with what was acknowledged"
     )
 
 

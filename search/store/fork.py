@@ -1,0 +1,78 @@
+"""A fork: the results that a new store takes over from the store of another search.
+
+rows of the other store --of its data, folds, seed and scoring; of configurations asked for; not failed--> rows of the new one
+"""
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from search.errors import StoreError
+from search.fingerprint import differences, name_differences, shared_folds
+from search.folds import Fold
+from search.store.rows import Row
+
+# What a fit's result depends on. The rest, the grid, the builder and the version, may differ in a fork.
+SAME_IN_A_FORK = ("data", "folds", "seed", "scoring")
+
+# They may be the builder's fault, or the machine's, and both may have been mended.
+TRIED_AGAIN = ("failed", "crashed")
+
+
+@dataclass(frozen=True)
+class Fork:
+    """What a new store takes over.
+
+    Attributes
+    ----------
+    path : path-like
+        The other store.
+    configurations : iterable of str, optional
+        The canonical texts of those that the new search asks for; None for all that are there.
+    folds : sequence of pair of ndarray
+        Of the new search. Where those of the other one are their beginning, as without `repeats` or `outer`, fits of
+        the same number are the same.
+    """
+
+    path: str | os.PathLike[str]
+    configurations: Iterable[str] | None = None
+    folds: Sequence[Fold] = ()
+
+    def content(
+        self, name: str, meta: Mapping[str, str], rows: Iterable[Row], fingerprint: Mapping[str, str]
+    ) -> tuple[dict[str, str], list[Row]]:
+        """Return the first content of the new store: what it depends on and where it comes from, and its rows.
+
+        Parameters
+        ----------
+        name : str
+            Of the other store, like `meta` and `rows`.
+        meta : mapping of str to str
+        rows : iterable of tuple
+        fingerprint : mapping of str to str
+            Of the new search.
+
+        Raises
+        ------
+        StoreError
+            If the results there do not fit here.
+        """
+        different = differences(meta, fingerprint)
+        unfit = {key: different[key] for key in SAME_IN_A_FORK if key in different}
+        n_shared = shared_folds(meta.get("folds", ""), self.folds) if "folds" in unfit else None
+        if n_shared:
+            del unfit["folds"]
+        if unfit:
+            raise StoreError(
+                f"store {name} cannot be forked by a search with other {name_differences(unfit)}: "
+                "give what it was made with, or begin a new store"
+            )
+        asked = None if self.configurations is None else set(self.configurations)
+
+        def is_taken(row: Row) -> bool:
+            configuration, fold, _, status, *_ = row
+            is_here = (asked is None or configuration in asked) and (n_shared is None or fold < n_shared)
+            return is_here and status not in TRIED_AGAIN
+
+        origin = f"{name}, with other {name_differences(different)}" if different else name
+        return {**fingerprint, "forked from": origin}, [*filter(is_taken, rows)]
