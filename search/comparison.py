@@ -16,7 +16,7 @@ import numpy as np
 from search.configuration import Configuration, as_columns
 from search.data import Array
 from search.errors import SearchError
-from search.ranking import RankedConfiguration
+from search.ranking import Ranking
 from search.table import Rows, text_table
 
 
@@ -140,7 +140,7 @@ class Comparison(Rows[ComparedConfiguration]):
 
 
 def compare(
-    ranking: Iterable[RankedConfiguration],
+    ranking: Ranking,
     *,
     folds: Sequence[tuple[Sized, Sized]],
     repeats: int = 1,
@@ -159,8 +159,8 @@ def compare(
 
     Parameters
     ----------
-    ranking : Ranking or iterable of RankedConfiguration
-        Best first; those that failed or diverged are left out.
+    ranking : Ranking
+        Those that are not done are left out.
     folds : sequence of (training indices, validation indices)
         Of the search; only their sizes count.
     repeats : int, default=1
@@ -202,9 +202,9 @@ def compare(
     Examples
     --------
     >>> from search.ranking import RankedConfiguration
-    >>> ranking = [RankedConfiguration(1, {"lr": 0.1}, 0.5, 0.2, (0.3, 0.5, 0.7), "done", ""),
-    ...            RankedConfiguration(2, {"lr": 0.2}, 0.6, 0.2, (0.4, 0.4, 1.0), "done", ""),
-    ...            RankedConfiguration(3, {"lr": 0.9}, 1.5, 0.2, (1.3, 1.5, 1.7), "done", "")]
+    >>> ranking = Ranking([RankedConfiguration(1, {"lr": 0.1}, 0.5, 0.2, (0.3, 0.5, 0.7), "done", ""),
+    ...                    RankedConfiguration(2, {"lr": 0.2}, 0.6, 0.2, (0.4, 0.4, 1.0), "done", ""),
+    ...                    RankedConfiguration(3, {"lr": 0.9}, 1.5, 0.2, (1.3, 1.5, 1.7), "done", "")])
     >>> comparison = compare(ranking, folds=[(range(60), range(30))] * 3)
     >>> print(comparison.table())
     rank   lr  mean  standard error  difference        low      high  distinguishable
@@ -221,7 +221,7 @@ def compare(
     if repeats < 1:
         raise ValueError(f"compare: repeats={repeats!r}, expected at least 1")
     n_folds = len(folds)
-    done = [row for row in ranking if row.status == "done"]
+    done = ranking.done
     for row in done:
         if len(row.losses) != n_folds * repeats:
             raise ValueError(

@@ -4,10 +4,12 @@
 
 The best of many scores is lower than what its configuration is worth, because it is the best: luck is chosen too. The outer
 test sets have no part in any choice, so the mean of their losses is an estimate without that bias, of a network that is
-trained on an outer training set.
+trained on an outer training set. Where that is smaller than the training sets of the search's own folds, the network is worse
+for that reason too.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,6 +31,8 @@ class NestedEstimate:
         The best mean loss on the inner folds, for which it was chosen.
     search_mean : float
         The best mean loss of the search on all data.
+    train_sizes, search_train_sizes : tuple of int
+        On how many samples the networks were trained: in each outer fold, and in each fold of the search on all data.
 
     References
     ----------
@@ -38,10 +42,11 @@ class NestedEstimate:
 
     Examples
     --------
-    >>> estimate = NestedEstimate((0.6, 0.7), ({"lr": 0.1}, {"lr": 0.2}), (0.55, 0.56), search_mean=0.5)
+    >>> estimate = NestedEstimate((0.6, 0.7), ({"lr": 0.1}, {"lr": 0.2}), (0.55, 0.56), 0.5, (20, 20), (30, 30, 30, 30))
     >>> print(estimate)
     The procedure "search, and take the best" has a test loss of 0.65 ± 0.05 (mean and standard error of 2 outer folds).
-    The best score of the search itself was 0.5: 0.15 too good.
+    The best score of the search itself was 0.5, of networks trained on 30 samples; those of the outer folds had 20.
+    The difference, +0.15, holds both the luck of the choice and the sizes of the training sets.
     2 different configurations were chosen in the 2 outer training sets.
     """
 
@@ -49,6 +54,8 @@ class NestedEstimate:
     configurations: tuple[Configuration | None, ...]
     inner_means: tuple[float, ...]
     search_mean: float
+    train_sizes: tuple[int, ...]
+    search_train_sizes: tuple[int, ...]
 
     @property
     def mean(self) -> float:
@@ -65,14 +72,20 @@ class NestedEstimate:
         failed = sum(not math.isfinite(loss) for loss in self.losses)
         if failed:
             return f"In {failed} of {count} outer folds no network could be trained: there is no nested estimate."
-        difference = self.mean - self.search_mean
-        judgement = f"{difference:.3g} too good" if difference > 0.0 else f"{-difference:.3g} worse than that, by chance"
         distinct = len({str(configuration) for configuration in self.configurations})
         chosen = "The same configuration was" if distinct == 1 else f"{distinct} different configurations were"
         spread = f" ± {self.standard_error:.2g}" if count > 1 else ""
         return (
             f'The procedure "search, and take the best" has a test loss of {self.mean:.4g}{spread} '
             f"(mean and standard error of {count} outer folds).\n"
-            f"The best score of the search itself was {self.search_mean:.4g}: {judgement}.\n"
+            f"The best score of the search itself was {self.search_mean:.4g}, of networks trained on "
+            f"{_span(self.search_train_sizes)} samples; those of the outer folds had {_span(self.train_sizes)}.\n"
+            f"The difference, {self.mean - self.search_mean:+.3g}, holds both the luck of the choice and the sizes of the "
+            "training sets.\n"
             f"{chosen} chosen in the {count} outer training sets."
         )
+
+
+def _span(sizes: Sequence[int]) -> str:
+    low, high = min(sizes), max(sizes)
+    return str(low) if low == high else f"{low} to {high}"

@@ -81,9 +81,7 @@ class Optimism:
     @property
     def standard_error(self) -> float:
         """Of the optimism, over the seeds as if they were independent; NaN if fewer than two have one."""
-        differences = self.expected - self.reported
-        differences = differences[~np.isnan(differences)]
-        return float(np.std(differences, ddof=1) / np.sqrt(len(differences))) if len(differences) > 1 else np.nan
+        return _standard_error(self.expected - self.reported)
 
     @property
     def by_cross_validation(self) -> float:
@@ -91,21 +89,36 @@ class Optimism:
         return _mean(self.losses[0])
 
     def __str__(self) -> str:
+        lines = self._of_one() if len(self.losses) == 1 else self._of_several()
+        if missing := int(np.isnan(self.losses).sum()):
+            lines.append(f"{missing} of {self.losses.size} trainings failed or diverged and are left out.")
+        return "\n".join(lines)
+
+    def _of_one(self) -> list[str]:
+        return [
+            f"One configuration: nothing was chosen; its mean test loss is {self.by_cross_validation:.4f} "
+            f"(standard error {_standard_error(self.losses[0]):.4f} over {self.losses.shape[1]} seeds)."
+        ]
+
+    def _of_several(self) -> list[str]:
         n_configurations, n_seeds = self.losses.shape
         different = len(set(self.chosen[~np.isnan(self.reported)]))
-        lines = [
+        return [
             f"The lowest of {n_configurations} test losses is {_mean(self.reported):.4f} on average over {n_seeds} seeds.",
             f"The configurations that have it reach {_mean(self.expected):.4f} from other seeds: "
             f"the lowest loss flatters by {self.optimism:.4f} (standard error {self.standard_error:.4f}).",
             f"Over the {n_seeds} seeds it belongs to {different} of the configurations. "
             f"The first of the cross-validation has {self.by_cross_validation:.4f} on average.",
         ]
-        if missing := int(np.isnan(self.losses).sum()):
-            lines.append(f"{missing} of {self.losses.size} trainings failed or diverged and are left out.")
-        return "\n".join(lines)
 
 
 def _mean(losses: Array) -> float:
     """Return the mean of those that are not NaN; NaN if there is none."""
     finite = losses[~np.isnan(losses)]
     return float(finite.mean()) if len(finite) else np.nan
+
+
+def _standard_error(values: Array) -> float:
+    """Return that of the mean of those that are not NaN, as if they were independent; NaN if fewer than two are there."""
+    finite = values[~np.isnan(values)]
+    return float(np.std(finite, ddof=1) / np.sqrt(len(finite))) if len(finite) > 1 else np.nan

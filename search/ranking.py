@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from search.configuration import Configuration, as_columns, canonical_text
+from search.ended import EndedRows
+from search.errors import SearchError
 from search.fits import Outcome
 from search.output import write_csv
-from search.table import Rows, text_table
+from search.table import text_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,14 +33,17 @@ class RankedConfiguration:
     configuration : dict
         What was fitted.
     mean, std : float
-        Mean and standard deviation (``ddof=0``, as in scikit-learn) of the folds' validation losses; NaN if a fit did
-        not end as ``"done"``.
+        Mean and standard deviation (``ddof=0``, as in scikit-learn) of the folds' validation losses; NaN if it is not
+        ``"done"``.
     losses : tuple of float
         The validation loss of each fold; with repeats, of each fold in the first repeat, then in the second, and so on.
     status : str
-        ``"done"``, or that of the first fold that is not.
+        ``"done"``; that of the first fold that is not; or ``"stopped"``, where a strategy went on without it.
     reason : str
-        Which fold is not done, and why; else empty.
+        Why it is not done, and which fold is not; else empty.
+    last_round : int or None
+        Up to which epoch the round trained after which it was stopped; its own training may have ended before. None if it
+        was not stopped.
     """
 
     rank: int
@@ -48,13 +53,15 @@ class RankedConfiguration:
     losses: tuple[float, ...]
     status: str
     reason: str
+    last_round: int | None = None
 
 
-class Ranking(Rows[RankedConfiguration]):
+class Ranking(EndedRows[RankedConfiguration]):
     """The configurations of a search, lowest mean validation loss first.
 
-    Those with a fit that failed or diverged come last. Equal means stand in the order of the configurations' canonical
-    text, so that the ranking depends on results alone.
+    Below those that are done stand those that a strategy stopped: of the longest round first, within a round by their mean
+    loss there. Those with a fit that failed or diverged come last. Equals stand in the order of the configurations'
+    canonical text, so that the ranking depends on results alone.
 
     Parameters
     ----------
@@ -71,7 +78,7 @@ class Ranking(Rows[RankedConfiguration]):
     rank   lr  mean  std  fold 0
        1  0.2  0.25    0    0.25
        2  0.1  0.75    0    0.75
-    >>> ranking[0].configuration
+    >>> ranking.best(top=1)[0].configuration
     {'lr': 0.2}
     """
 
@@ -84,6 +91,48 @@ class Ranking(Rows[RankedConfiguration]):
         """The names of the folds, in the order of a row's losses."""
         n_fits = len(self._rows[0].losses) if self._rows else 0
         return _fold_names(n_fits // self.repeats, self.repeats)
+
+    def best(self, top: int = 20) -> tuple[RankedConfiguration, ...]:
+        """Return the first rows that are done.
+
+        Parameters
+        ----------
+        top : int, default=20
+            How many, at most.
+
+        Raises
+        ------
+        SearchError
+            If no configuration is done.
+        ValueError
+            If `top` is less than one.
+        """
+        if top < 1:
+            raise ValueError(f"top={top}, expected at least 1")
+        if not (done := self.done):
+            raise SearchError("every configuration failed or diverged; the ranking gives the reasons")
+        return done[:top]
+
+    def rows_of(self, configurations: Iterable[Mapping[str, Any]]) -> tuple[RankedConfiguration, ...]:
+        """Return the rows of some configurations, each once, in order of the ranking.
+
+        Parameters
+        ----------
+        configurations : iterable of mapping
+            In any order.
+
+        Raises
+        ------
+        ValueError
+            If there is none, or one that is not in the ranking.
+        """
+        wanted = {canonical_text(configuration) for configuration in configurations}
+        rows = {canonical_text(row.configuration): row for row in self}
+        if not wanted:
+            raise ValueError("configurations is empty, expected at least one")
+        if unknown := wanted - rows.keys():
+            raise ValueError(f"configuration {min(unknown)} is not in the ranking, expected one of its rows")
+        return tuple(row for text, row in rows.items() if text in wanted)
 
     def table(self, top: int = 20) -> str:
         """Return the first rows as an aligned text table; reasons are shown where a fit is not done."""
@@ -146,8 +195,9 @@ def rank(
     outcomes: Mapping[tuple[str, int], Outcome],
     n_folds: int,
     repeats: int = 1,
+    last_rounds: Mapping[str, int] | None = None,
 ) -> Ranking:
-    """Return the ranking of configurations whose fits have all ended.
+    """Return the ranking of configurations whose fits have all ended: done, then stopped, then all others.
 
     Parameters
     ----------
@@ -160,9 +210,21 @@ def rank(
         Number of folds.
     repeats : int, default=1
         How often each fold was fitted, from other initial weights.
+    last_rounds : mapping, optional
+        From the canonical text of each configuration that a strategy stopped to the epochs of its last round, of which its
+        outcomes are.
+
+    Examples
+    --------
+    >>> outcomes = {('{"lr":0.1}', 0): Outcome("done", 0.75), ('{"lr":0.2}', 0): Outcome("done", 0.25)}
+    >>> print(rank([{"lr": 0.1}, {"lr": 0.2}], outcomes, n_folds=1, last_rounds={'{"lr":0.2}': 9}))
+    rank   lr  mean  std  fold 0  status   reason
+       1  0.1  0.75    0    0.75  done
+       2  0.2   nan  nan    0.25  stopped  not among the best of the round to epoch 9
     """
     names = _fold_names(n_folds, repeats)
-    rows = sorted((_unranked(configuration, outcomes, names) for configuration in configurations), key=_order)
+    unranked = (_unranked(configuration, outcomes, names, last_rounds or {}) for configuration in configurations)
+    rows = sorted(unranked, key=_order)
     return Ranking((replace(row, rank=place) for place, row in enumerate(rows, start=1)), repeats)
 
 
@@ -173,20 +235,30 @@ def _fold_names(n_folds: int, repeats: int) -> list[str]:
 
 
 def _unranked(
-    configuration: Mapping[str, Any], outcomes: Mapping[tuple[str, int], Outcome], names: Sequence[str]
+    configuration: Mapping[str, Any],
+    outcomes: Mapping[tuple[str, int], Outcome],
+    names: Sequence[str],
+    last_rounds: Mapping[str, int],
 ) -> RankedConfiguration:
     text = canonical_text(configuration)
     fits = [outcomes[text, number] for number in range(len(names))]
     losses = tuple(outcome.validation_loss for outcome in fits)
-    mean, std, status, reason = math.nan, math.nan, "done", ""
+    mean, std, status, reason, last_round = math.nan, math.nan, "done", "", None
     bad = next((number for number, outcome in enumerate(fits) if outcome.status != "done"), None)
-    if bad is None:
-        mean, std = mean_and_std(losses)
-    else:
+    if bad is not None:
         status, reason = fits[bad].status, f"{names[bad]}: {fits[bad].reason}"
-    return RankedConfiguration(0, dict(configuration), mean, std, losses, status, reason)
+    elif text in last_rounds:
+        last_round = last_rounds[text]
+        status, reason = "stopped", f"not among the best of the round to epoch {last_round}"
+    else:
+        mean, std = mean_and_std(losses)
+    return RankedConfiguration(0, dict(configuration), mean, std, losses, status, reason, last_round)
 
 
-def _order(row: RankedConfiguration) -> tuple[bool, float, str]:
-    done = row.status == "done"
-    return not done, row.mean if done else 0.0, canonical_text(row.configuration)
+def _order(row: RankedConfiguration) -> tuple[int, int, float, str]:
+    text = canonical_text(row.configuration)
+    if row.status == "done":
+        return 0, 0, row.mean, text
+    if row.last_round is not None:
+        return 1, -row.last_round, mean_and_std(row.losses)[0], text
+    return 2, 0, 0.0, text

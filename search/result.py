@@ -18,10 +18,9 @@ from typing import Any
 import numpy as np
 
 from search.comparison import ComparedConfiguration, Comparison, compare
-from search.configuration import Configuration, canonical, canonical_text
+from search.configuration import Configuration, canonical
 from search.data import Array
-from search.errors import SearchError
-from search.fits import Build, Fit
+from search.fits import Build, Fit, Outcome
 from search.folds import Fold
 from search.nested import NestedEstimate
 from search.optimism import Optimism
@@ -156,7 +155,7 @@ class SearchResult:
         Parameters
         ----------
         top : int, default=20
-            How many, at most; configurations that failed or diverged in the search are left out.
+            How many, at most; configurations that are not done in the search are left out.
         configurations : iterable of mapping, optional
             Of the ranking: what to train in place of the best; `top` does not count then.
         train, test : pair of array_like
@@ -176,10 +175,9 @@ class SearchResult:
         TypeError, ValueError
             If the data are not as expected, `top` is less than one, or a configuration is not in the ranking.
         """
-        chosen = self._best("retrain", top) if configurations is None else self._named("retrain", configurations)
+        chosen = self._chosen(top, configurations)
         fits = [Fit(row.configuration, 0, self._seed(row.configuration, "retrain"), keep=True) for row in chosen]
-        problem = retraining_problem(self.build, train, test)
-        outcomes = run_in_order(problem, fits, self.workers, self.executor, self.time_limit, progress)
+        outcomes = self._run(fits, train, test, progress)
         return Retrained(as_retrained(row, outcome) for row, outcome in zip(chosen, outcomes, strict=True))
 
     def seed_distribution(
@@ -218,8 +216,17 @@ class SearchResult:
             raise ValueError(f"seed_distribution: seeds={seeds}, expected at least 1")
         return self._losses_over_seeds([canonical(configuration)], seeds, train, test, progress)[0]
 
-    def optimism(self, top: int = 20, seeds: int = 20, *, train: Samples, test: Samples, progress: bool = True) -> Optimism:
-        """Measure how much the lowest test loss of the best configurations flatters: train each from many seeds.
+    def optimism(
+        self,
+        top: int = 20,
+        seeds: int = 20,
+        configurations: Iterable[Mapping[str, Any]] | None = None,
+        *,
+        train: Samples,
+        test: Samples,
+        progress: bool = True,
+    ) -> Optimism:
+        """Measure how much the lowest test loss of the best configurations, or those named, flatters: train from many seeds.
 
         Parameters
         ----------
@@ -227,25 +234,26 @@ class SearchResult:
             How many configurations, at most, as in `retrain`.
         seeds : int, default=20
             How many, at least 2; the losses are those that `seed_distribution` gives for each configuration.
-        train, test, progress
+        configurations, train, test, progress
             As in `retrain`.
 
         Returns
         -------
         Optimism
-            The losses, and what follows from them.
+            The losses, in order of the ranking, and what follows from them.
 
         Raises
         ------
         SearchError
             If no configuration of the ranking is done, or the workers cannot be started.
         TypeError, ValueError
-            If the data are not as expected, `top` is less than one, or `seeds` is less than two.
+            If the data are not as expected, `top` is less than one, `seeds` is less than two, or a configuration is not in
+            the ranking.
         """
         if seeds < 2:
             raise ValueError(f"optimism: seeds={seeds}, expected at least 2")
-        configurations = [row.configuration for row in self._best("optimism", top)]
-        return Optimism(self._losses_over_seeds(configurations, seeds, train, test, progress))
+        chosen = [row.configuration for row in self._chosen(top, configurations)]
+        return Optimism(self._losses_over_seeds(chosen, seeds, train, test, progress))
 
     def report(
         self,
@@ -265,7 +273,7 @@ class SearchResult:
     ) -> Path:
         """Write a page about the search, ``index.html``, which needs no network and no other file.
 
-        With a training and a test set, the best are re-trained and their optimism is measured, unless that is given.
+        With a training and a test set, the best are re-trained and their optimism is measured, as far as that is not given.
 
         Parameters
         ----------
@@ -299,19 +307,18 @@ class SearchResult:
         SearchError
             If the file cannot be written, or the workers cannot be started.
         TypeError, ValueError
-            If the data are not as expected.
+            If the data are not as expected, or `optimism` is of more or fewer configurations than `retrained`.
         """
         from search.machine import machine_facts
         from search.report import network_figures, write_report  # here, so that worker processes need not load Jinja2
 
-        is_done = any(row.status == "done" for row in self)
+        is_done = bool(self.ranking.done)
         figures, seed_losses = [], None
         if train is not None and test is not None and is_done:
-            retrained = retrained or self.retrain(top, train=train, test=test, progress=progress)
-            optimism = optimism or self.optimism(top, max(2, seeds), train=train, test=test, progress=progress)
-            if any(row.status == "done" for row in retrained):
+            retrained, optimism = self._tested(retrained, optimism, top, seeds, train, test, progress)
+            if retrained.done:
                 winner = retrained.best_by_test
-                seed_losses = optimism.losses[[row is winner for row in retrained].index(True)]
+                seed_losses = next(x for row, x in zip(retrained, optimism.losses, strict=True) if row is winner)
                 figures = network_figures(self.build, winner, train, test)
         return write_report(
             folder,
@@ -329,24 +336,32 @@ class SearchResult:
             commands=commands,
         )
 
-    def _best(self, caller: str, top: int) -> list[RankedConfiguration]:
-        """Return the first rows of the ranking that are done."""
-        if top < 1:
-            raise ValueError(f"{caller}: top={top}, expected at least 1")
-        best = [row for row in self.ranking if row.status == "done"][:top]
-        if not best:
-            raise SearchError(f"{caller}: every configuration failed or diverged; the ranking gives the reasons")
-        return best
+    def _tested(
+        self,
+        retrained: Retrained | None,
+        optimism: Optimism | None,
+        top: int,
+        seeds: int,
+        train: Samples,
+        test: Samples,
+        progress: bool,
+    ) -> tuple[Retrained, Optimism]:
+        """Return re-trained networks and the optimism of the same configurations; train what is not given."""
+        chosen = [row.configuration for row in (self.ranking.best(top) if retrained is None else retrained)]
+        if optimism is not None and len(optimism.losses) != len(chosen):
+            raise ValueError(
+                f"report: optimism of {len(optimism.losses)} configurations, expected the {len(chosen)} that are re-trained; "
+                "leave it out, or give optimism(configurations=...) of these"
+            )
+        if retrained is None:
+            retrained = self.retrain(configurations=chosen, train=train, test=test, progress=progress)
+        if optimism is None:
+            optimism = self.optimism(seeds=max(2, seeds), configurations=chosen, train=train, test=test, progress=progress)
+        return retrained, optimism
 
-    def _named(self, caller: str, configurations: Iterable[Mapping[str, Any]]) -> list[RankedConfiguration]:
-        """Return the rows of some configurations, in order of the ranking."""
-        wanted = {canonical_text(configuration) for configuration in configurations}
-        rows = {canonical_text(row.configuration): row for row in self.ranking}
-        if not wanted:
-            raise ValueError(f"{caller}: configurations is empty, expected at least one")
-        if unknown := wanted - rows.keys():
-            raise ValueError(f"{caller}: configuration {min(unknown)} is not in the ranking, expected one of its rows")
-        return [row for text, row in rows.items() if text in wanted]
+    def _chosen(self, top: int, configurations: Iterable[Mapping[str, Any]] | None) -> tuple[RankedConfiguration, ...]:
+        """Return the rows of some configurations or, without them, the best."""
+        return self.ranking.best(top) if configurations is None else self.ranking.rows_of(configurations)
 
     def _losses_over_seeds(
         self, configurations: Sequence[Configuration], seeds: int, train: Samples, test: Samples, progress: bool
@@ -357,10 +372,14 @@ class SearchResult:
             for configuration in configurations
             for number in range(seeds)
         ]
-        problem = retraining_problem(self.build, train, test)
-        outcomes = run_in_order(problem, fits, self.workers, self.executor, self.time_limit, progress)
+        outcomes = self._run(fits, train, test, progress)
         losses = [outcome.validation_loss if outcome.status == "done" else np.nan for outcome in outcomes]
         return np.reshape(losses, (len(configurations), seeds))
+
+    def _run(self, fits: Sequence[Fit], train: Samples, test: Samples, progress: bool) -> list[Outcome]:
+        """Train on the whole training set; the outcomes are in the order of the fits."""
+        problem = retraining_problem(self.build, train, test)
+        return run_in_order(problem, fits, self.workers, self.executor, self.time_limit, progress)
 
     def _n_parameters(self, configuration: Configuration) -> int:
         network = self.build(dict(configuration), np.random.default_rng(0)).model

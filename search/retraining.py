@@ -16,12 +16,13 @@ from tqdm import tqdm
 
 from search.configuration import Configuration, as_columns
 from search.data import Array, as_samples
+from search.ended import EndedRows
 from search.errors import SearchError
 from search.fits import Build, Fit, Outcome, Problem, Trained, run_fits
 from search.plan import Plan
 from search.pool import open_pool, worker_count
 from search.ranking import RankedConfiguration
-from search.table import Rows, text_table
+from search.table import text_table
 
 Samples = tuple[ArrayLike, ArrayLike]
 
@@ -62,7 +63,7 @@ class RetrainedConfiguration:
     seconds: float
 
 
-class Retrained(Rows[RetrainedConfiguration]):
+class Retrained(EndedRows[RetrainedConfiguration]):
     """The re-trained networks, in order of their cross-validation rank.
 
     Parameters
@@ -74,28 +75,27 @@ class Retrained(Rows[RetrainedConfiguration]):
     @property
     def best_by_cv(self) -> RetrainedConfiguration:
         """The best-ranked network that trained: chosen without the test set, so its test loss is a fair estimate."""
-        return self._done()[0]
+        return self._trained()[0]
 
     @property
     def best_by_test(self) -> RetrainedConfiguration:
         """The network of the lowest test loss, the report's way: chosen on the test set, so that loss flatters it."""
-        return min(self._done(), key=lambda row: row.test_loss)
+        return min(self._trained(), key=lambda row: row.test_loss)
 
     def table(self) -> str:
         """Return the networks as an aligned text table; reasons are shown where one is not done."""
         names, values = as_columns([row.configuration for row in self])
         header = ["cv rank", *names, "cv mean", "train loss", "test loss"]
         body = [[row.rank, *cells, row.mean, row.train_loss, row.test_loss] for row, cells in zip(self, values, strict=True)]
-        if any(row.status != "done" for row in self):
+        if len(self.done) < len(self):
             header += ["status", "reason"]
             body = [[*line, row.status, row.reason] for line, row in zip(body, self, strict=True)]
         return text_table(header, body)
 
-    def _done(self) -> list[RetrainedConfiguration]:
-        done = [row for row in self if row.status == "done"]
-        if not done:
+    def _trained(self) -> tuple[RetrainedConfiguration, ...]:
+        if not self.done:
             raise SearchError("no configuration could be re-trained; the table gives the reasons")
-        return done
+        return self.done
 
 
 def as_retrained(row: RankedConfiguration, outcome: Outcome) -> RetrainedConfiguration:

@@ -36,7 +36,7 @@ class Round:
         Canonical ones, each once.
     epochs : int or None
         Up to which to train them; the next round goes on from there, if it is longer. None trains each to its own end; what
-        is in no such round is ranked as stopped, below the others.
+        is in no such round is ranked as stopped: below the others, that of the longest round first, by its mean loss there.
 
     Raises
     ------

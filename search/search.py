@@ -17,6 +17,7 @@ from typing import Any
 from numpy.typing import ArrayLike
 from tqdm import tqdm
 
+from search.configuration import canonical_text
 from search.data import as_samples
 from search.fingerprint import DIGEST, fingerprint
 from search.fits import Build, Outcome, Problem
@@ -66,7 +67,8 @@ class Search:
         How often each fold is fitted, each time from other initial weights.
     fork : path-like, optional
         The store of another search, on the same data and folds and with the same seed, whose results this one begins with
-        where its own store does not exist yet.
+        where its own store does not exist yet: those of the configurations that it asks for, as far as they are known
+        beforehand, and not the fits that failed or crashed, which are tried again. It may add `repeats` or `outer`.
     notes : mapping of str to str, optional
         Texts to keep in the store beside the results, such as the file that this search was described in.
 
@@ -171,15 +173,16 @@ class Search:
         x_samples, y_samples = as_samples(x, y)
         layout = make_layout(self.folds, x_samples, y_samples, as_groups(groups, len(x_samples)), outer, self.repeats)
         problem = Problem(self.build, x_samples, y_samples, layout.folds)
-        made_from = fingerprint(
-            x_samples, y_samples, self.strategy.candidates(self.seed), layout.folds, self.seed, self.build
-        ) | {"strategy": self.strategy.describe()}
+        candidates = self.strategy.candidates(self.seed)
+        made_from = fingerprint(x_samples, y_samples, candidates, layout, self.seed, self.build)
+        made_from["strategy"] = self.strategy.describe()
+        asked_for = map(canonical_text, candidates) if len(candidates) else None
         own, *inner = (
             Selection(self.strategy, self.seed, numbers)
             for numbers in (layout.numbers, *(fold.inner for fold in layout.nested))
         )
         workers = worker_count(self.workers)
-        with Store(self.store, made_from, self.fork) as store:
+        with Store(self.store, made_from, self.fork, asked_for, layout.folds) as store:
             for key, text in (self.notes | {"plan": self._plan(layout)}).items():
                 store.note(key, text)
             results = Results(store)
@@ -223,6 +226,8 @@ class Search:
             configurations=tuple(configuration for configuration, _ in chosen),
             inner_means=tuple(mean for _, mean in chosen),
             search_mean=own.best(results)[1],
+            train_sizes=tuple(len(layout.folds[fold.outer][0]) for fold in layout.nested),
+            search_train_sizes=tuple(len(train) for train, _ in layout.folds[: layout.n_folds]),
         )
 
     def _plan(self, layout: Layout) -> str:
@@ -237,10 +242,10 @@ class Search:
     def _ranking(self, own: Selection, results: Results, n_folds: int) -> Ranking:
         """Rank what was trained to its end, and below it what was left behind."""
         finished, outcomes = own.at_their_ends(), results.at(None)
-        stopped, outcomes_of_stopped = own.stopped(results)
+        stopped, outcomes_of_stopped, last_rounds = own.stopped(results)
         if not stopped:  # the usual case, perhaps of a million configurations: nothing is copied
             return rank(finished, outcomes, n_folds, self.repeats)
-        return rank([*finished, *stopped], outcomes | outcomes_of_stopped, n_folds, self.repeats)
+        return rank([*finished, *stopped], outcomes | outcomes_of_stopped, n_folds, self.repeats, last_rounds)
 
 
 class GridSearch(Search):

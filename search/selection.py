@@ -121,20 +121,16 @@ class Selection:
             return rounds[0]
         return list({canonical_text(x): x for configurations in rounds for x in configurations}.values())
 
-    def stopped(self, results: Results) -> tuple[list[Configuration], Outcomes]:
-        """Return the configurations that were left behind, and outcomes that say after how many epochs."""
+    def stopped(self, results: Results) -> tuple[list[Configuration], Outcomes, dict[str, int]]:
+        """Return the configurations that were left behind, and by their text what came of their last rounds, and its epochs."""
         left: dict[str, tuple[Configuration, int]] = {}
         for past in self.past:
             if past.epochs is not None:
                 left |= {canonical_text(x): (x, past.epochs) for x in past.configurations}
         for x in self.at_their_ends() if left else ():
             left.pop(canonical_text(x), None)
-        outcomes = {
-            (text, fold): _as_stopped(results.at(epochs)[text, fold], epochs)
-            for text, (_, epochs) in left.items()
-            for fold in self.numbers
-        }
-        return [x for x, _ in left.values()], outcomes
+        outcomes = {(text, fold): results.at(epochs)[text, fold] for text, (_, epochs) in left.items() for fold in self.numbers}
+        return [x for x, _ in left.values()], outcomes, {text: epochs for text, (_, epochs) in left.items()}
 
     def best(self, results: Results) -> tuple[Configuration | None, float]:
         """Return the configuration of the lowest mean loss at its end, and that loss; None if none is done."""
@@ -150,12 +146,6 @@ class Selection:
 def _goes_on(stopped: int | None, epochs: int | None) -> bool:
     """Whether trainings that have stopped after some epochs can go on to others, or to their ends."""
     return stopped is not None and (epochs is None or stopped < epochs)
-
-
-def _as_stopped(outcome: Outcome, epochs: int) -> Outcome:
-    if outcome.status != "done":
-        return outcome
-    return replace(outcome, status="stopped", state=None, reason=f"not among the best after {epochs} epochs")
 
 
 def mean_losses(

@@ -9,7 +9,7 @@ from scipy import stats
 from search.comparison import compare
 from search.errors import SearchError
 from search.folds import KFold, make_folds
-from search.ranking import RankedConfiguration, mean_and_std
+from search.ranking import RankedConfiguration, Ranking, mean_and_std
 
 BAD = RankedConfiguration(9, {"name": "bad"}, math.nan, math.nan, (0.1, math.inf), "diverged", "fold 1: loss is inf")
 
@@ -20,13 +20,13 @@ def folds_of(n_folds, n_samples=120):
 
 
 def ranking_of(losses):
-    """Rows for a matrix of losses (configurations, fits), best first, named by their place in it."""
+    """A ranking for a matrix of losses (configurations, fits), best first, named by their place in it."""
     means = [mean_and_std(row) for row in losses]
     places = sorted(range(len(losses)), key=lambda place: means[place][0])
-    return [
+    return Ranking(
         RankedConfiguration(rank, {"name": place}, *means[place], tuple(losses[place]), "done", "")
         for rank, place in enumerate(places, start=1)
-    ]
+    )
 
 
 def names(rows):
@@ -82,7 +82,7 @@ def test_the_interval_holds_the_difference_as_often_as_it_says():
     losses = np.vstack([np.zeros(n_folds), truth + math.sqrt(1 / 4) * common + math.sqrt(3 / 4) * own])
     rows = [RankedConfiguration(i, {"name": i}, row.mean(), row.std(), tuple(row), "done", "") for i, row in enumerate(losses)]
     for confidence in (0.8, 0.95):
-        comparison = list(compare(rows, folds=folds_of(n_folds), confidence=confidence))[1:]
+        comparison = list(compare(Ranking(rows), folds=folds_of(n_folds), confidence=confidence))[1:]
         held = np.mean([row.low <= truth <= row.high for row in comparison])
         deviation = math.sqrt(confidence * (1 - confidence) / n_searches)
         assert abs(held - confidence) < 3 * deviation
@@ -110,7 +110,7 @@ def test_a_row_depends_on_itself_and_the_best_alone(losses, data):
     ranking = ranking_of(losses)
     others = data.draw(st.permutations(ranking[1:]))[: data.draw(st.integers(0, len(ranking) - 1))]
     whole = {row.rank: row for row in compare(ranking, folds=folds_of(4))}
-    for row in compare([ranking[0], *others], folds=folds_of(4)):
+    for row in compare(Ranking([ranking[0], *others]), folds=folds_of(4)):
         assert row == whole[row.rank]
 
 
@@ -169,9 +169,9 @@ def test_the_simplest():
 
 
 def test_configurations_that_diverged_are_left_out():
-    ranking = [*ranking_of([[1.0, 2.0], [1.5, 2.5]]), BAD]
+    ranking = Ranking([*ranking_of([[1.0, 2.0], [1.5, 2.5]]), BAD])
     assert names(compare(ranking, folds=folds_of(2))) == [0, 1]
-    nothing = compare([BAD], folds=folds_of(2))
+    nothing = compare(Ranking([BAD]), folds=folds_of(2))
     assert list(nothing) == []
     assert nothing.indistinguishable == nothing.within_one_standard_error == ()
     for use in (lambda: nothing.best, lambda: nothing.simplest(len)):
@@ -199,7 +199,7 @@ def test_losses_too_large_to_square_distinguish_nothing():
 
 
 def test_table():
-    comparison = compare([*ranking_of([[1.0, 2.0], [1.5, 2.75], [9.0, 10.0]]), BAD], folds=folds_of(2))
+    comparison = compare(Ranking([*ranking_of([[1.0, 2.0], [1.5, 2.75], [9.0, 10.0]]), BAD]), folds=folds_of(2))
     lines = str(comparison).splitlines()
     assert " ".join(lines[0].split()) == "rank name mean standard error difference low high distinguishable"
     assert [line.split()[-1] for line in lines[1:4]] == ["False", "False", "True"]

@@ -86,6 +86,13 @@ def test_what_it_says():
     ]
 
 
+def test_of_one_configuration_it_says_that_nothing_was_chosen():
+    said = "One configuration: nothing was chosen; its mean test loss is 0.5000 (standard error 0.2500 over 2 seeds)."
+    assert str(Optimism(np.array([[0.25, 0.75]]))) == said
+    missing = "1 of 3 trainings failed or diverged and are left out."
+    assert str(Optimism(np.array([[0.25, math.nan, 0.75]]))).splitlines() == [said.replace("2 seeds", "3 seeds"), missing]
+
+
 @pytest.mark.parametrize("shape", [(3, 1), (0, 4), (6,), (2, 2, 2)])
 def test_refusals(shape):
     with pytest.raises(ValueError, match=r"Optimism: losses of shape .*, expected \(configurations, seeds\), with at least 2"):

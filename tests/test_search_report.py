@@ -145,6 +145,7 @@ def test_equal_input_gives_equal_bytes(tmp_path):
 def test_a_bare_ranking_is_enough(tmp_path):
     page = Page(write_report(tmp_path, ranking(troubles=False)))
     assert page.text("article").startswith("Best by cross-validation")
+    assert "last round" not in page.text("th")
     assert "None: no fit failed or diverged." in page.text()
     assert {"luck", "figures", "facts", "repeat"}.isdisjoint(a.get("id") for _, a in page.elements)
     assert "std" in page.text("th")
@@ -164,14 +165,22 @@ def test_of_one_configuration_no_place_can_be_unstable(tmp_path):
     page = Page(write_report(tmp_path, rows, optimism=Optimism(np.ones((1, 3))), retrained=retrained(rows)))
     assert [image["alt"][:10] for image in page.all("img")] == ["1 learning"]
     assert "of 1 configuration. The test points" in page.text("article")
-    assert "The best was trained again" in page.text("article")
+    assert "Lowest test loss" not in page.text("article"), "of one, none was chosen"
+    assert "The test loss from many seeds One configuration: nothing was chosen; its mean test loss is 1.0000" in page.text()
 
 
 def test_those_that_a_strategy_stopped_have_not_failed(tmp_path):
-    outcomes = {(f'{{"lr":0.{i}}}', 0): Outcome(status, 0.5) for i, status in enumerate(("done", "stopped", "failed"), 1)}
-    page = Page(write_report(tmp_path, rank([{"lr": 0.1}, {"lr": 0.2}, {"lr": 0.3}], outcomes, 1)))
+    outcomes = {(f'{{"lr":0.{i}}}', 0): Outcome(status, 0.5) for i, status in enumerate(("failed", "done", "done"), 1)}
+    rows = rank([{"lr": 0.1}, {"lr": 0.2}, {"lr": 0.3}], outcomes, 1, last_rounds={'{"lr":0.2}': 9})
+    page = Page(write_report(tmp_path, rows))
     summary = dict(re.findall("<dt>(.*?)</dt><dd>(.*?)</dd>", page.source))
     assert (summary["stopped early"], summary["failed or diverged"]) == ("1", "1")
+    assert "of 1 configuration trained to the end." in page.text("article")
+    assert "those stopped, the latest first" in page.text("caption")
+    [table] = re.findall('<table id="ranking-table">(.*?)</table>', page.source, flags=re.DOTALL)
+    lines = [re.findall("<td[^>]*>(.*?)</td>", line) for line in table.split("<tr>")[2:]]
+    assert re.findall("<th[^>]*>(.*?)</th>", table)[-2:] == ["last round", "status"]
+    assert [line[-2:] for line in lines] == [["–", "done"], ["9", "stopped"], ["–", "failed"]]
 
 
 def test_two_dollars_in_a_configuration_are_no_formula(tmp_path):

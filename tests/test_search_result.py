@@ -23,14 +23,15 @@ def outcome(loss, status="done", reason=""):
     return Outcome(status, loss, reason=reason)
 
 
-def ranking_of(losses_by_name, n_folds=2, repeats=1):
+def ranking_of(losses_by_name, n_folds=2, repeats=1, last_rounds=None):
     configurations = [{"name": name} for name in losses_by_name]
     outcomes = {
         (canonical_text({"name": name}), fold): loss if isinstance(loss, Outcome) else outcome(loss)
         for name, losses in losses_by_name.items()
         for fold, loss in enumerate(losses)
     }
-    return rank(configurations, outcomes, n_folds, repeats)
+    by_text = {canonical_text({"name": name}): epochs for name, epochs in (last_rounds or {}).items()}
+    return rank(configurations, outcomes, n_folds, repeats, by_text)
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +64,28 @@ def test_one_bad_fold_ranks_last_and_shows_the_others():
     assert ranking[1].losses == (0.1, math.inf)
     assert math.isnan(ranking[1].mean)
     assert ranking[1].status == "diverged"
+
+
+def test_stopped_stand_between_done_and_all_others_the_latest_first():
+    losses = {"a": [9.0, outcome(math.nan, "failed", "no")], "b": [5.0, 6.0], "c": [1.0, 2.0], "d": [7.0, 7.0], "e": [8.0, 8.0]}
+    losses |= {"f": [3.0, 5.0], "g": [4.0, 4.0], "h": [outcome(math.inf, "diverged", "inf"), 1.0]}
+    last_rounds = {"b": 4, "c": 4, "d": 12, "f": 4, "g": 4, "h": 12}
+    ranking = ranking_of(losses, last_rounds=last_rounds)
+    assert [row.configuration["name"] for row in ranking] == ["e", "d", "c", "f", "g", "b", "a", "h"]
+    assert [row.status for row in ranking] == ["done"] + ["stopped"] * 5 + ["failed", "diverged"]
+    assert [row.last_round for row in ranking] == [None, 12, 4, 4, 4, 4, None, None]
+    assert [row.rank for row in ranking] == [*range(1, 9)]
+    assert ranking[1].reason == "not among the best of the round to epoch 12", "all folds decided, not one"
+    assert ranking[-1].reason == "fold 0: inf"
+    assert math.isnan(ranking[1].mean), "a loss on the way is no score"
+    assert [row.rank for row in ranking.done] == [1]
+
+
+def test_some_rows_of_a_ranking():
+    ranking = ranking_of({"a": [3.0], "b": [2.0], "c": [outcome(math.nan, "failed")], "d": [1.0]}, n_folds=1)
+    assert [row.rank for row in ranking.best()] == [1, 2, 3]
+    assert ranking.best(top=2) == ranking.done[:2]
+    assert ranking.rows_of({"name": name} for name in "aca") == (ranking[2], ranking[3])
 
 
 def test_csv_round_trips(tmp_path, result):
@@ -237,7 +260,7 @@ def test_retrain_that_fails():
 
 
 def test_retrain_refusals(result):
-    with pytest.raises(ValueError, match="retrain: top=0, expected at least 1"):
+    with pytest.raises(ValueError, match="^top=0, expected at least 1"):
         result.retrain(top=0, train=data(), test=TEST)
     with pytest.raises(ValueError, match="test x has 2 samples and test y has 1 samples, expected the same number"):
         result.retrain(train=data(), test=([1, 2], [1]))
@@ -262,11 +285,9 @@ def test_retrain_what_is_named(result):
     assert [row.rank for row in retrained] == [2, 5]
     whole = result.retrain(train=data(), test=TEST, progress=False)
     assert [row.test_loss for row in retrained] == [whole[1].test_loss, whole[4].test_loss]
-    with pytest.raises(
-        ValueError, match=r'retrain: configuration {"degree":9} is not in the ranking, expected one of its rows'
-    ):
+    with pytest.raises(ValueError, match=r'^configuration {"degree":9} is not in the ranking, expected one of its rows'):
         result.retrain(configurations=[{"degree": 9}], train=data(), test=TEST)
-    with pytest.raises(ValueError, match="retrain: configurations is empty, expected at least one"):
+    with pytest.raises(ValueError, match="^configurations is empty, expected at least one"):
         result.retrain(configurations=[], train=data(), test=TEST)
 
 
@@ -312,5 +333,53 @@ def build_diverging(configuration, rng):
 def test_optimism_refusals(result):
     with pytest.raises(ValueError, match="optimism: seeds=1, expected at least 2"):
         result.optimism(seeds=1, train=data(), test=TEST)
-    with pytest.raises(ValueError, match="optimism: top=0, expected at least 1"):
+    with pytest.raises(ValueError, match="^top=0, expected at least 1"):
         result.optimism(top=0, train=data(), test=TEST)
+
+
+def test_optimism_of_configurations_that_are_named(result):
+    named = [row.configuration for row in result[2:5:2]]
+    optimism = result.optimism(seeds=2, configurations=reversed(named), train=data(), test=TEST, progress=False)
+    for losses, configuration in zip(optimism.losses, named, strict=True):
+        expected = result.seed_distribution(configuration, seeds=2, train=data(), test=TEST, progress=False)
+        np.testing.assert_array_equal(losses, expected)
+
+
+# ---- report --------------------------------------------------------------------------------------------------------
+
+
+def reported(result, folder, monkeypatch, **options):
+    """What a report is written of."""
+    given = {}
+    monkeypatch.setattr("search.report.write_report", lambda *_, **contents: given.update(contents))
+    result.report(folder, train=data(), test=TEST, seeds=2, progress=False, **options)
+    return given
+
+
+def test_a_report_draws_the_seeds_of_what_was_trained_again(result, tmp_path, monkeypatch):
+    last = [row.configuration for row in result[3:]]
+    retrained = result.retrain(configurations=last, train=data(), test=TEST, progress=False)
+    contents = reported(result, tmp_path, monkeypatch, retrained=retrained, top=1)
+    winner = retrained.best_by_test.configuration
+    expected = result.seed_distribution(winner, seeds=2, train=data(), test=TEST, progress=False)
+    np.testing.assert_array_equal(contents["seed_losses"], expected)
+    assert contents["optimism"].losses.shape == (len(retrained), 2)
+    assert contents["retrained"] is retrained
+
+
+def test_a_report_trains_what_is_missing(result, tmp_path, monkeypatch):
+    contents = reported(result, tmp_path, monkeypatch, top=2)
+    assert [row.rank for row in contents["retrained"]] == [1, 2]
+    assert contents["optimism"].losses.shape == (2, 2)
+
+
+@pytest.mark.parametrize("is_retrained", [True, False])
+def test_a_report_refuses_the_optimism_of_other_configurations(result, tmp_path, is_retrained):
+    optimism = result.optimism(top=2, seeds=2, train=data(), test=TEST, progress=False)
+    retrained = result.retrain(top=3, train=data(), test=TEST, progress=False) if is_retrained else None
+    with pytest.raises(
+        ValueError, match=r"^report: optimism of 2 configurations, expected the 3 that are re-trained; .*$"
+    ) as failure:
+        result.report(tmp_path, train=data(), test=TEST, retrained=retrained, optimism=optimism, top=3, progress=False)
+    assert "\n" not in str(failure.value)
+    assert list(tmp_path.iterdir()) == []

@@ -53,7 +53,8 @@ def test_what_was_trained_to_its_end_is_ranked_once_whatever_came_later():
 def test_where_nothing_is_trained_to_its_end_all_is_ranked_as_stopped(epochs):
     [row] = run(build_network, Given(*epochs))
     assert (row.configuration, row.status) == (CONFIGURATION, "stopped")
-    assert row.reason == f"fold 0: not among the best after {epochs[-1]} epochs"
+    assert row.reason == f"not among the best of the round to epoch {epochs[-1]}"
+    assert row.last_round == epochs[-1]
 
 
 def test_of_trainings_that_stopped_the_time_counts_too():

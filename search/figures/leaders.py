@@ -30,8 +30,8 @@ def plot_learning_curves(retrained: Retrained) -> "Figure":
     by_cv, by_test = retrained.best_by_cv, retrained.best_by_test
     figure, axes = new_figure("epoch", "test loss (logarithmic)")
     others = 0
-    for row in retrained:
-        if row.status != "done" or row is by_cv or row is by_test:
+    for row in retrained.done:
+        if row is by_cv or row is by_test:
             continue
         losses = row.history["validation_loss"]
         label = None if others else "the others"

@@ -64,7 +64,7 @@ def plot_score_map(ranking: Ranking) -> "Figure":
         If fewer than two parameters vary, or no configuration is done.
     """
     mapped = mapped_parameters(ranking)
-    done = [row for row in ranking if row.status == "done"]
+    done = ranking.done
     if len(mapped) < 2 or not done:
         raise ValueError(
             f"plot_score_map: {len(mapped)} parameters have 2 to {MOST_CELLS} values and {len(done)} configurations are done, "
@@ -112,7 +112,7 @@ def plot_parallel_coordinates(ranking: Ranking, top: int = 20) -> "Figure":
     from matplotlib.collections import LineCollection
 
     parameters = varying_parameters(ranking)
-    done = [row for row in ranking if row.status == "done"]
+    done = ranking.done
     if not parameters or not done:
         raise ValueError(
             f"plot_parallel_coordinates: {len(parameters)} parameters vary and {len(done)} configurations are done, "

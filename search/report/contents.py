@@ -43,13 +43,13 @@ def winners(
     simplest: "ComparedConfiguration | None",
 ) -> Iterator[Card]:
     """Yield a card for each way to choose."""
-    done = [row for row in ranking if row.status == "done"]
+    done = ranking.done
     if not done:
         return
-    trained = [row for row in retrained or () if row.status == "done"]
+    trained = () if retrained is None else retrained.done
     best = next((row for row in done if trained and row.rank == trained[0].rank), done[0])
     yield _best_by_cross_validation(ranking, best, trained, comparison)
-    if trained:
+    if len(trained) > 1:  # of a single network, no test loss was chosen
         yield _best_by_test(trained)
     if simplest is not None:
         test = next((row for row in trained if row.rank == simplest.rank), None)
@@ -64,13 +64,14 @@ def winners(
 
 
 def _best_by_cross_validation(
-    ranking: Ranking, best: RankedConfiguration, trained: list[RetrainedConfiguration], comparison: "Comparison | None"
+    ranking: Ranking, best: RankedConfiguration, trained: tuple[RetrainedConfiguration, ...], comparison: "Comparison | None"
 ) -> Card:
     folds = len(best.losses) // ranking.repeats
-    how = (
-        f"The lowest mean loss over {folds} validation {plural(folds, 'fold')}, "
-        f"of {len(ranking):,} {plural(len(ranking), 'configuration')}"
-    )
+    is_halved = has_stopped(ranking)
+    count = len(ranking.done) if is_halved else len(ranking)
+    how = f"The lowest mean loss over {folds} validation {plural(folds, 'fold')}, of {count:,} {plural(count, 'configuration')}"
+    if is_halved:
+        how += " trained to the end"
     if best.rank > 1:
         how += f" and of those that could be trained again; it has rank {best.rank}"
     caution = "The smallest of many means flatters: on new points, expect a higher loss."
@@ -88,10 +89,9 @@ def _best_by_cross_validation(
     return Card("by-folds", "Best by cross-validation", settings(best.configuration), numbers, how.rstrip(".") + ".", caution)
 
 
-def _best_by_test(trained: list[RetrainedConfiguration]) -> Card:
+def _best_by_test(trained: tuple[RetrainedConfiguration, ...]) -> Card:
     best = min(trained, key=lambda row: row.test_loss)
-    those = "The best was" if len(trained) == 1 else f"The best {len(trained)} were"
-    how = f"{those} trained again on all training points; this one has the lowest test loss."
+    how = f"The best {len(trained)} were trained again on all training points; this one has the lowest test loss."
     if best is trained[0]:
         how += " This time it is the same network."
     return Card(
@@ -123,7 +123,10 @@ def ranking_table(ranking: Ranking, retrained: Retrained | None, comparison: "Co
     header = ["rank", *names, "mean", spread]
     header += ["difference", "low", "high", "beside the best"] if comparison is not None else []
     header += ["test loss"] if tested else []
-    header += [*fits, "status"]
+    is_halved = has_stopped(ranking)
+    header += fits
+    header += ["last round"] if is_halved else []
+    header += ["status"]
     rows = []
     for row, cells in zip(ranking, values, strict=True):
         other = compared.get(row.rank)
@@ -136,10 +139,18 @@ def ranking_table(ranking: Ranking, retrained: Retrained | None, comparison: "Co
             line += [number(value, 3) for value in (other.standard_error, other.difference, other.low, other.high)]
             line.append("worse" if other.is_distinguishable else "not distinguishable")
         line += [number(tested.get(row.rank))] if tested else []
-        rows.append([*line, *map(number, row.losses), row.status])
+        line += map(number, row.losses)
+        if is_halved:
+            line.append(NONE if row.last_round is None else str(row.last_round))
+        rows.append([*line, row.status])
     is_text = {name for name, column in zip(names, zip(*values, strict=True), strict=True) if not _are_numbers(column)}
     is_text |= {"status", "beside the best"}
     return Table(header, [name not in is_text for name in header], rows)
+
+
+def has_stopped(ranking: Ranking) -> bool:
+    """Whether a strategy stopped some configurations before their ends."""
+    return any(row.status == "stopped" for row in ranking)
 
 
 def failures(ranking: Ranking, retrained: Retrained | None) -> Table:

@@ -59,7 +59,7 @@ def illustrate(caption: str, alternative: str, figure: "Figure") -> Illustration
 
 def score_illustrations(ranking: Ranking, top: int) -> Iterator[Illustration]:
     """Yield the figures of all configurations that can be drawn of this ranking."""
-    done = [row for row in ranking if row.status == "done"]
+    done = ranking.done
     if not done or not (varying := varying_parameters(ranking)):
         return
     if len(mapped := mapped_parameters(ranking)) == 2:
@@ -81,12 +81,12 @@ def score_illustrations(ranking: Ranking, top: int) -> Iterator[Illustration]:
 
 def learning_illustrations(retrained: Retrained | None) -> Iterator[Illustration]:
     """Yield the learning curves of the networks that were trained again."""
-    if retrained is None or not (done := [row for row in retrained if row.status == "done"]):
+    if retrained is None or not (done := retrained.done):
         return
     losses = [row.test_loss for row in done]
+    networks = "network" if len(done) == 1 else f"{len(done)} networks"
     yield illustrate(
-        f"The test loss of the best {len(done)} while they are trained again on all training points. It was watched, "
-        "not used in training.",
+        f"The test loss of the best {networks} while training again on all training points. It was watched, not used.",
         f"{len(done)} learning curves, which end at test losses from {min(losses):.4g} to {max(losses):.4g}.",
         plot_learning_curves(retrained),
     )
@@ -94,7 +94,7 @@ def learning_illustrations(retrained: Retrained | None) -> Iterator[Illustration
 
 def stability_illustrations(ranking: Ranking, seed_table: ArrayLike | None, top: int) -> Iterator[Illustration]:
     """Yield how firm the places are: over the folds, and over the seeds where these were tried."""
-    fits = np.array([row.losses for row in ranking if row.status == "done"])
+    fits = np.array([row.losses for row in ranking.done])
     if len(fits) > 1:
         losses = fits.reshape(len(fits), ranking.repeats, -1)
         if losses.shape[2] > 1:

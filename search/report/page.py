@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 
 from search.output import written
 from search.ranking import Ranking
-from search.report.contents import constants, failures, number, plural, ranking_table, winners
+from search.report.contents import constants, failures, has_stopped, number, plural, ranking_table, winners
 from search.report.illustrations import (
     illustrate,
     learning_illustrations,
@@ -100,8 +100,12 @@ def write_report(
     ...     page.name, "<h1>Learning rates</h1>" in page.read_text(encoding="utf-8")
     ('index.html', True)
     """
-    luck = (("The lowest of many test losses", optimism), ("The whole procedure, cross-validated", nested))
-    lowest = min((row.test_loss for row in retrained or () if row.status == "done"), default=None)
+    several = optimism is not None and len(optimism.losses) > 1
+    luck = (
+        ("The lowest of many test losses" if several else "The test loss from many seeds", optimism),
+        ("The whole procedure, cross-validated", nested),
+    )
+    lowest = retrained.best_by_test.test_loss if retrained is not None and retrained.done else None
     text = _render(
         title=title,
         question=question,
@@ -116,6 +120,7 @@ def write_report(
             *learning_illustrations(retrained),
             *stability_illustrations(ranking, None if optimism is None else optimism.losses, TOP),
         ],
+        caption=_caption(ranking),
         ranking=ranking_table(ranking, retrained, comparison),
         constants=constants(ranking),
         statuses=sorted({row.status for row in ranking}),
@@ -146,6 +151,12 @@ def _summary(ranking: Ranking) -> list[tuple[str, str]]:
     if statuses["done"]:
         summary.append(("lowest mean validation loss", number(ranking[0].mean)))
     return summary
+
+
+def _caption(ranking: Ranking) -> str:
+    """Return what stands above the table: in which order its rows are."""
+    best_first = "All configurations, lowest mean validation loss first"
+    return f"{best_first}, then those stopped, the latest first, then all others" if has_stopped(ranking) else best_first
 
 
 def _render(**contents: Any) -> str:
