@@ -7,8 +7,11 @@ frozen randomness   a constant drawn from a random generator is drawn once
 counting            a step that does something else each time
 side effect         an assignment in the step is not repeated
 nested capture      a capture inside a capture
+replaced Tensor     a Tensor that the step exchanges for another would stay what it was: tests/test_engines.py
 half way            an exception in the step must leave no recording open
 """
+
+import copy
 
 import numpy as np
 import pytest
@@ -37,6 +40,8 @@ def captured(function):
         (r"\.numpy\(\)", lambda x: x * x.numpy()),
         (r"\.data", lambda x: x * x.data),
         ("a copy", lambda x: x * Tensor(x * 2.0)),
+        ("a copy", lambda x: x * copy.copy(x)),
+        ("a copy", lambda x: x * copy.deepcopy([x.detach()])[0]),
         (r"\.data", lambda x: x * np.asarray(x)),
         (r"\.data", lambda x: x[x > 1.5]),
         (r"\.numpy\(\)", lambda x: x * (x * 2.0).exp().numpy()),
@@ -92,6 +97,22 @@ def test_a_side_effect_is_refused():
     with pytest.raises(CaptureError, match=r"line \d+: a Tensor is assigned to during the step"):
         captured(function)
     assert running.data.tolist() == [0.0, 0.0]
+
+
+def test_gradients_by_backward_are_replayed():
+    x, w = Tensor([1.0, 2.0]), Tensor([0.5, 0.5], requires_grad=True)
+
+    def step():
+        w.grad = None
+        ((w * x) ** 2).sum().backward()
+        return {}, {"w": w - 0.25 * w.grad}
+
+    bound = capture(step, {"x": x}, {"w": w}).bind()
+    bound.set_inputs(x=np.array([1.0, 0.0]))
+    for expected in ([0.25, 0.5], [0.125, 0.5]):
+        bound.run()
+        bound.commit()
+        assert bound.state["w"].tolist() == expected
 
 
 def test_a_capture_inside_a_capture_records_its_own_lines():

@@ -424,3 +424,17 @@ def test_trainers_may_share_what_training_does_not_change():
         return tl.Trainer(net, loss, optimizer=optimizer, scheduler=scheduler, penalty=penalty, epochs=3, engine="replay")
 
     check(make)
+
+
+def test_layers_of_lanes_may_keep_their_results():
+    class Keeps(tl.Layer):
+        def __init__(self, i):
+            self.inner = network(i)
+
+        def forward(self, x):
+            self.hidden = self.inner(x)
+            return self.hidden
+
+    make = maker(net=Keeps, batch_size=5)
+    alone = [fit_alone(make(i), data(i)) for i in range(4)]
+    assert fit_together([make(i) for i in range(4)], [data(i) for i in range(4)]) == alone

@@ -136,3 +136,24 @@ def test_a_bad_limit_is_refused_and_named(kind, name, bad):
 def test_repr_names_the_limit():
     assert repr(tl.ClipGradNorm(10)) == "ClipGradNorm(10.0)"
     assert repr(tl.ClipGradValue(0.5)) == "ClipGradValue(0.5)"
+
+
+@pytest.mark.parametrize(
+    ("returned", "message"),
+    [
+        (lambda gradients: None, "Own: returned None, expected a list of 2 Tensors"),
+        (lambda gradients: [1.0, 2.0], r"Own: returned \[1.0, 2.0\], expected a list of 2 Tensors"),
+        (lambda gradients: gradients[:1], r"Own: returned gradients of shapes \[\(1, 3\)\], expected \[\(1, 3\), \(1,\)\]"),
+        (lambda gradients: [g.sum() for g in gradients], r"Own: returned gradients of shapes \[\(\), \(\)\], expected"),
+    ],
+)
+def test_a_hook_that_returns_something_else_is_named(returned, message):
+    class Own(tl.GradientHook):
+        def __call__(self, gradients):
+            return returned(gradients)
+
+    layer = tl.Linear(3, 1, rng=np.random.default_rng(0))
+    optimizer = tl.SGD(layer.parameters(), hooks=[tl.ClipGradNorm(1.0), Own()])
+    with pytest.raises(ValueError, match=message) as failure:
+        optimizer.step()
+    assert "\n" not in str(failure.value)

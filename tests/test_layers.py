@@ -1,3 +1,6 @@
+import copy
+import pickle
+
 import numpy as np
 import pytest
 
@@ -175,6 +178,37 @@ def test_a_bad_value_is_refused_and_named_and_nothing_changes(kind):
 def test_double_precision_is_not_rounded_silently():
     layer = tl.Linear(1, 1, bias=False, rng=rng(), dtype=np.float32)
     assert "weight has dtype float64, expected float32" in refusal(lambda: layer.load_state_dict({"weight": np.ones((1, 1))}))
+
+
+def test_frozen_parameters_remain_in_the_state():
+    layer, other = (Container(inner=[tl.Linear(2, 1, rng=rng(seed))], constant=Tensor([1.0])) for seed in (0, 1))
+    state = layer.state_dict()
+    for frozen in (layer, other):
+        frozen.inner[0].weight.requires_grad = False
+    assert names(layer) == ["inner.0.bias"]
+    assert list(layer.state_dict()) == list(state) == ["inner.0.weight", "inner.0.bias"]
+    other.load_state_dict(layer.state_dict())
+    np.testing.assert_array_equal(other.inner[0].weight.numpy(), state["inner.0.weight"])
+    assert names(other) == ["inner.0.bias"]
+    other.inner[0].weight.requires_grad = True
+    assert names(other) == ["inner.0.weight", "inner.0.bias"]
+
+
+@pytest.mark.parametrize("twin", [copy.copy, copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))])
+def test_a_copy_of_a_frozen_layer_is_frozen_and_has_its_state(twin):
+    layer = tl.Linear(2, 1, rng=rng())
+    layer.weight.requires_grad = False
+    again = twin(layer)
+    assert names(again) == ["bias"]
+    assert list(again.state_dict()) == ["weight", "bias"]
+
+
+def test_a_forward_that_returns_nothing_is_named():
+    class Forgot(tl.Layer):
+        def forward(self, x):
+            x.exp()
+
+    assert refusal(lambda: tl.Sequential(Forgot(), tl.Tanh())([1.0])) == "Forgot: forward returned None, expected a Tensor"
 
 
 # Summary ---------------------------------------------------------------------------------------------------------------

@@ -824,3 +824,14 @@ def test_a_damaged_file_leaves_the_layer_as_it_was(tmp_path):
     (tmp_path / "file").write_bytes(data)
     assert "does not fit its checksum" in refusal(lambda: tl.load_weights(tmp_path / "file", layer))
     assert_same(layer.state_dict(), before)
+
+
+def test_frozen_weights_are_saved_and_loaded(tmp_path):
+    first, second = (tl.Linear(2, 1, rng=np.random.default_rng(seed)) for seed in (0, 1))
+    tl.save_weights(tmp_path / "trainable", first)
+    first.weight.requires_grad = False
+    tl.save_weights(tmp_path / "frozen", first)
+    assert (tmp_path / "frozen").read_bytes() == (tmp_path / "trainable").read_bytes()
+    second.weight.requires_grad = False
+    tl.load_weights(tmp_path / "frozen", second)
+    np.testing.assert_array_equal(second.weight.numpy(), first.weight.numpy())

@@ -441,6 +441,39 @@ def test_masks_combine():
     assert ((x < 2.0) | ~(x < 3.0)).data.tolist() == [True, False, True]
 
 
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        (lambda x: x & Tensor([3]), "&: operands are int64, expected bool; compare first"),
+        (lambda x: x | True, "|: operands are int64 and bool, expected bool; compare first"),
+        (lambda x: (x > 1) & x.astype(float), "&: operands are bool and float64, expected bool; compare first"),
+        (lambda x: (x > 1) | 2.0, "|: operands are bool and float64, expected bool; compare first"),
+        (lambda x: ~x, "~: operand is int64, expected bool; compare first"),
+    ],
+)
+def test_bits_of_numbers_are_not_combined(function, message):
+    with pytest.raises(TypeError) as failure:
+        function(Tensor([6], dtype=np.int64))
+    assert str(failure.value) == message
+
+
+def test_masks_combine_with_booleans_of_others():
+    mask = Tensor([True, False])
+    assert (mask & np.array([True, True])).data.tolist() == [True, False]
+    assert (mask | True).data.tolist() == [True, True]
+
+
+def test_a_leaf_that_was_frozen_is_a_parameter_and_a_constant_or_a_result_is_none():
+    x = Tensor([1.0], requires_grad=True)
+    assert x.is_parameter
+    x.requires_grad = False
+    assert x.is_parameter
+    assert not x.requires_grad
+    assert not (x * 2.0).requires_grad
+    for other in (Tensor([1.0]), Tensor(x), x.detach(), x * 2.0, Tensor([1.0], requires_grad=True) * 2.0):
+        assert not other.is_parameter
+
+
 def test_methods_have_the_names_of_the_ops():
     x = Tensor([4.0], requires_grad=True)
     for name, expected in [

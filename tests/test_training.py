@@ -1,12 +1,14 @@
 """The Trainer: its loop, its accounting, its callbacks, resuming to the same bits, and what it refuses."""
 
 import pickle
+import warnings
 
 import numpy as np
 import pytest
 
 import tinygrad_lab as tl
 from models import TwoHiddenLayerNet
+from tinygrad_lab.serialization import load_arrays
 
 RNG = np.random.default_rng(1)
 X = RNG.uniform(-2.0, 2.0, 24)
@@ -162,6 +164,61 @@ def test_checks_before_a_training_do_not_predict_all_samples():
     assert sizes.count(100) == 1
 
 
+class OverFixedSamples(tl.Layer):
+    """A graph convolution: each sample takes the mean over its neighbours, so that there is one set of samples only."""
+
+    def __init__(self, samples):
+        self.neighbours = tl.Tensor(np.eye(samples) + 1.0 / samples)
+        self.linear = tl.Linear(1, 1, rng=np.random.default_rng(0))
+
+    def forward(self, x):
+        return self.neighbours @ self.linear(x)
+
+
+@pytest.mark.parametrize("batch_size", [None, 24])
+@pytest.mark.parametrize("engine", ["eager", "replay"])
+def test_a_model_over_a_fixed_set_of_samples_is_trained_and_evaluated(engine, batch_size):
+    net = OverFixedSamples(24)
+    options = {"epochs": 3, "batch_size": batch_size, "shuffle": False, "engine": engine}
+    trainer = tl.Trainer(net, tl.HalfSquaredError(), optimizer=tl.SGD(net.parameters()), **options)
+    trainer.fit(X, Y, validation=(X, Y))
+    assert trainer.history.last("validation_loss") == trainer.evaluate(X, Y)
+
+
+def test_a_model_whose_prediction_is_no_tensor_is_named():
+    class Pair(tl.Layer):
+        def __init__(self):
+            self.linear = tl.Linear(1, 1, rng=np.random.default_rng(0))
+
+        def forward(self, x):
+            return self.linear(x), x
+
+    net = Pair()
+    with pytest.raises(TypeError, match="^Pair: forward returned a value of type tuple, expected a Tensor$"):
+        tl.Trainer(net, tl.HalfSquaredError(), optimizer=tl.SGD(net.parameters())).fit(X, Y)
+
+
+def test_a_capture_does_not_warn_of_losses_that_are_not_finite():
+    trainer = make_trainer()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        trainer.capture(X, np.full(24, 1e200))
+
+
+def test_frozen_weights_go_into_a_checkpoint(tmp_path):
+    def trainer():
+        net = TwoHiddenLayerNet(1, 6, 5, 1, rng=np.random.default_rng(0))
+        net.hidden1.weight.requires_grad = False
+        return tl.Trainer(net, tl.HalfSquaredError(), optimizer=tl.SGD(net.parameters()), epochs=2)
+
+    trainer().fit(X, Y, callbacks=[tl.Checkpoint(tmp_path / "checkpoint")], epochs=1)
+    assert "model.hidden1.weight" in load_arrays(tmp_path / "checkpoint")[0]
+    resumed, whole = trainer(), trainer()
+    resumed.fit(X, Y, resume=tmp_path / "checkpoint")
+    whole.fit(X, Y)
+    assert (weights(resumed) == weights(whole)).all()
+
+
 # Callbacks
 
 
@@ -261,6 +318,51 @@ def test_a_checkpoint_of_another_training_is_refused(tmp_path):
     with pytest.raises(tl.WeightsError, match="no readable file of arrays"):
         make_trainer().fit(X, Y, resume=tmp_path / "weights.npz")
     assert (weights(make_trainer()) == before).all()
+
+
+HELD_OUT = (X[:5], -Y[:5])
+
+
+class StopBelow(tl.Callback):
+    def __init__(self, loss):
+        self.loss = loss
+
+    def settings(self):
+        return {"loss": self.loss}
+
+
+@pytest.mark.parametrize(
+    ("validation", "callbacks", "difference"),
+    [
+        (None, [tl.EarlyStopping(4, "train_loss"), StopBelow(0.1)], "validation"),
+        ((X[:5], Y[:5]), [tl.EarlyStopping(4, "train_loss"), StopBelow(0.1)], "validation"),
+        (HELD_OUT, [tl.EarlyStopping(5, "train_loss"), StopBelow(0.1)], "callbacks"),
+        (HELD_OUT, [tl.EarlyStopping(4, "validation_loss"), StopBelow(0.1)], "callbacks"),
+        (HELD_OUT, [tl.EarlyStopping(4, "train_loss", 0.1), StopBelow(0.1)], "callbacks"),
+        (HELD_OUT, [tl.EarlyStopping(4, "train_loss"), StopBelow(0.2)], "callbacks"),
+        (HELD_OUT, [StopBelow(0.1), tl.EarlyStopping(4, "train_loss")], "callbacks"),
+        (HELD_OUT, [tl.EarlyStopping(4, "train_loss")], "callbacks"),
+        (HELD_OUT, [], "callbacks"),
+    ],
+)
+def test_a_training_with_other_validation_data_or_callbacks_is_not_resumed(validation, callbacks, difference, tmp_path):
+    path = tmp_path / "checkpoint"
+    watching = [tl.EarlyStopping(4, "train_loss"), StopBelow(0.1)]
+    make_trainer().fit(X, Y, validation=HELD_OUT, callbacks=[tl.Checkpoint(path), *watching], epochs=2)
+    with pytest.raises(tl.WeightsError, match=f"another training; it differs in {difference}$"):
+        make_trainer().fit(X, Y, validation=validation, callbacks=[tl.Checkpoint(path), *callbacks], resume=path)
+
+
+def test_callbacks_that_only_watch_may_differ_in_a_resumed_training(tmp_path):
+    stopping = tl.EarlyStopping(4, "train_loss")
+    make_trainer().fit(X, Y, callbacks=[tl.Checkpoint(tmp_path / "first"), stopping], epochs=2)
+    resumed, whole = make_trainer(), make_trainer()
+    again = tl.EarlyStopping(4, "train_loss")
+    callbacks = [tl.ProgressBar(), again, tl.Checkpoint(tmp_path / "second", every=2)]
+    resumed.fit(X, Y, callbacks=callbacks, resume=tmp_path / "first")
+    whole.fit(X, Y)
+    assert (weights(resumed) == weights(whole)).all()
+    assert again.best_epoch == 5
 
 
 # Losses that are not finite

@@ -9,6 +9,7 @@ every use of that tensor has sent its share back. Visiting results before their 
 
 from __future__ import annotations
 
+import copy
 import os
 import sys
 import threading
@@ -21,7 +22,7 @@ import numpy as np
 
 from tinygrad_lab.ops import Op
 
-PACKAGE = os.path.dirname(__file__)
+NOT_THE_USERS = (os.path.dirname(__file__), copy.__file__)  # code whose lines tell a user nothing: ours, and copies
 
 
 class Link:
@@ -98,9 +99,9 @@ class Recording:
 
 
 def _users_line() -> str:
-    """Name the innermost line of code outside this package."""
+    """Name the innermost line of code outside this package, and outside the module `copy`."""
     frame: FrameType | None = sys._getframe(1)
-    while frame is not None and frame.f_code.co_filename.startswith(PACKAGE) and frame.f_back is not None:
+    while frame is not None and frame.f_code.co_filename.startswith(NOT_THE_USERS) and frame.f_back is not None:
         frame = frame.f_back
     return f"{frame.f_code.co_filename}, line {frame.f_lineno}" if frame is not None else "?"
 

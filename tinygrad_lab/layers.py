@@ -3,7 +3,8 @@
     x --> Linear --> Activation --> Linear --> ... --> prediction
 
 A parameter is a Tensor attribute that requires a gradient; a layer's parameters are its own and those of the layers among
-its attributes, in the order in which ``__init__`` sets them. Nothing is registered.
+its attributes, in the order in which ``__init__`` sets them. Nothing is registered. A parameter is frozen by
+``requires_grad = False``: it is not trained then, but remains a part of the layer's state.
 """
 
 from __future__ import annotations
@@ -47,26 +48,36 @@ class Layer(ABC):
 
     def __call__(self, x: ArrayLike | Tensor) -> Tensor:
         """Compute the layer's output for a Tensor or array."""
-        return self.forward(as_tensor(x))
+        output = self.forward(as_tensor(x))
+        if output is None:
+            raise TypeError(f"{type(self).__name__}: forward returned None, expected a Tensor")
+        return output
 
     def named_parameters(self) -> list[tuple[str, Tensor]]:
-        """List the names and parameters in definition order; one that is shared appears once, under its first name."""
-        first: dict[int, tuple[str, Tensor]] = {}
-        for name, tensor in named_tensors(vars(self)):
-            if tensor.requires_grad and tensor.is_leaf:  # a result that a layer keeps is no parameter
-                first.setdefault(id(tensor), (name, tensor))
-        return list(first.values())
+        """List the names and parameters in definition order, without frozen ones.
+
+        One that is shared appears once, under its first name.
+        """
+        return [(name, tensor) for name, tensor in self.named_state().items() if tensor.requires_grad]
 
     def parameters(self) -> list[Tensor]:
-        """List the parameters in definition order."""
+        """List the parameters in definition order, without frozen ones."""
         return [tensor for _, tensor in self.named_parameters()]
 
+    def named_state(self) -> dict[str, Tensor]:
+        """Return the parameters by name, the frozen ones too: what `state_dict` holds the values of."""
+        first: dict[int, tuple[str, Tensor]] = {}
+        for name, tensor in named_tensors(vars(self)):
+            if tensor.is_parameter:  # a result that a layer keeps is none
+                first.setdefault(id(tensor), (name, tensor))
+        return dict(first.values())
+
     def state_dict(self) -> dict[str, np.ndarray]:
-        """Return copies of the parameters' values by name."""
-        return {name: tensor.numpy() for name, tensor in self.named_parameters()}
+        """Return copies of the parameters' values by name, of frozen ones too."""
+        return {name: tensor.numpy() for name, tensor in self.named_state().items()}
 
     def load_state_dict(self, state: Mapping[str, ArrayLike]) -> None:
-        """Set all parameters from `state`, or none.
+        """Set all parameters from `state`, frozen ones too, or none.
 
         Parameters
         ----------
@@ -78,7 +89,7 @@ class Layer(ABC):
         ValueError
             Where names are missing or unknown, or a shape or dtype does not fit.
         """
-        parameters = dict(self.named_parameters())
+        parameters = self.named_state()
         problems = [f"{name} is missing" for name in parameters if name not in state]
         problems += [f"{name} is unknown" for name in state if name not in parameters]
         values: dict[str, np.ndarray] = {}
@@ -115,18 +126,20 @@ class Layer(ABC):
         return "\n".join(f"{a:<{first}}  {b:<{second}}  {c:>{third}}" for a, b, c in rows)
 
 
-def named_tensors(fields: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, Tensor]]:
-    """Walk the Tensors among the fields of an object, in lists, dicts and layers too."""
+def named_tensors(
+    fields: Mapping[Any, Any], prefix: str = "", parts: tuple[type, ...] = (Layer,)
+) -> Iterator[tuple[str, Tensor]]:
+    """Walk the Tensors among the fields of an object, in lists, dicts and objects of the classes `parts` too."""
     for key, value in fields.items():
         name = f"{prefix}{key}"
         if isinstance(value, Tensor):
             yield name, value
-        elif isinstance(value, Layer):
-            yield from named_tensors(vars(value), f"{name}.")
+        elif isinstance(value, parts):
+            yield from named_tensors(vars(value), f"{name}.", parts)
         elif isinstance(value, (list, tuple)):
-            yield from named_tensors(dict(enumerate(value)), f"{name}.")
+            yield from named_tensors(dict(enumerate(value)), f"{name}.", parts)
         elif isinstance(value, dict):
-            yield from named_tensors(value, f"{name}.")
+            yield from named_tensors(value, f"{name}.", parts)
 
 
 class Linear(Layer):

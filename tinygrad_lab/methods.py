@@ -90,12 +90,15 @@ class TensorMethods:
         return ops.absolute(self)
 
     def __and__(self, other: Any) -> Self:
+        _check_booleans("&", self, other)
         return ops.logical_and(self, other)
 
     def __or__(self, other: Any) -> Self:
+        _check_booleans("|", self, other)
         return ops.logical_or(self, other)
 
     def __invert__(self) -> Self:
+        _check_booleans("~", self)
         return ops.logical_not(self)
 
     def __lt__(self, other: Any) -> Self:
@@ -399,6 +402,15 @@ class TensorMethods:
     def __getitem__(self, index: Any) -> Self:
         template, arrays = _normalise_index(index, self.shape)
         return (ops.gather if arrays else ops.getitem)(self, *arrays, index=template)
+
+
+def _check_booleans(symbol: str, *operands: Any) -> None:
+    """Refuse numbers, on which NumPy's `&`, `|` and `~` work bit by bit."""
+    dtypes = [x.dtype if hasattr(x, "dtype") else np.asarray(x).dtype for x in operands]
+    if any(dtype.kind != "b" for dtype in dtypes):
+        given = " and ".join(dict.fromkeys(map(str, dtypes)))
+        noun = "operands are" if len(operands) > 1 else "operand is"
+        raise TypeError(f"{symbol}: {noun} {given}, expected bool; compare first")
 
 
 def _one_tuple(arguments: tuple[Any, ...]) -> tuple[int, ...]:

@@ -77,10 +77,22 @@ class Optimizer(ABC):
         """Return the new parameters and the new state, changing nothing."""
 
     def run_hooks(self, gradients: Sequence[Tensor]) -> list[Tensor]:
-        """Return the gradients as the hooks leave them."""
+        """Return the gradients as the hooks leave them.
+
+        Raises
+        ------
+        ValueError
+            Where a hook does not return a list of Tensors of the shapes that it was given.
+        """
         changed = list(gradients)
         for hook in self.hooks:
+            given = [g.shape for g in changed]
             changed = hook(changed)
+            if not isinstance(changed, (list, tuple)) or not all(isinstance(g, Tensor) for g in changed):
+                raise ValueError(f"{type(hook).__name__}: returned {changed!r}, expected a list of {len(given)} Tensors")
+            returned = [g.shape for g in changed]
+            if returned != given:
+                raise ValueError(f"{type(hook).__name__}: returned gradients of shapes {returned}, expected {given}")
         return changed
 
     def commit(self, parameters: Sequence[Tensor], state: State) -> None:

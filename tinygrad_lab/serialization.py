@@ -172,7 +172,7 @@ def _compare(
 
 
 def save_weights(path: str | os.PathLike[str], layer: Layer) -> None:
-    """Write the parameters of `layer` to `path`, atomically.
+    """Write the parameters of `layer`, frozen ones too, to `path`, atomically.
 
     Examples
     --------
@@ -198,7 +198,7 @@ def load_weights(path: str | os.PathLike[str], layer: Layer) -> None:
     OSError
         Where there is no file, or it cannot be read.
     """
-    state, _ = load_arrays(path, {name: tensor.shape for name, tensor in layer.named_parameters()})
+    state, _ = load_arrays(path, {name: tensor.shape for name, tensor in layer.named_state().items()})
     try:
         layer.load_state_dict(state)
     except ValueError as error:

@@ -57,9 +57,10 @@ class Tensor(TensorMethods):
     Tensor([2., 4.])
     """
 
-    __slots__ = ("__weakref__", "_data", "_link", "_requires_grad", "grad")
+    __slots__ = ("__weakref__", "_data", "_is_frozen", "_link", "_requires_grad", "grad")
 
     _data: np.ndarray
+    _is_frozen: bool
     _link: Link | None
     _requires_grad: bool
     grad: Tensor | None
@@ -68,6 +69,8 @@ class Tensor(TensorMethods):
         self._data = _own_array(data, dtype)
         self._link = None
         self.grad = None
+        self._is_frozen = False
+        self._requires_grad = False
         self.requires_grad = requires_grad
 
     # Data ------------------------------------------------------------------------------------------------------------
@@ -109,7 +112,13 @@ class Tensor(TensorMethods):
             raise TypeError(f"Tensor: a gradient needs floating-point data, got {self._data.dtype}; give dtype=float")
         if self._link is not None:
             raise ValueError(f"requires_grad: this Tensor is the result of {self._link.op.name}; use .detach() for a constant")
+        self._is_frozen = not value and self.is_parameter
         self._requires_grad = bool(value)
+
+    @property
+    def is_parameter(self) -> bool:
+        """Whether this is a leaf that requires a gradient, or did before it was frozen by ``requires_grad = False``."""
+        return self._link is None and (self._requires_grad or self._is_frozen)
 
     @property
     def is_leaf(self) -> bool:
@@ -174,7 +183,8 @@ class Tensor(TensorMethods):
     def __reduce__(self) -> Any:
         if self._link is not None:
             raise TypeError(f"copy or pickle: this Tensor is the result of {self._link.op.name}; use .detach() for a constant")
-        return Tensor, (self._data, self._requires_grad)
+        self._check_stays("a copy")
+        return (_frozen, (self._data,)) if self._is_frozen else (Tensor, (self._data, self._requires_grad))
 
     def __float__(self) -> float:
         return float(self.item())
@@ -208,7 +218,7 @@ class Tensor(TensorMethods):
         cotangent = starting_cotangent("backward", self, gradient)
         leaves = [tensor for tensor in ancestors(self) if tensor._link is None]
         for leaf, share in zip(leaves, pull_back(self, cotangent, leaves), strict=True):
-            leaf.grad = wrap(share._data) if leaf.grad is None else leaf.grad + share  # a Tensor of its own
+            leaf.grad = share.detach() if leaf.grad is None else leaf.grad + share  # a Tensor of its own
 
     __hash__ = object.__hash__
 
@@ -266,7 +276,15 @@ def wrap(array: Any) -> Tensor:
     tensor._data = array if type(array) is np.ndarray else np.asarray(array)  # a ufunc turns 0-d arrays into scalars
     tensor._link = None
     tensor.grad = None
+    tensor._is_frozen = False
     tensor._requires_grad = False
+    return tensor
+
+
+def _frozen(array: np.ndarray) -> Tensor:
+    """Make a frozen parameter anew, from a copy or a pickle of it."""
+    tensor = Tensor(array, requires_grad=True)
+    tensor.requires_grad = False
     return tensor
 
 

@@ -181,9 +181,10 @@ class NetworkEstimator(BaseEstimator, ABC):
         x, targets = validate_data(self, X, y, reset=reset, dtype=np.float64, **self._target_checks)
         if sample_weight is None:
             return Samples(x, targets)
-        if np.size(sample_weight) and not np.asarray(sample_weight).any():
+        given = np.asarray(sample_weight)
+        if given.size and not given.any():
             raise ValueError("sample_weight is zero everywhere, expected a weight above 0 for at least one sample")
-        weight = check_weights("sample_weight", sample_weight, len(x), x.dtype)
+        weight = check_weights("sample_weight", given, len(x), x.dtype)
         present = weight > 0
         return Samples(x[present], targets[present], weight[present])
 

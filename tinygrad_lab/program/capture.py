@@ -5,7 +5,8 @@ step --> record --> record again --> compare --> number --> merge_common --> dro
 *Why record twice?* A line of a recording has only operands that were declared (inputs, state), results of earlier lines, and
 constants. A constant made of a Python number is made anew in each run and is equal in both. One that is the same object in
 both runs came from outside, undeclared: a replay would never see it change. One that differs was drawn from a random
-generator or counts calls. Both are refused, with the line of code where they were used.
+generator or counts calls. And where the second run has another Tensor in the place of a declared one, the first has
+replaced it. All three are refused, with the line of code where they were used.
 """
 
 from __future__ import annotations
@@ -89,8 +90,13 @@ def compare(first: Recording, second: Recording, declared: set[int]) -> None:
         for x, again in zip(one.inputs, two.inputs, strict=True):
             if positions[0].get(id(x)) != positions[1].get(id(again)):
                 raise CaptureError(f"{one.place}: {one.op.name} takes another operand each time the step runs")
-            if id(x) in positions[0] or id(x) in declared:
+            if id(x) in positions[0] or (id(x) in declared and x is again):
                 continue
+            if id(x) in declared:
+                raise CaptureError(
+                    f"{one.place}: {one.op.name} takes a Tensor of shape {x.shape} that the step replaces by another, which a "
+                    "replay would not repeat; train with engine='eager'"
+                )
             if x is again:
                 raise CaptureError(
                     f"{one.place}: {one.op.name} takes a Tensor of shape {x.shape} that is neither declared nor computed in "

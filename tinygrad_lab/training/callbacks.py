@@ -10,7 +10,7 @@ import sys
 from collections.abc import Mapping
 from math import inf, isnan
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -25,6 +25,14 @@ if TYPE_CHECKING:
 class Callback:
     """A watcher of a training that does nothing: subclasses override the moments that concern them, and no other methods.
 
+    What it changes in the Trainer or its parts counts from the next epoch on; a captured step is captured anew.
+    A training that is resumed must have the callbacks that it had, of equal `settings`, but for those that only watch.
+
+    Attributes
+    ----------
+    only_watches : bool, of the class
+        Whether the training would be the same without it; then it has no state to resume.
+
     Examples
     --------
     >>> class StopBelow(Callback):
@@ -33,6 +41,8 @@ class Callback:
     ...     def on_epoch_end(self, trainer, history):
     ...         return "good enough" if history.last("train_loss") < self.loss else ""
     """
+
+    only_watches: ClassVar[bool] = False
 
     def on_fit_start(self, trainer: Trainer, history: History, epochs: int) -> None:
         """Prepare for a training that is to end at `epochs`; a resumed one has epochs in `history` already."""
@@ -46,6 +56,10 @@ class Callback:
 
     def on_fit_end(self, trainer: Trainer, history: History) -> None:
         """Clean up, also after an error."""
+
+    def settings(self) -> dict[str, Any]:
+        """Return what decides how it acts, by name, as it was before the training: it must be equal in a resumed one."""
+        return {}
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """Return what a resumed training needs, as arrays by name."""
@@ -114,6 +128,9 @@ class EarlyStopping(Callback):
         if self.restore_best and self._best_weights:
             trainer.model.load_state_dict(self._best_weights)
 
+    def settings(self) -> dict[str, Any]:  # noqa: D102
+        return {name: getattr(self, name) for name in ("patience", "monitor", "min_delta", "restore_best")}
+
     def state_dict(self) -> dict[str, np.ndarray]:  # noqa: D102
         weights = {f"weights.{name}": value for name, value in self._best_weights.items()}
         return {"best_value": np.array(self.best_value), "best_epoch": np.array(self.best_epoch)} | weights
@@ -135,6 +152,8 @@ class Checkpoint(Callback):
         The number of epochs between two writes.
     """
 
+    only_watches: ClassVar[bool] = True
+
     def __init__(self, path: str | os.PathLike[str], every: int = 1) -> None:
         if not is_positive_integer(every):
             raise ValueError(f"Checkpoint: every is {every!r}, expected a positive integer")
@@ -155,6 +174,8 @@ class Checkpoint(Callback):
 
 class ProgressBar(Callback):
     """Show the epochs on standard error, with the latest losses."""
+
+    only_watches: ClassVar[bool] = True
 
     def __init__(self) -> None:
         self._bar: Any = None

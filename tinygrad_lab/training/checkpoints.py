@@ -14,6 +14,7 @@ from tinygrad_lab.description import describe, digest_arrays
 from tinygrad_lab.serialization import WeightsError, arrays_from_bytes, arrays_to_bytes, load_arrays, save_arrays
 
 if TYPE_CHECKING:
+    from tinygrad_lab.training.callbacks import Callback
     from tinygrad_lab.training.trainer import Trainer
 
 
@@ -49,7 +50,7 @@ def _content(trainer: Trainer) -> tuple[dict[str, np.ndarray], dict[str, str]]:
         "model": trainer.model.state_dict(),
         "optimizer": trainer.optimizer.state_dict(),
         "history": trainer.history.state_dict(),
-    } | {f"callback{i}": callback.state_dict() for i, callback in enumerate(trainer.callbacks)}
+    } | {f"callback{i}": callback.state_dict() for i, callback in enumerate(_deciding(trainer))}
     arrays = {f"{part}.{name}": array for part, entries in parts.items() for name, array in entries.items()}
     return arrays, _settings(trainer) | {"stop_reason": trainer.history.stop_reason}
 
@@ -78,12 +79,18 @@ def load_checkpoint(trainer: Trainer, source: str | os.PathLike[str] | bytes) ->
     trainer.history.load_state_dict(part("history."), stop_reason)
     if trainer.history.epochs:
         trainer.optimizer.lr.assign(trainer.history.last("lr"))
-    for i, callback in enumerate(trainer.callbacks):
+    for i, callback in enumerate(_deciding(trainer)):
         callback.load_state_dict(part(f"callback{i}."))
+
+
+def _deciding(trainer: Trainer) -> list[Callback]:
+    """List the callbacks on which the result of the training may depend."""
+    return [callback for callback in trainer.callbacks if not callback.only_watches]
 
 
 def _settings(trainer: Trainer) -> dict[str, str]:
     """Describe what must be equal for a resumed training to reach the same bits."""
+    held_out = {} if trainer.held_out is None else {"validation": digest_arrays(trainer.held_out)}
     optimizer = trainer.optimizer
     changing = {"parameters", "state"} | ({"_lr"} if trainer.scheduler is not None else set())
     fixed = {name: x for name, x in vars(optimizer).items() if name not in changing}
@@ -95,5 +102,5 @@ def _settings(trainer: Trainer) -> dict[str, str]:
         "scheduler": describe(trainer.scheduler),
         "penalty": describe(trainer.penalty),
         "batches": f"{trainer.batch_size} {trainer.shuffle} {trainer.seed}",
-        "callbacks": repr([type(callback).__name__ for callback in trainer.callbacks]),
-    }
+        "callbacks": str([f"{type(callback).__name__}{describe(callback.settings())}" for callback in _deciding(trainer)]),
+    } | held_out

@@ -12,23 +12,29 @@ The first two agree to the bit in double precision, the third to rounding.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import chain
 from math import isfinite
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
+from tinygrad_lab.activations import Activation
 from tinygrad_lab.data import aligned_empty
-from tinygrad_lab.layers import named_tensors
+from tinygrad_lab.hooks import GradientHook
+from tinygrad_lab.layers import Layer, named_tensors
+from tinygrad_lab.losses import Loss
 from tinygrad_lab.optimizers import State
+from tinygrad_lab.penalties import Penalty
 from tinygrad_lab.program import BoundProgram, Program, capture
+from tinygrad_lab.program.capture import Step
 from tinygrad_lab.tensor import Tensor, wrap
 
 if TYPE_CHECKING:
     from tinygrad_lab.training.trainer import Trainer
 
 DATA = ("x", "y", "sample_weight")  # the inputs that every batch has its own of
+PARTS = (Activation, GradientHook, Layer, Loss, Penalty)  # whose Tensors the step reads, however they are put together
 
 
 class Engine(ABC):
@@ -161,9 +167,9 @@ class ReplayEngine(StepwiseEngine):
 
     def attach(self, trainer: Trainer) -> None:  # noqa: D102
         self._trainer = trainer
-        names = {id(tensor): name for name, tensor in trainer.model.named_parameters()}
+        names = {id(tensor): name for name, tensor in trainer.model.named_state().items()}
         self._parameter_names = [names[id(tensor)] for tensor in trainer.optimizer.parameters]
-        self.settings = _settings(trainer)
+        self.settings = settings_of(trainer)
 
     @property
     def program(self) -> Program:
@@ -172,7 +178,7 @@ class ReplayEngine(StepwiseEngine):
         return self._latest.program
 
     def load(self) -> None:  # noqa: D102
-        self.settings = _settings(self._trainer)  # anew, since a callback may have replaced one
+        self.settings = settings_of(self._trainer)  # anew, since a callback may have replaced one
         self._load_settings()
         for name, tensor in self._named_state().items():
             array = self.state.setdefault(name, aligned_empty(tensor.shape, tensor.dtype))
@@ -184,7 +190,7 @@ class ReplayEngine(StepwiseEngine):
 
     def _load_settings(self) -> None:
         for program in (*self._programs.values(), *self._evaluations.values()):
-            program.set_inputs(**{name: tensor._data for name, tensor in self.settings.items()})
+            program.set_inputs(**{name: tensor._data for name, tensor in self.settings.items() if name in program.inputs})
 
     def evaluate(self, data: Sequence[np.ndarray]) -> float:  # noqa: D102
         shapes = shapes_of(data)
@@ -194,7 +200,7 @@ class ReplayEngine(StepwiseEngine):
             def step() -> tuple[dict[str, Tensor], dict[str, Tensor]]:
                 return {"loss": self._trainer.data_loss(*tensors.values())}, {}
 
-            self._evaluations[shapes] = capture(step, tensors | self.settings, self._named_state()).bind(self.state)
+            self._evaluations[shapes] = self._capture(step, tensors).bind(self.state)
         program = self._evaluations[shapes]
         program.set_inputs(**dict(zip(DATA, data, strict=False)))
         return float(program.run()["loss"])
@@ -221,7 +227,13 @@ class ReplayEngine(StepwiseEngine):
     def _named_state(self) -> dict[str, Tensor]:
         """Name the parameters, then the entries of the optimizer's state."""
         optimizer = self._trainer.optimizer
-        return dict(zip(self._parameter_names, optimizer.parameters, strict=True)) | _named_entries(optimizer.state)
+        return self._named(optimizer.parameters, optimizer.state)
+
+    def _named(self, parameters: Sequence[Tensor], state: State) -> dict[str, Tensor]:
+        named = dict(zip(self._parameter_names, parameters, strict=True))
+        for name, entries in state.items():
+            named |= {_unused(f"{name}.{i}", self._parameter_names): tensor for i, tensor in enumerate(entries)}
+        return named
 
     def capture(self, batch: Sequence[np.ndarray]) -> Program:
         """Capture the step for batches of this shape."""
@@ -230,9 +242,19 @@ class ReplayEngine(StepwiseEngine):
 
         def step() -> tuple[dict[str, Tensor], dict[str, Tensor]]:
             loss, parameters, state = trainer.training_step(*data.values())
-            return {"loss": loss}, dict(zip(self._parameter_names, parameters, strict=True)) | _named_entries(state)
+            return {"loss": loss}, self._named(parameters, state)
 
-        return capture(step, data | self.settings, self._named_state())
+        return self._capture(step, data)
+
+    def _capture(self, step: Step, data: Mapping[str, Tensor]) -> Program:
+        """Capture a step; of the settings, the program has those that it reads.
+
+        The others may be no settings at all, but results that a layer keeps, of other shapes in the next forward pass.
+        """
+        program = capture(step, {**data, **self.settings}, self._named_state())
+        read = {x for line in program.lines for x in line.operands} | {*program.outputs.values(), *program.new_state.values()}
+        program.inputs = {name: x for name, x in program.inputs.items() if name in data or x in read}
+        return program
 
 
 def shapes_of(arrays: Sequence[np.ndarray]) -> tuple[tuple[int, ...], ...]:
@@ -240,20 +262,18 @@ def shapes_of(arrays: Sequence[np.ndarray]) -> tuple[tuple[int, ...], ...]:
     return tuple(array.shape for array in arrays)
 
 
-def _named_entries(state: State) -> dict[str, Tensor]:
-    return {f"{name}.{i}": tensor for name, entries in state.items() for i, tensor in enumerate(entries)}
-
-
-def _settings(trainer: Trainer) -> dict[str, Tensor]:
-    """Name every Tensor that the step reads and does not change: hyper-parameters, and constants of the model's layers."""
+def settings_of(trainer: Trainer) -> dict[str, Tensor]:
+    """Name every Tensor that the step may read and does not change: hyper-parameters, and constants of the model's layers."""
     optimizer = trainer.optimizer
+    parts = (*optimizer.hooks, trainer.penalty, trainer.loss, trainer.model)
+    fields = [{name: x for name, x in vars(optimizer).items() if name != "hooks"}]  # which are owners of their own
+    fields += [vars(part) for part in parts if part is not None]
     changing = {id(tensor) for tensor in chain(optimizer.parameters, *optimizer.state.values())}
     settings: dict[str, Tensor] = {}
-    for owner in (optimizer, *optimizer.hooks, trainer.penalty, trainer.loss, trainer.model):
-        for name, tensor in named_tensors(vars(owner)) if owner is not None else ():
-            if id(tensor) not in changing:
-                changing.add(id(tensor))
-                settings[_unused(name.lstrip("_"), {*DATA, *settings})] = tensor
+    for name, tensor in chain.from_iterable(named_tensors(owned, parts=PARTS) for owned in fields):
+        if id(tensor) not in changing:
+            changing.add(id(tensor))
+            settings[_unused(name.lstrip("_"), {*DATA, *settings})] = tensor
     return settings
 
 

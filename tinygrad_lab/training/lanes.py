@@ -264,4 +264,5 @@ class ReplayLanes:
         """Give each lane its learning rate and its other hyper-parameters."""
         for i, engine in enumerate(self._engines):
             for name, tensor in engine.settings.items():
-                program.inputs[name][i] = tensor._data
+                if name in program.inputs:
+                    program.inputs[name][i] = tensor._data

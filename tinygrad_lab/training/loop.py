@@ -15,6 +15,7 @@ import numpy as np
 
 from tinygrad_lab.graph import CaptureError
 from tinygrad_lab.training.engines import EagerEngine, Engine, ReplayEngine
+from tinygrad_lab.training.walk import describe_step
 
 if TYPE_CHECKING:
     from tinygrad_lab.training.callbacks import Callback
@@ -149,7 +150,7 @@ class Training:
                 self._run_epochs(engine, min(at_once, self.until - self.epoch))
                 if self.callbacks:
                     engine.store()
-                    self._call_back()
+                    engine = self._call_back(engine)
                     engine.load()
         finally:
             engine.store()
@@ -183,12 +184,19 @@ class Training:
         if not all(np.isfinite(parameter._data).all() for parameter in self.trainer.optimizer.parameters):
             raise NonFiniteLossError(self.epoch, None)
 
-    def _call_back(self) -> None:
+    def _call_back(self, engine: Engine) -> Engine:
+        """Let the callbacks act, and return the engine to go on with: another one where they have changed the step."""
         trainer, history = self.trainer, self.trainer.history
+        may_change = not isinstance(engine, EagerEngine) and not all(callback.only_watches for callback in self.callbacks)
+        before = describe_step(trainer) if may_change else None
         for callback in self.callbacks:
             history.stop_reason = history.stop_reason or callback.on_epoch_end(trainer, history) or ""
         for callback in self.callbacks:
             callback.on_epoch_seen(trainer, history)
+        if not may_change or not self.is_active or describe_step(trainer) == before:
+            return engine
+        # A program holds the Python numbers of its capture. What changed once may change after every epoch: do not compile.
+        return self.make_engine("replay" if trainer.engine == "auto" else trainer.engine)
 
     # The engine ------------------------------------------------------------------------------------------------------
 
@@ -204,9 +212,9 @@ class Training:
 
         return "compiled" if is_available() else "replay"
 
-    def make_engine(self) -> Engine:
-        """Make the chosen engine or, where that cannot run the step, a simpler one."""
-        chosen, asked = self.choose_engine(), self.trainer.engine != "auto"
+    def make_engine(self, chosen: str | None = None) -> Engine:
+        """Make the chosen engine, `choose_engine()` by default, or, where that cannot run the step, a simpler one."""
+        chosen, asked = chosen or self.choose_engine(), self.trainer.engine != "auto"
         if chosen == "compiled":
             from tinygrad_lab.codegen import NoLoopFormError
             from tinygrad_lab.training.compiled import CompiledEngine

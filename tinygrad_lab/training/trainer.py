@@ -94,7 +94,9 @@ class Trainer:
                 raise TypeError(f"Trainer: {name} is {value!r}, expected a {kind.__name__}{' or None' if optional else ''}")
         known = {id(parameter) for parameter in model.parameters()}
         if any(id(parameter) not in known for parameter in optimizer.parameters):
-            raise ValueError("Trainer: the optimizer has parameters that the model does not have; give it model.parameters()")
+            raise ValueError(
+                "Trainer: the optimizer has parameters that the model does not have, or has frozen; give it model.parameters()"
+            )
         self.model = model
         self.loss = loss
         self.optimizer = optimizer
@@ -112,6 +114,7 @@ class Trainer:
         self.history = History()
         self._callbacks: Sequence[Callback] = ()
         self._data: Sequence[np.ndarray] = ()
+        self._held_out: Sequence[np.ndarray] | None = None
 
     # The step --------------------------------------------------------------------------------------------------------
 
@@ -178,7 +181,9 @@ class Trainer:
         """
         engine = ReplayEngine(self)
         engine.load()
-        return engine.capture(self._check(x, y, sample_weight))
+        batch = self._check(x, y, sample_weight)
+        with np.errstate(all="ignore"):  # a loss that is not finite is for `fit` to tell
+            return engine.capture(batch)
 
     # Training --------------------------------------------------------------------------------------------------------
 
@@ -208,7 +213,9 @@ class Trainer:
         callbacks : sequence of Callback
         resume : path, optional
             A file that `Checkpoint` wrote. Training goes on after its last epoch, with the same result to the bit as if it
-            had never been interrupted.
+            had never been interrupted. So all that the result depends on must be as it was: the parts of the Trainer, the
+            data, the validation data, and the callbacks with their `settings`, but for those that only watch, as `Checkpoint`
+            and `ProgressBar` do. The number of epochs and the engine may be others.
 
         Returns
         -------
@@ -261,13 +268,14 @@ class Trainer:
         """Begin a new history, that of a training that `prepare` returned."""
         self._callbacks = training.callbacks
         self._data = training.data
+        self._held_out = training.held_out
         self.history = History()
 
     # Evaluation ------------------------------------------------------------------------------------------------------
 
     def evaluate(self, x: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
         """Return the loss on `x` and `y`, without any penalty."""
-        return float(self.data_loss(*map(wrap, self._check(x, y, sample_weight))))
+        return float(self.data_loss(*map(wrap, self._arrays(x, y, sample_weight))))
 
     def data_loss(self, x: Tensor, y: Tensor, sample_weight: Tensor | None = None) -> Tensor:
         """Compute the loss without any penalty, and without a graph."""
@@ -290,6 +298,11 @@ class Trainer:
         return self._data
 
     @property
+    def held_out(self) -> Sequence[np.ndarray] | None:
+        """The checked arrays that it evaluates after every epoch, if it has any."""
+        return self._held_out
+
+    @property
     def _dtype(self) -> np.dtype:
         return self.optimizer.parameters[0].dtype
 
@@ -299,24 +312,38 @@ class Trainer:
         return self._check(*validation, None, "validation ")
 
     def _check(self, x: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None, prefix: str = "") -> list[np.ndarray]:
+        """Return data as arrays that fit each other and the model's predictions."""
+        data = self._arrays(x, y, sample_weight, prefix)
+        inputs, targets = data[:2]
+        self.loss.check(wrap(self._stand_in_prediction(inputs)), wrap(targets))
+        return data
+
+    def _arrays(self, x: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None, prefix: str = "") -> list[np.ndarray]:
+        """Return data as arrays that fit each other."""
         inputs = check_rows(f"{prefix}x", x, self._dtype)
         labels = check_labels(f"{prefix}y", y) if self.loss.class_labels else None
         targets = check_rows(f"{prefix}y", y, self._dtype) if labels is None else labels
         check_same_length(**{f"{prefix}x": inputs, f"{prefix}y": targets})
-        self.loss.check(wrap(self._stand_in_prediction(inputs)), wrap(targets))
         data = [inputs, targets]
         if sample_weight is not None:
             data.append(check_weights("sample_weight", sample_weight, len(inputs), self._dtype))
         return data
 
     def _stand_in_prediction(self, inputs: np.ndarray) -> np.ndarray:
-        """Return an array of the shape and dtype of the prediction for `inputs`: computing that would take time."""
-        few = inputs[:2]  # one sample would not tell a model that mixes them
-        with no_grad():
-            prediction = self.model(wrap(few))._data
+        """Return an array of the shape and dtype of the prediction for `inputs`: computing that would take time.
+
+        The model sees as many samples as in an update, since it may be one of a fixed set of samples; but not a single one,
+        which would not tell a model that mixes them.
+        """
+        few = inputs if self.batch_size is None else inputs[: max(2, self.batch_size)]
+        with no_grad(), np.errstate(all="ignore"):
+            prediction = self.model(wrap(few))
+        if not isinstance(prediction, Tensor):
+            kind = type(prediction).__name__
+            raise TypeError(f"{type(self.model).__name__}: forward returned a value of type {kind}, expected a Tensor")
         if prediction.shape[:1] != few.shape[:1]:
-            return prediction
-        return np.broadcast_to(prediction[:1], (len(inputs), *prediction.shape[1:]))
+            return prediction._data
+        return np.broadcast_to(prediction._data[:1], (len(inputs), *prediction.shape[1:]))
 
 
 def _check_callbacks(callbacks: Any) -> list[Callback]:
