@@ -53,6 +53,10 @@ class Layer(ABC):
             raise TypeError(f"{type(self).__name__}: forward returned None, expected a Tensor")
         return output
 
+    def __repr__(self) -> str:
+        parts = [f"{name}={x!r}" for name, x in vars(self).items() if _is_part(x)]
+        return f"{type(self).__name__}({', '.join(parts)})"
+
     def named_parameters(self) -> list[tuple[str, Tensor]]:
         """List the names and parameters in definition order, without frozen ones.
 
@@ -124,6 +128,10 @@ class Layer(ABC):
         rows = [("parameter", "shape", "elements"), *rows, ("total", "", str(sum(x.size for x in self.parameters())))]
         first, second, third = (max(len(row[i]) for row in rows) for i in range(3))
         return "\n".join(f"{a:<{first}}  {b:<{second}}  {c:>{third}}" for a, b, c in rows)
+
+
+def _is_part(x: Any) -> bool:
+    return any(map(_is_part, x)) if isinstance(x, (list, tuple)) else isinstance(x, (Layer, Activation))
 
 
 def named_tensors(

@@ -62,6 +62,10 @@ class Optimizer(ABC):
         self.hooks = list(hooks)
         self.state: State = {}
 
+    def __repr__(self) -> str:
+        numbers = [f"{name.lstrip('_')}={x.item()}" for name, x in vars(self).items() if isinstance(x, Tensor) and not x.ndim]
+        return f"{type(self).__name__}({', '.join([*numbers, f'hooks={self.hooks!r}'])})"
+
     @property
     def lr(self) -> Tensor:  # noqa: D102 (documented in the class)
         return self._lr

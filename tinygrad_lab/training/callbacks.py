@@ -44,6 +44,9 @@ class Callback:
 
     only_watches: ClassVar[bool] = False
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self.settings().items())})"
+
     def on_fit_start(self, trainer: Trainer, history: History, epochs: int) -> None:
         """Prepare for a training that is to end at `epochs`; a resumed one has epochs in `history` already."""
 

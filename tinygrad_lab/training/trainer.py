@@ -116,6 +116,11 @@ class Trainer:
         self._data: Sequence[np.ndarray] = ()
         self._held_out: Sequence[np.ndarray] | None = None
 
+    def __repr__(self) -> str:
+        names = ("optimizer", "scheduler", "penalty", "epochs", "batch_size", "shuffle", "seed", "engine")
+        parts = [repr(self.model), repr(self.loss), *(f"{name}={getattr(self, name)!r}" for name in names)]
+        return f"{type(self).__name__}({', '.join(parts)})"
+
     # The step --------------------------------------------------------------------------------------------------------
 
     def training_step(self, x: Tensor, y: Tensor, sample_weight: Tensor | None = None) -> tuple[Tensor, list[Tensor], State]:
