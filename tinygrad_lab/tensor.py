@@ -8,14 +8,13 @@ so that each gradient comes back in its operand's dtype and shape with no furthe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NoReturn, final
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from tinygrad_lab import ops
-from tinygrad_lab.functions import concatenate, einsum, matmul, stack
 from tinygrad_lab.graph import Link, ancestors, pull_back, state
 from tinygrad_lab.methods import TensorMethods
 from tinygrad_lab.ops import Op
@@ -222,23 +221,10 @@ class Tensor(TensorMethods):
 
     __hash__ = object.__hash__
 
-    # Protocols: an op, a NumPy ufunc or NumPy's `asarray` meets a Tensor ---------------------------------------------
+    # Protocols: an op or NumPy's `asarray` meets a Tensor ------------------------------------------------------------
 
     def __op__(self, op: Op, operands: Sequence[Any], params: dict[str, Any]) -> Tensor:
         return apply(op, *_align(op, operands), **params)
-
-    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *operands: Any, **options: Any) -> Any:
-        own = _UFUNCS.get(ufunc.__name__)
-        if own is None or method != "__call__" or options:
-            given = f" with {', '.join(options)}=" if options else ""
-            raise _no_graph(f"{ufunc.__name__}{'' if method == '__call__' else '.' + method}{given}")
-        return own(*operands)
-
-    def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
-        own = _FUNCTIONS.get(function.__name__)
-        if own is None:
-            raise _no_graph(function.__name__)
-        return own(*args, **kwargs)
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> np.ndarray:
         if self._requires_grad:
@@ -418,31 +404,3 @@ def starting_cotangent(caller: str, output: Tensor, gradient: ArrayLike | Tensor
     if cotangent.shape != output.shape:
         raise ValueError(f"{caller}: the cotangent has shape {cotangent.shape}, the output {output.shape}; expected the same")
     return cotangent
-
-
-# NumPy's names -------------------------------------------------------------------------------------------------------
-
-_UFUNCS: dict[str, Callable[..., Any]] = {
-    op.run.__name__: op for op in ops.OP_TABLE.values() if op.elementwise and isinstance(op.run, np.ufunc)
-} | {
-    "matmul": matmul,
-    "square": Tensor.square,
-    "positive": Tensor.__pos__,
-    "expit": ops.sigmoid,  # SciPy's
-    "erf": ops.erf,
-}
-
-_METHODS = """sum mean max min prod var std clip astype
-              reshape transpose swapaxes squeeze expand_dims broadcast_to split"""
-_FUNCTIONS: dict[str, Callable[..., Any]] = {name: getattr(Tensor, name) for name in _METHODS.split()} | {
-    "where": ops.where,
-    "concatenate": concatenate,
-    "stack": stack,
-    "einsum": einsum,
-}
-
-
-def _no_graph(function: str) -> TypeError:
-    return TypeError(
-        f"numpy.{function} does not keep the graph of a Tensor; use the Tensor's methods, or .numpy() to leave the graph"
-    )
