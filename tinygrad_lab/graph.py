@@ -15,6 +15,7 @@ import sys
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from types import FrameType
 from typing import Any, NamedTuple
 
@@ -101,9 +102,14 @@ class Recording:
 def _users_line() -> str:
     """Name the innermost line of code outside this package, and outside the module `copy`."""
     frame: FrameType | None = sys._getframe(1)
-    while frame is not None and frame.f_code.co_filename.startswith(NOT_THE_USERS) and frame.f_back is not None:
+    while frame is not None and not _is_the_users(frame.f_code.co_filename) and frame.f_back is not None:
         frame = frame.f_back
     return f"{frame.f_code.co_filename}, line {frame.f_lineno}" if frame is not None else "?"
+
+
+@cache  # it is asked for every op of a capture, some ten times
+def _is_the_users(file: str) -> bool:
+    return not file.startswith(NOT_THE_USERS)
 
 
 class _State(threading.local):

@@ -88,8 +88,6 @@ class Writer:
     Parameters
     ----------
     program : Program
-    in_place : collection of str
-        The states whose new value is written over the old one.
 
     Attributes
     ----------
@@ -99,7 +97,7 @@ class Writer:
         The elements used since it was last emptied.
     """
 
-    def __init__(self, program: Program, in_place: Collection[str] = ()) -> None:
+    def __init__(self, program: Program) -> None:
         self.program = program
         self.dimensions = Dimensions(program)
         self.producers = {line.result: line for line in program.lines}
@@ -111,11 +109,16 @@ class Writer:
         for prefix, values in (("x", program.inputs.values()), ("s", program.state.values())):
             for i, x in enumerate(values):
                 self._name(x, f"{prefix}{i}")
-        for name in in_place:
-            self._names[program.new_state[name]] = self._names[program.state[name]]
         for i, line in enumerate(program.lines):
             if line.result in self.stored and line.result not in self._names:
                 self._name(line.result, f"v{i}")
+
+    def write_in_place(self, states: Collection[str]) -> None:
+        """Let the new value of each of these states be written over the old one."""
+        for name in states:
+            new = self.program.new_state[name]
+            self.arguments.pop(self._names[new], None)
+            self._names[new] = self._names[self.program.state[name]]
 
     def _name(self, x: Value, name: str) -> None:
         self._names[x] = name
@@ -265,9 +268,9 @@ def _ordered(dimensions: Sequence[int], innermost: Domain) -> Domain:
     return tuple(d for d in dict.fromkeys(dimensions) if d not in innermost) + innermost
 
 
-def in_place_states(program: Program) -> list[str]:
+def in_place_states(writer: Writer) -> list[str]:
     """Name the states whose new value may overwrite the old one: nobody reads that later, or while a sum grows in its place."""
-    writer = Writer(program)
+    program = writer.program
     nests = make_nests(writer)
     position = {nest.name: i for i, nest in enumerate(nests)}
     values = list(program.new_state.values())

@@ -125,8 +125,9 @@ def write_source(program: Program, samples: Collection[str] = ()) -> Source:
     settings = [x for x in program.inputs.values() if not x.array.ndim and x not in per_sample]
     for rewrite in (factor_squares, split_sums, turn_products, separate_uses, copy_views):
         program = rewrite(program)
-        program.check()
-    writer = Writer(program, in_place_states(program))
+    program.check()
+    writer = Writer(program)
+    writer.write_in_place(in_place_states(writer))
     groups = merge_nests(make_nests(writer))
     arguments = writer.arguments
     groups, gone = make_scalars(groups, {name for name, x in arguments.items() if x.kind == "result"})
