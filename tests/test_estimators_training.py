@@ -334,7 +334,7 @@ def test_bad_parameters_are_refused(kind, parameters, message):
         (MLPClassifier(loss="half_squared_error"), r"loss is HalfSquaredError\(\), expected one of class labels"),
         (TwoHiddenLayerRegressor((10,)), r"hidden is \(10,\), expected two sizes"),
         (TwoHiddenLayerRegressor(l1=-1), "strength is -1, expected a number of at least 0"),
-        (MLPRegressor(callbacks=[tl.EarlyStopping(3)]), "monitors 'validation_loss', but the history has train_loss, lr"),
+        (MLPRegressor(callbacks=[tl.EarlyStopping(3)]), "monitors 'validation_loss', but the epoch has train_loss, lr"),
     ],
 )
 def test_bad_parts_are_refused(estimator, message):

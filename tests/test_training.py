@@ -202,7 +202,8 @@ def test_a_capture_does_not_warn_of_losses_that_are_not_finite():
     trainer = make_trainer()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        trainer.capture(X, np.full(24, 1e200))
+        program = trainer.capture(X, np.full(24, 1e200))
+    assert not np.isfinite(program.outputs["loss"].array)
 
 
 def test_frozen_weights_go_into_a_checkpoint(tmp_path):
@@ -234,7 +235,7 @@ def test_early_stopping_restores_the_best_weights():
 
 
 def test_early_stopping_needs_what_it_monitors():
-    with pytest.raises(ValueError, match="monitors 'validation_loss', but the history has train_loss, lr"):
+    with pytest.raises(ValueError, match="monitors 'validation_loss', but the epoch has train_loss, lr"):
         make_trainer().fit(X, Y, callbacks=[tl.EarlyStopping(patience=3)])
 
 

@@ -115,9 +115,10 @@ class EarlyStopping(Callback):
             self._best_weights = {}
 
     def on_epoch_end(self, trainer: Trainer, history: History) -> str:  # noqa: D102
-        if self.monitor not in history or isnan(history.last(self.monitor)):  # nan: earlier epochs had it, this one has not
+        recorded = [name for name in history if not isnan(history.last(name))]  # nan: earlier epochs had it, this one has not
+        if self.monitor not in recorded:
             raise ValueError(
-                f"EarlyStopping: monitors {self.monitor!r}, but the history has {', '.join(history)}; give fit validation data"
+                f"EarlyStopping: monitors {self.monitor!r}, but the epoch has {', '.join(recorded)}; give fit validation data"
             )
         epoch = history.epochs - 1
         if history.last(self.monitor) < self.best_value - self.min_delta:
