@@ -35,7 +35,7 @@ from search import (
     plot_losses,
     plot_seed_distribution,
 )
-from tinygrad_lab.files import replacing
+from tinygrad_lab.storage.files import replacing
 
 PROGRAM = "reproduce_report.py"
 TOP = 20

@@ -4,7 +4,7 @@ from typing import Any
 
 from numpy.typing import ArrayLike, NDArray
 
-from tinygrad_lab.data import check_labels, check_rows, check_same_length
+from tinygrad_lab.training.data import check_labels, check_rows, check_same_length
 
 Array = NDArray[Any]
 

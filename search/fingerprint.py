@@ -26,7 +26,7 @@ from search.data import Array
 from search.fits import Build
 from search.folds import Fold, Layout
 from search.grid import ParameterGrid
-from tinygrad_lab.description import describe
+from tinygrad_lab.storage.description import describe
 
 DIGEST = " sha256:"
 

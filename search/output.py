@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from search.errors import SearchError
-from tinygrad_lab.files import replacing
+from tinygrad_lab.storage.files import replacing
 
 
 @contextmanager

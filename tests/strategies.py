@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import strategies as st
 
-from tinygrad_lab import ops
+from tinygrad_lab.autodiff import ops
 from tinygrad_lab.testing.strategies import broadcasting_shapes, distinct_values, shapes, values
 
 DOMAINS = {"log": (0.25, 2.0), "sqrt": (0.25, 2.0), "log1p": (-0.5, 2.0)}

@@ -18,7 +18,7 @@ import pytest
 
 import tinygrad_lab as tl
 from tinygrad_lab import Tensor
-from tinygrad_lab.graph import CaptureError, state
+from tinygrad_lab.autodiff.graph import CaptureError, state
 from tinygrad_lab.program import capture
 
 X = np.linspace(-1.0, 1.0, 6)

@@ -19,8 +19,9 @@ import pytest
 
 import tinygrad_lab as tl
 from models import TwoHiddenLayerNet
-from tinygrad_lab import Tensor, native, ops
-from tinygrad_lab.codegen import NoLoopFormError, write_source
+from tinygrad_lab import Tensor
+from tinygrad_lab.autodiff import ops
+from tinygrad_lab.codegen import NoLoopFormError, native, write_source
 from tinygrad_lab.codegen.dimensions import Dimensions
 from tinygrad_lab.codegen.merging import make_scalars, merge_nests
 from tinygrad_lab.codegen.nests import Nest, Writer, choose_stored, in_place_states, make_nests

@@ -8,7 +8,7 @@ import pytest
 
 import tinygrad_lab as tl
 from tests.test_codegen import interpreted  # noqa: F401 (a fixture)
-from tinygrad_lab.graph import CaptureError
+from tinygrad_lab.autodiff.graph import CaptureError
 from tinygrad_lab.training.engines import ReplayEngine
 
 X = np.random.default_rng(1).normal(size=(20, 3))

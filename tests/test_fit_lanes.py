@@ -25,8 +25,8 @@ from tests.lanes_helpers import (
     state_of,
 )
 from tests.test_codegen import cache, compiling, interpreted  # noqa: F401 (fixtures)
-from tinygrad_lab import native
-from tinygrad_lab.graph import CaptureError
+from tinygrad_lab.autodiff.graph import CaptureError
+from tinygrad_lab.codegen import native
 from tinygrad_lab.program import Program
 from tinygrad_lab.training import lanes, loop
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import tinygrad_lab as tl
 from models import TwoHiddenLayerNet
-from tinygrad_lab import ops
+from tinygrad_lab.autodiff import ops
 from tinygrad_lab.testing import check_grad, mutant
 from tinygrad_lab.testing.strategies import dtypes, shapes, values
 

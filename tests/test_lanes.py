@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 import tinygrad_lab as tl
 from models import TwoHiddenLayerNet
 from tests.strategies import BINARY, UNARY
-from tinygrad_lab import Tensor, ops
+from tinygrad_lab import Tensor
+from tinygrad_lab.autodiff import ops
 from tinygrad_lab.program import capture
 from tinygrad_lab.training.engines import ReplayEngine
 

@@ -6,7 +6,7 @@ import pytest
 import tinygrad_lab as tl
 from tests.lanes_helpers import OPTIMIZERS, Jump, data, fit_together, maker, network, one_feature, report_trainer, state_of
 from tests.test_codegen import cache, compiling, interpreted  # noqa: F401 (fixtures)
-from tinygrad_lab.serialization import arrays_from_bytes
+from tinygrad_lab.storage.arrays import arrays_from_bytes
 from tinygrad_lab.training import checkpoint_bytes, loop
 from tinygrad_lab.training.engines import ReplayEngine
 from tinygrad_lab.training.lanes import ReplayLanes

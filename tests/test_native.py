@@ -18,9 +18,9 @@ import numpy as np
 import pytest
 
 import tinygrad_lab as tl
-from tinygrad_lab import native
-from tinygrad_lab.data import aligned_empty
+from tinygrad_lab.codegen import native
 from tinygrad_lab.training import loop as loop_module
+from tinygrad_lab.training.data import aligned_empty
 
 SOURCE = textwrap.dedent(
     """
@@ -131,7 +131,7 @@ def plant(file, mark):
 
 
 PROGRAM = f"""
-from tinygrad_lab import native
+from tinygrad_lab.codegen import native
 source = {SOURCE!r}
 module = native.load_module(source)
 assert module.updates(1.0) == 4.0

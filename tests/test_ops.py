@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.strategies import operands_of
-from tinygrad_lab import ops
-from tinygrad_lab.tensor import Tensor, apply
+from tinygrad_lab.autodiff import ops
+from tinygrad_lab.autodiff.tensor import Tensor, apply
 from tinygrad_lab.testing import check_grad, mutant
 
 ALL = list(ops.OP_TABLE.values())

@@ -19,9 +19,9 @@ from hypothesis.extra.numpy import array_shapes, arrays
 
 import tinygrad_lab as tl
 from models import TwoHiddenLayerNet
-from tinygrad_lab import serialization
-from tinygrad_lab.files import replacing
-from tinygrad_lab.serialization import WeightsError, load_arrays, save_arrays
+from tinygrad_lab.storage import arrays as serialization
+from tinygrad_lab.storage.arrays import WeightsError, load_arrays, save_arrays
+from tinygrad_lab.storage.files import replacing
 
 SMALL = {"w": np.array([[1.5, -2.0]]), "b": np.array(0.25, np.float32), "m": np.array([True, False])}
 SMALL_TEXTS = {"note": "é 'quoted'"}

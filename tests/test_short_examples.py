@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from examples import how_autodiff_works, minimize_rosenbrock, own_layer, read_a_training_step, search_by_halving
-from tinygrad_lab import native
+from tinygrad_lab.codegen import native
 
 
 def printed(capsys, main, *arguments):

@@ -8,7 +8,7 @@ import pytest
 
 import tinygrad_lab as tl
 from models import TwoHiddenLayerNet
-from tinygrad_lab.serialization import load_arrays
+from tinygrad_lab.storage.arrays import load_arrays
 
 RNG = np.random.default_rng(1)
 X = RNG.uniform(-2.0, 2.0, 24)

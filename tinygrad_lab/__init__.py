@@ -2,7 +2,7 @@
 
     Tensor --> Layer, Activation, Loss, Penalty --> grad --> hooks --> Optimizer, Scheduler --> Trainer --> History
 
-Start reading at `ops` (what is computed and how it is differentiated), then `graph`, `tensor` and `autodiff`.
+Start reading at `autodiff.ops` (what is computed and how it is differentiated), then `graph`, `tensor` and `derivatives`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ __version__ = "0.1.0"
 # Module -> the public names that come from it. A module is imported when one of its names is first used, so that a program
 # pays for what it needs; `__init__.pyi` says the same to type checkers.
 NAMES = {
-    "activations": (
+    "nn.activations": (
         "ACTIVATIONS",
         "ELU",
         "GELU",
@@ -30,14 +30,14 @@ NAMES = {
         "Tanh",
         "get_activation",
     ),
-    "autodiff": ("grad", "hessian", "hvp", "jacobian", "jvp", "no_grad", "value_and_grad", "vjp"),
+    "autodiff.derivatives": ("grad", "hessian", "hvp", "jacobian", "jvp", "no_grad", "value_and_grad", "vjp"),
     "codegen": ("NoLoopFormError", "write_source"),
-    "functions": ("concatenate", "einsum", "matmul", "maximum", "minimum", "stack", "where"),
-    "graph": ("CaptureError",),
-    "hooks": ("ClipGradNorm", "ClipGradValue", "GradientHook"),
-    "initializers": ("Constant", "HeNormal", "HeUniform", "Initializer", "XavierNormal", "XavierUniform", "Zeros"),
-    "layers": ("Layer", "Linear", "Sequential"),
-    "losses": (
+    "autodiff.functions": ("concatenate", "einsum", "matmul", "maximum", "minimum", "stack", "where"),
+    "autodiff.graph": ("CaptureError",),
+    "optim.hooks": ("ClipGradNorm", "ClipGradValue", "GradientHook"),
+    "nn.initializers": ("Constant", "HeNormal", "HeUniform", "Initializer", "XavierNormal", "XavierUniform", "Zeros"),
+    "nn.layers": ("Layer", "Linear", "Sequential"),
+    "nn.losses": (
         "BinaryCrossEntropy",
         "CrossEntropy",
         "HalfSquaredError",
@@ -46,12 +46,12 @@ NAMES = {
         "MeanAbsoluteError",
         "MeanSquaredError",
     ),
-    "optimizers": ("SGD", "Adam", "AdamW", "Optimizer", "RMSprop"),
-    "penalties": ("ElasticNetPenalty", "L1Penalty", "L2Penalty", "Penalty"),
+    "optim.optimizers": ("SGD", "Adam", "AdamW", "Optimizer", "RMSprop"),
+    "optim.penalties": ("ElasticNetPenalty", "L1Penalty", "L2Penalty", "Penalty"),
     "program": ("Program", "capture"),
-    "schedulers": ("ConstantLR", "CosineDecay", "GeometricDecay", "LinearDecay", "Scheduler", "StepDecay", "WarmUp"),
-    "serialization": ("WeightsError", "load_weights", "save_weights"),
-    "tensor": ("Tensor",),
+    "optim.schedulers": ("ConstantLR", "CosineDecay", "GeometricDecay", "LinearDecay", "Scheduler", "StepDecay", "WarmUp"),
+    "storage.arrays": ("WeightsError", "load_weights", "save_weights"),
+    "autodiff.tensor": ("Tensor",),
     "training": (
         "Callback",
         "Checkpoint",

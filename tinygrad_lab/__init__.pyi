@@ -1,7 +1,12 @@
 # The public names for type checkers and editors; `__init__.py` imports the modules when a name is first used.
 
 from tinygrad_lab import testing
-from tinygrad_lab.activations import (
+from tinygrad_lab.autodiff.derivatives import grad, hessian, hvp, jacobian, jvp, no_grad, value_and_grad, vjp
+from tinygrad_lab.autodiff.functions import concatenate, einsum, matmul, maximum, minimum, stack, where
+from tinygrad_lab.autodiff.graph import CaptureError
+from tinygrad_lab.autodiff.tensor import Tensor
+from tinygrad_lab.codegen import NoLoopFormError, write_source
+from tinygrad_lab.nn.activations import (
     ACTIVATIONS,
     ELU,
     GELU,
@@ -16,14 +21,9 @@ from tinygrad_lab.activations import (
     Tanh,
     get_activation,
 )
-from tinygrad_lab.autodiff import grad, hessian, hvp, jacobian, jvp, no_grad, value_and_grad, vjp
-from tinygrad_lab.codegen import NoLoopFormError, write_source
-from tinygrad_lab.functions import concatenate, einsum, matmul, maximum, minimum, stack, where
-from tinygrad_lab.graph import CaptureError
-from tinygrad_lab.hooks import ClipGradNorm, ClipGradValue, GradientHook
-from tinygrad_lab.initializers import Constant, HeNormal, HeUniform, Initializer, XavierNormal, XavierUniform, Zeros
-from tinygrad_lab.layers import Layer, Linear, Sequential
-from tinygrad_lab.losses import (
+from tinygrad_lab.nn.initializers import Constant, HeNormal, HeUniform, Initializer, XavierNormal, XavierUniform, Zeros
+from tinygrad_lab.nn.layers import Layer, Linear, Sequential
+from tinygrad_lab.nn.losses import (
     BinaryCrossEntropy,
     CrossEntropy,
     HalfSquaredError,
@@ -32,12 +32,12 @@ from tinygrad_lab.losses import (
     MeanAbsoluteError,
     MeanSquaredError,
 )
-from tinygrad_lab.optimizers import SGD, Adam, AdamW, Optimizer, RMSprop
-from tinygrad_lab.penalties import ElasticNetPenalty, L1Penalty, L2Penalty, Penalty
+from tinygrad_lab.optim.hooks import ClipGradNorm, ClipGradValue, GradientHook
+from tinygrad_lab.optim.optimizers import SGD, Adam, AdamW, Optimizer, RMSprop
+from tinygrad_lab.optim.penalties import ElasticNetPenalty, L1Penalty, L2Penalty, Penalty
+from tinygrad_lab.optim.schedulers import ConstantLR, CosineDecay, GeometricDecay, LinearDecay, Scheduler, StepDecay, WarmUp
 from tinygrad_lab.program import Program, capture
-from tinygrad_lab.schedulers import ConstantLR, CosineDecay, GeometricDecay, LinearDecay, Scheduler, StepDecay, WarmUp
-from tinygrad_lab.serialization import WeightsError, load_weights, save_weights
-from tinygrad_lab.tensor import Tensor
+from tinygrad_lab.storage.arrays import WeightsError, load_weights, save_weights
 from tinygrad_lab.training import (
     Callback,
     Checkpoint,

@@ -25,7 +25,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from models.estimators.continuation import Continuation
 from models.estimators.samples import Samples, fit_scaler, scaled
 from tinygrad_lab import Callback, History, Layer, Tensor, Trainer, no_grad
-from tinygrad_lab.data import check_weights
+from tinygrad_lab.training.data import check_weights
 
 LearnTargets = Callable[[Samples], None]
 

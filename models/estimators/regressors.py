@@ -33,7 +33,7 @@ from tinygrad_lab import (
     Scheduler,
     Trainer,
 )
-from tinygrad_lab.data import check_rows
+from tinygrad_lab.training.data import check_rows
 
 
 class NetworkRegressor(RegressorMixin, NetworkEstimator):

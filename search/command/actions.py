@@ -18,7 +18,7 @@ from search.output import write_csv, written
 from search.result import SearchResult
 from search.retraining import RetrainedConfiguration
 from search.search import Search
-from tinygrad_lab.serialization import save_arrays
+from tinygrad_lab.storage.arrays import save_arrays
 
 NOTES = ("settings", "settings folder")  # under which a store keeps the text of the TOML file, and where that lay
 

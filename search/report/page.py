@@ -22,7 +22,7 @@ from search.report.illustrations import (
     stability_illustrations,
 )
 from search.retraining import Retrained
-from tinygrad_lab.files import replacing
+from tinygrad_lab.storage.files import replacing
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -22,7 +22,7 @@ from search.store.file import INSERT, SET_META, check_structure, is_store, lay_o
 from search.store.fork import Fork
 from search.store.owner import InUseError, owning
 from search.store.rows import Row, check_row, checksum, from_row, to_row
-from tinygrad_lab.files import replacing
+from tinygrad_lab.storage.files import replacing
 
 # In `meta`, beside the fingerprint and what was noted.
 OWN_ENTRIES = ("rows", "forked from")

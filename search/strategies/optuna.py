@@ -19,7 +19,7 @@ from search.configuration import Configuration, canonical, canonical_text
 from search.grid import ParameterGrid
 from search.rounds import Configurations, Round, Rounds
 from tinygrad_lab.checks import is_positive_integer
-from tinygrad_lab.description import describe
+from tinygrad_lab.storage.description import describe
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tinygrad_lab import ops
+from tinygrad_lab.autodiff import ops
 from tinygrad_lab.codegen.kinds import NoLoopFormError
 from tinygrad_lab.program import Line, Program, Value
 

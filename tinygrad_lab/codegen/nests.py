@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_lab import ops
+from tinygrad_lab.autodiff import ops
 from tinygrad_lab.codegen.dimensions import WHOLE, Dimensions, Domain, Index, loops, view_index
 from tinygrad_lab.codegen.kinds import NoLoopFormError, is_matrix_product, is_reduction, is_transpose, root
 from tinygrad_lab.program import Line, Program, Value

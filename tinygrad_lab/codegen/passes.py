@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tinygrad_lab import ops
+from tinygrad_lab.autodiff import ops
+from tinygrad_lab.autodiff.ops import Op
 from tinygrad_lab.codegen.kinds import is_matrix_product, is_reduction, is_transpose, root
-from tinygrad_lab.ops import Op
 from tinygrad_lab.program import Line, Program, Value, drop_dead
 
 

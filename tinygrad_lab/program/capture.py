@@ -15,11 +15,11 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from tinygrad_lab.graph import CaptureError, Recording, record
+from tinygrad_lab.autodiff.graph import CaptureError, Recording, record
+from tinygrad_lab.autodiff.tensor import Tensor
 from tinygrad_lab.program.lines import Value
 from tinygrad_lab.program.passes import constant, drop_dead, merge_common, number, rename
 from tinygrad_lab.program.program import Program
-from tinygrad_lab.tensor import Tensor
 
 Step = Callable[[], tuple[Mapping[str, Tensor], Mapping[str, Tensor]]]
 
@@ -51,7 +51,7 @@ def capture(step: Step, inputs: Mapping[str, Tensor], state: Mapping[str, Tensor
     >>> x = Tensor([1.0])
     >>> capture(lambda: ({"y": x if x.item() > 0 else -x}, {}), {"x": x}, {})  # doctest: +ELLIPSIS
     Traceback (most recent call last):
-    tinygrad_lab.graph.CaptureError: ..., line 1: the number of a Tensor that changes between replays would be frozen ...
+    tinygrad_lab.autodiff.graph.CaptureError: ..., line 1: the number of a Tensor that changes between replays would be ...
     """
     declared = {id(tensor) for tensor in (*inputs.values(), *state.values())}
     with record((*inputs.values(), *state.values())) as recording:

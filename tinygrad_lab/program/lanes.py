@@ -25,8 +25,8 @@ from typing import Any
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from tinygrad_lab import ops
-from tinygrad_lab.ops import ARRAY, Op
+from tinygrad_lab.autodiff import ops
+from tinygrad_lab.autodiff.ops import ARRAY, Op
 from tinygrad_lab.program.lines import Line, Value
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_lab.ops import Op
+from tinygrad_lab.autodiff.ops import Op
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tinygrad_lab.graph import Recording
+from tinygrad_lab.autodiff.graph import Recording
+from tinygrad_lab.autodiff.tensor import Tensor
 from tinygrad_lab.program.lines import Line, Value
-from tinygrad_lab.tensor import Tensor
 
 
 def number(recording: Recording, values: dict[int, Value]) -> list[Line]:

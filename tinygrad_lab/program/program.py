@@ -35,7 +35,7 @@ class Program:
     Examples
     --------
     >>> from tinygrad_lab.program import capture
-    >>> from tinygrad_lab.tensor import Tensor
+    >>> from tinygrad_lab.autodiff.tensor import Tensor
     >>> x, w = Tensor([1.0, 2.0]), Tensor([0.5, 0.5])
     >>> def step():
     ...     y = (w * x).sum()
@@ -117,7 +117,7 @@ class Program:
         Examples
         --------
         >>> from tinygrad_lab.program import capture
-        >>> from tinygrad_lab.tensor import Tensor
+        >>> from tinygrad_lab.autodiff.tensor import Tensor
         >>> x, w, lr = Tensor([1.0, 2.0]), Tensor([0.5, 0.5]), Tensor(0.1)
         >>> program = capture(lambda: ({"y": (w * x).sum()}, {"w": w - lr * x}), {"x": x, "lr": lr}, {"w": w})
         >>> print(program.lanes(3))

@@ -37,7 +37,7 @@ class BoundProgram:
     Examples
     --------
     >>> from tinygrad_lab.program import capture
-    >>> from tinygrad_lab.tensor import Tensor
+    >>> from tinygrad_lab.autodiff.tensor import Tensor
     >>> x, w = Tensor([1.0, 2.0]), Tensor([0.5, 0.5])
     >>> bound = capture(lambda: ({"y": (w * x).sum()}, {"w": w - 0.1 * x}), {"x": x}, {"w": w}).bind()
     >>> bound.set_inputs(x=np.array([3.0, 4.0]))

@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tinygrad_lab.autodiff import grad
+from tinygrad_lab.autodiff.derivatives import grad
+from tinygrad_lab.autodiff.graph import record
+from tinygrad_lab.autodiff.tensor import Tensor, as_tensor, wrap
 from tinygrad_lab.checks import is_positive_integer
-from tinygrad_lab.graph import record
-from tinygrad_lab.tensor import Tensor, as_tensor, wrap
 
 NOT_ANALYTIC = {"abs", "sign", "sigmoid", "softplus", "astype"}
 """Ops that are no analytic function of a complex number, or that SciPy computes for real ones only."""

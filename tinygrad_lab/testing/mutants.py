@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from tinygrad_lab.ops import VJP, Op
+from tinygrad_lab.autodiff.ops import VJP, Op
 
 
 @contextmanager
@@ -30,7 +30,7 @@ def mutant(op: Op, position: int, factor: float) -> Iterator[None]:
 
     Examples
     --------
-    >>> from tinygrad_lab import ops
+    >>> from tinygrad_lab.autodiff import ops
     >>> from tinygrad_lab.testing import check_grad
     >>> with mutant(ops.exp, position=0, factor=1.01):
     ...     check_grad(lambda x: x.exp(), [1.0])

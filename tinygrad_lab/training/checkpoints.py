@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tinygrad_lab.description import describe, digest_arrays
-from tinygrad_lab.serialization import WeightsError, arrays_from_bytes, arrays_to_bytes, load_arrays, save_arrays
+from tinygrad_lab.storage.arrays import WeightsError, arrays_from_bytes, arrays_to_bytes, load_arrays, save_arrays
+from tinygrad_lab.storage.description import describe, digest_arrays
 
 if TYPE_CHECKING:
     from tinygrad_lab.training.callbacks import Callback

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
+from tinygrad_lab.autodiff.tensor import Tensor
 from tinygrad_lab.codegen import write_source
-from tinygrad_lab.data import aligned_empty
-from tinygrad_lab.native import load_module
+from tinygrad_lab.codegen.native import load_module
 from tinygrad_lab.program import Program
-from tinygrad_lab.tensor import Tensor
+from tinygrad_lab.training.data import aligned_empty
 from tinygrad_lab.training.engines import DATA, Engine, ReplayEngine, shapes_of
 
 if TYPE_CHECKING:

@@ -19,16 +19,16 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from tinygrad_lab.activations import Activation
-from tinygrad_lab.data import aligned_empty
-from tinygrad_lab.hooks import GradientHook
-from tinygrad_lab.layers import Layer, named_tensors
-from tinygrad_lab.losses import Loss
-from tinygrad_lab.optimizers import State
-from tinygrad_lab.penalties import Penalty
+from tinygrad_lab.autodiff.tensor import Tensor, wrap
+from tinygrad_lab.nn.activations import Activation
+from tinygrad_lab.nn.layers import Layer, named_tensors
+from tinygrad_lab.nn.losses import Loss
+from tinygrad_lab.optim.hooks import GradientHook
+from tinygrad_lab.optim.optimizers import State
+from tinygrad_lab.optim.penalties import Penalty
 from tinygrad_lab.program import BoundProgram, Program, capture
 from tinygrad_lab.program.capture import Step
-from tinygrad_lab.tensor import Tensor, wrap
+from tinygrad_lab.training.data import aligned_empty
 
 if TYPE_CHECKING:
     from tinygrad_lab.training.trainer import Trainer

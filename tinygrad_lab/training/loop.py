@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tinygrad_lab.graph import CaptureError
+from tinygrad_lab.autodiff.graph import CaptureError
 from tinygrad_lab.training.engines import EagerEngine, Engine, ReplayEngine
 from tinygrad_lab.training.walk import describe_step
 
@@ -208,7 +208,7 @@ class Training:
         if updates < COMPILE_FROM_UPDATES or self.batch_size > COMPILE_UP_TO_BATCH:
             return "replay"
         # Imported where it is needed, as the compiled engine is: most programs compile nothing.
-        from tinygrad_lab.native import is_available
+        from tinygrad_lab.codegen.native import is_available
 
         return "compiled" if is_available() else "replay"
 

@@ -14,18 +14,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tinygrad_lab.autodiff import grad, no_grad
+from tinygrad_lab.autodiff.derivatives import grad, no_grad
+from tinygrad_lab.autodiff.tensor import Tensor, wrap
 from tinygrad_lab.checks import is_positive_integer
-from tinygrad_lab.data import check_labels, check_rows, check_same_length, check_weights
-from tinygrad_lab.layers import Layer
-from tinygrad_lab.losses import Loss
-from tinygrad_lab.optimizers import Optimizer, State
-from tinygrad_lab.penalties import Penalty
+from tinygrad_lab.nn.layers import Layer
+from tinygrad_lab.nn.losses import Loss
+from tinygrad_lab.optim.optimizers import Optimizer, State
+from tinygrad_lab.optim.penalties import Penalty
+from tinygrad_lab.optim.schedulers import Scheduler
 from tinygrad_lab.program import Program
-from tinygrad_lab.schedulers import Scheduler
-from tinygrad_lab.tensor import Tensor, wrap
 from tinygrad_lab.training.callbacks import Callback
 from tinygrad_lab.training.checkpoints import load_checkpoint
+from tinygrad_lab.training.data import check_labels, check_rows, check_same_length, check_weights
 from tinygrad_lab.training.engines import ReplayEngine
 from tinygrad_lab.training.history import History
 from tinygrad_lab.training.loop import Training

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinygrad_lab.activations import Activation
-from tinygrad_lab.hooks import GradientHook
-from tinygrad_lab.layers import Layer
-from tinygrad_lab.losses import Loss
-from tinygrad_lab.optimizers import Optimizer
-from tinygrad_lab.penalties import Penalty
-from tinygrad_lab.tensor import Tensor
+from tinygrad_lab.autodiff.tensor import Tensor
+from tinygrad_lab.nn.activations import Activation
+from tinygrad_lab.nn.layers import Layer
+from tinygrad_lab.nn.losses import Loss
+from tinygrad_lab.optim.hooks import GradientHook
+from tinygrad_lab.optim.optimizers import Optimizer
+from tinygrad_lab.optim.penalties import Penalty
 from tinygrad_lab.training.engines import settings_of
 
 if TYPE_CHECKING:

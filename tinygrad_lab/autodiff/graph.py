@@ -21,9 +21,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tinygrad_lab.ops import Op
+from tinygrad_lab.autodiff.ops import Op
 
-NOT_THE_USERS = (os.path.dirname(__file__), copy.__file__)  # code whose lines tell a user nothing: ours, and copies
+NOT_THE_USERS = (
+    os.path.dirname(os.path.dirname(__file__)),
+    copy.__file__,
+)  # code whose lines tell a user nothing: ours, and copies
 
 
 class Link:
@@ -138,7 +141,7 @@ def record(traced: Iterable[Any] | None = None) -> Iterator[Recording]:
 
     Examples
     --------
-    >>> from tinygrad_lab.tensor import Tensor
+    >>> from tinygrad_lab.autodiff.tensor import Tensor
     >>> with record() as recording:
     ...     y = Tensor(2.0).exp() + 1.0
     >>> [line.op.name for line in recording.lines]

@@ -14,9 +14,9 @@ from collections.abc import Sequence
 from functools import reduce
 from operator import add
 
-from tinygrad_lab.hyperparameters import hyperparameter
-from tinygrad_lab.ops import where
-from tinygrad_lab.tensor import Tensor
+from tinygrad_lab.autodiff.ops import where
+from tinygrad_lab.autodiff.tensor import Tensor
+from tinygrad_lab.optim.hyperparameters import hyperparameter
 
 
 class Penalty(ABC):

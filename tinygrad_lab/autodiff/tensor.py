@@ -14,10 +14,10 @@ from typing import Any, NoReturn, final
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from tinygrad_lab import ops
-from tinygrad_lab.graph import Link, ancestors, pull_back, state
-from tinygrad_lab.methods import TensorMethods
-from tinygrad_lab.ops import Op
+from tinygrad_lab.autodiff import ops
+from tinygrad_lab.autodiff.graph import Link, ancestors, pull_back, state
+from tinygrad_lab.autodiff.methods import TensorMethods
+from tinygrad_lab.autodiff.ops import Op
 
 
 @final

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
 
-from tinygrad_lab import ops
+from tinygrad_lab.autodiff import ops
 
 
 def _operand(x: Any) -> Any:

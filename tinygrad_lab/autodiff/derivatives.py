@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tinygrad_lab.functions import stack
-from tinygrad_lab.graph import pull_back, set_linking
-from tinygrad_lab.tensor import Tensor, as_tensor, starting_cotangent, wrap
+from tinygrad_lab.autodiff.functions import stack
+from tinygrad_lab.autodiff.graph import pull_back, set_linking
+from tinygrad_lab.autodiff.tensor import Tensor, as_tensor, starting_cotangent, wrap
 
 
 def no_grad() -> AbstractContextManager[None]:

@@ -13,10 +13,10 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from tinygrad_lab.autodiff import no_grad
-from tinygrad_lab.hooks import GradientHook
-from tinygrad_lab.hyperparameters import hyperparameter
-from tinygrad_lab.tensor import Tensor, wrap
+from tinygrad_lab.autodiff.derivatives import no_grad
+from tinygrad_lab.autodiff.tensor import Tensor, wrap
+from tinygrad_lab.optim.hooks import GradientHook
+from tinygrad_lab.optim.hyperparameters import hyperparameter
 
 State = dict[str, list[Tensor]]
 

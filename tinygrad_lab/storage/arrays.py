@@ -17,8 +17,8 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load, save
 
-from tinygrad_lab.files import replacing
-from tinygrad_lab.layers import Layer
+from tinygrad_lab.nn.layers import Layer
+from tinygrad_lab.storage.files import replacing
 
 CHECKSUM = "sha256"
 METADATA = "__metadata__"  # where safetensors keeps the texts
@@ -177,7 +177,7 @@ def save_weights(path: str | os.PathLike[str], layer: Layer) -> None:
     Examples
     --------
     >>> import tempfile
-    >>> from tinygrad_lab.layers import Linear
+    >>> from tinygrad_lab.nn.layers import Linear
     >>> layer, other = (Linear(2, 1, rng=np.random.default_rng(seed)) for seed in (0, 1))
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     save_weights(f"{folder}/layer.safetensors", layer)

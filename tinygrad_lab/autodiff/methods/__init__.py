@@ -5,7 +5,7 @@
 A method that NumPy has under the same name computes what NumPy's does, for the arguments that it takes.
 """
 
-from tinygrad_lab.methods.protocol import NumPyProtocol
+from tinygrad_lab.autodiff.methods.protocol import NumPyProtocol
 
 __all__ = ["TensorMethods"]
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_lab.tensor import Tensor
+from tinygrad_lab.autodiff.tensor import Tensor
 
 
 def describe(x: Any) -> str:
@@ -20,7 +20,7 @@ def describe(x: Any) -> str:
 
     Examples
     --------
-    >>> from tinygrad_lab.hooks import ClipGradNorm
+    >>> from tinygrad_lab.optim.hooks import ClipGradNorm
     >>> describe([ClipGradNorm(10.0)])
     "[ClipGradNorm{'max_norm': 10.0}]"
     >>> describe(partial(max, 1, key=abs))

@@ -10,8 +10,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 
-from tinygrad_lab import ops
-from tinygrad_lab.methods.elementwise import Elementwise
+from tinygrad_lab.autodiff import ops
+from tinygrad_lab.autodiff.methods.elementwise import Elementwise
 
 Axis = int | tuple[int, ...] | None
 

@@ -7,7 +7,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import DTypeLike
 
-from tinygrad_lab import functions, ops
+from tinygrad_lab.autodiff import functions, ops
 
 
 class Elementwise:

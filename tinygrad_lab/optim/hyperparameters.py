@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from tinygrad_lab.autodiff.tensor import Tensor
 from tinygrad_lab.checks import is_finite_number
-from tinygrad_lab.tensor import Tensor
 
 
 def hyperparameter(owner: str, name: str, value: Any, *, zero: bool = True, below: float | None = None) -> Tensor:

@@ -14,8 +14,8 @@ from math import sqrt
 
 from numpy.typing import ArrayLike
 
-from tinygrad_lab.ops import where
-from tinygrad_lab.tensor import Tensor, as_tensor
+from tinygrad_lab.autodiff.ops import where
+from tinygrad_lab.autodiff.tensor import Tensor, as_tensor
 
 
 class Activation(ABC):

@@ -27,7 +27,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from tinygrad_lab.files import replacing
+from tinygrad_lab.storage.files import replacing
 
 
 def is_available() -> bool:

@@ -15,9 +15,9 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import ArrayLike
 
+from tinygrad_lab.autodiff.ops import equal, where
+from tinygrad_lab.autodiff.tensor import Tensor, as_tensor
 from tinygrad_lab.checks import is_finite_number
-from tinygrad_lab.ops import equal, where
-from tinygrad_lab.tensor import Tensor, as_tensor
 
 
 class Loss(ABC):

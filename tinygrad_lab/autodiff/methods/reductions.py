@@ -10,8 +10,8 @@ from typing import Self
 
 import numpy as np
 
-from tinygrad_lab import ops
-from tinygrad_lab.methods.movement import Axis, Movement
+from tinygrad_lab.autodiff import ops
+from tinygrad_lab.autodiff.methods.movement import Axis, Movement
 
 
 class Reductions(Movement):

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from functools import reduce
 from operator import add
 
-from tinygrad_lab.hyperparameters import hyperparameter
-from tinygrad_lab.ops import maximum
-from tinygrad_lab.tensor import Tensor
+from tinygrad_lab.autodiff.ops import maximum
+from tinygrad_lab.autodiff.tensor import Tensor
+from tinygrad_lab.optim.hyperparameters import hyperparameter
 
 
 class GradientHook(ABC):

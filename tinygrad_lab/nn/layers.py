@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from tinygrad_lab.activations import Activation
+from tinygrad_lab.autodiff.tensor import Tensor, as_tensor
 from tinygrad_lab.checks import is_positive_integer
-from tinygrad_lab.initializers import Initializer, XavierUniform, Zeros
-from tinygrad_lab.tensor import Tensor, as_tensor
+from tinygrad_lab.nn.activations import Activation
+from tinygrad_lab.nn.initializers import Initializer, XavierUniform, Zeros
 
 
 class Layer(ABC):
@@ -225,7 +225,7 @@ class Sequential(Layer):
 
     Examples
     --------
-    >>> from tinygrad_lab.activations import Tanh
+    >>> from tinygrad_lab.nn.activations import Tanh
     >>> rng = np.random.default_rng(0)
     >>> net = Sequential(Linear(1, 8, rng=rng), Tanh(), Linear(8, 1, rng=rng))
     >>> [name for name, _ in net.named_parameters()]

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_lab import ops
-from tinygrad_lab.functions import concatenate, einsum, matmul, stack
-from tinygrad_lab.methods.reductions import Reductions
+from tinygrad_lab.autodiff import ops
+from tinygrad_lab.autodiff.functions import concatenate, einsum, matmul, stack
+from tinygrad_lab.autodiff.methods.reductions import Reductions
 
 
 class NumPyProtocol(Reductions):

@@ -1,0 +1,4 @@
+"""What networks are made of.
+
+initializers, activations --> layers            predictions, targets --> losses
+"""

@@ -1,0 +1,4 @@
+"""How parameters move.
+
+gradients --> hooks --> optimizers --> new parameters      penalties and schedulers act on the same step
+"""

@@ -1,0 +1,1 @@
+"""What goes to disk: files that are written whole, arrays, and descriptions of objects; never pickle."""
