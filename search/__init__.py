@@ -6,10 +6,12 @@ build -----------------------------'        |    ^
                                            Store (one SQLite file)
 """
 
-from search.comparison import ComparedConfiguration, Comparison
-from search.configuration import canonical_text
 from search.errors import SearchError, StoreError
-from search.figures import (
+from search.ranking.comparison import ComparedConfiguration, Comparison
+from search.ranking.nested import NestedEstimate
+from search.ranking.optimism import Optimism
+from search.ranking.ranking import RankedConfiguration, Ranking
+from search.report.figures import (
     plot_data,
     plot_differences,
     plot_function,
@@ -20,18 +22,18 @@ from search.figures import (
     plot_score_map,
     plot_seed_distribution,
 )
-from search.fits import Outcome, Trainer
-from search.folds import KFold
-from search.grid import ParameterGrid
-from search.nested import NestedEstimate
-from search.optimism import Optimism
-from search.ranking import RankedConfiguration, Ranking
 from search.result import SearchResult
-from search.retraining import Retrained, RetrainedConfiguration
-from search.rounds import Round, Strategy
+from search.run.retraining import Retrained, RetrainedConfiguration
 from search.search import GridSearch, Search
+from search.space.configuration import canonical_text
+from search.space.grid import ParameterGrid
+from search.space.halving import SuccessiveHalving
+from search.space.optuna import OptunaSampler
+from search.space.random import RandomSampler
+from search.space.rounds import Round, Strategy
 from search.store import Progress, Store
-from search.strategies import OptunaSampler, RandomSampler, SuccessiveHalving
+from search.trials.fits import Outcome, Trainer
+from search.trials.folds import KFold
 
 __all__ = [
     "ComparedConfiguration",

@@ -17,16 +17,16 @@ from typing import Any
 
 import numpy as np
 
-from search.comparison import ComparedConfiguration, Comparison, compare
-from search.configuration import Configuration, canonical
-from search.data import Array
-from search.fits import Build, Fit, Outcome
-from search.folds import Fold
-from search.nested import NestedEstimate
-from search.optimism import Optimism
-from search.ranking import RankedConfiguration, Ranking
-from search.retraining import Retrained, Samples, as_retrained, retraining_problem, run_in_order
-from search.seeds import fit_seed
+from search.ranking.comparison import ComparedConfiguration, Comparison, compare
+from search.ranking.nested import NestedEstimate
+from search.ranking.optimism import Optimism
+from search.ranking.ranking import RankedConfiguration, Ranking
+from search.run.retraining import Retrained, Samples, as_retrained, retraining_problem, run_in_order
+from search.space.configuration import Configuration, canonical
+from search.trials.data import Array
+from search.trials.fits import Build, Fit, Outcome
+from search.trials.folds import Fold
+from search.trials.seeds import fit_seed
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +98,7 @@ class SearchResult:
         return str(self.ranking)
 
     def comparison(self, confidence: float = 0.95) -> Comparison:
-        """Compare each configuration with the best, on the same folds; `search.comparison.compare` says what it means.
+        """Compare each configuration with the best, on the same folds; `search.ranking.comparison.compare` says what it means.
 
         Parameters
         ----------
@@ -309,8 +309,8 @@ class SearchResult:
         TypeError, ValueError
             If the data are not as expected, or `optimism` is of more or fewer configurations than `retrained`.
         """
-        from search.machine import machine_facts
         from search.report import network_figures, write_report  # here, so that worker processes need not load Jinja2
+        from search.report.machine import machine_facts
 
         is_done = bool(self.ranking.done)
         figures, seed_losses = [], None

@@ -17,20 +17,20 @@ from typing import Any
 from numpy.typing import ArrayLike
 from tqdm import tqdm
 
-from search.configuration import canonical_text
-from search.data import as_samples
-from search.fingerprint import DIGEST, fingerprint
-from search.fits import Build, Outcome, Problem
-from search.folds import KFold, Layout, Splitter, as_groups, make_layout
-from search.grid import ParameterGrid
-from search.nested import NestedEstimate
 from search.pool import check_build, check_time_limit, open_pool, worker_count
-from search.ranking import Ranking, rank
+from search.ranking.nested import NestedEstimate
+from search.ranking.ranking import Ranking, rank
 from search.result import SearchResult
-from search.rounds import EVERY_CANDIDATE, ListedConfigurations, Strategy, as_strategy
-from search.running import Runner, forecast_round
-from search.selection import Results, Selection
+from search.run.runner import Runner, forecast_round
+from search.run.selection import Results, Selection
+from search.space.configuration import canonical_text
+from search.space.grid import ParameterGrid
+from search.space.rounds import EVERY_CANDIDATE, ListedConfigurations, Strategy, as_strategy
 from search.store import Store
+from search.store.fingerprint import DIGEST, fingerprint
+from search.trials.data import as_samples
+from search.trials.fits import Build, Outcome, Problem
+from search.trials.folds import KFold, Layout, Splitter, as_groups, make_layout
 from tinygrad_lab.checks import is_positive_integer
 
 

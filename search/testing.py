@@ -4,8 +4,8 @@ import math
 
 import numpy as np
 
-from search.configuration import Configuration
-from search.data import Array
+from search.space.configuration import Configuration
+from search.trials.data import Array
 
 
 class Polynomial:

@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from search import Outcome
-from search.fits import Fit, Problem
 from search.testing import PolynomialTrainer, build_polynomial
+from search.trials.fits import Fit, Problem
 
 
 class Unreadable:

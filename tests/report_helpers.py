@@ -3,9 +3,9 @@
 import numpy as np
 
 from search import Outcome, ParameterGrid, Ranking, Retrained, RetrainedConfiguration, canonical_text, plot_data
-from search.comparison import compare
-from search.optimism import Optimism
-from search.ranking import rank
+from search.ranking.comparison import compare
+from search.ranking.optimism import Optimism
+from search.ranking.ranking import rank
 
 GRID = ParameterGrid(hidden=[(10, 10), (100, 75)], activation=["relu", "sigmoid"], lr=[0.1, 1e-05], epochs=[20])
 HOSTILE = "<script>document.title = 'hacked'</script><img src=x onerror=alert(1)>"

@@ -16,7 +16,8 @@ import numpy as np
 
 import tinygrad_lab as tl
 from models import TwoHiddenLayerNet
-from search import GridSearch, ParameterGrid, plan
+from search import GridSearch, ParameterGrid
+from search.run import plan
 from search.testing import build_polynomial
 
 SEARCH_GRID = ParameterGrid(degree=[1, 2, 3], lr=[0.1, 0.5], epochs=[20])

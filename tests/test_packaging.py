@@ -29,7 +29,7 @@ NEIGHBOURS: dict[str, set[str]] = {"tinygrad_lab": set(), "models": {"tinygrad_l
 OPTIONAL = {
     "hypothesis": "tinygrad_lab/testing",
     "numba": "tinygrad_lab/codegen/native",
-    "optuna": "search/strategies/optuna",
+    "optuna": "search/space/optuna",
     "pandas": "search/",
     "sklearn": "models/estimators/",
 }
@@ -79,10 +79,10 @@ def test_imports_keep_the_order_of_the_house(file):
         ("tinygrad_lab/nn/layers.py", "if TYPE_CHECKING:\n    from ..training import Trainer"),
         ("tinygrad_lab/nn/layers.py", "from tinygrad_lab import Tensor"),
         ("tinygrad_lab/nn/layers.py", "import tinygrad_lab"),
-        ("tinygrad_lab/nn/layers.py", "import search.folds"),
+        ("tinygrad_lab/nn/layers.py", "import search.trials.folds"),
         ("tinygrad_lab/__init__.py", "from models import TwoHiddenLayerNet"),
         ("tinygrad_lab/program/lanes.py", "from ..codegen import compile_program"),
-        ("search/grid.py", "from models import TwoHiddenLayerNet"),
+        ("search/space/grid.py", "from models import TwoHiddenLayerNet"),
         ("models/estimator.py", "from search import KFold"),
     ],
 )
@@ -98,7 +98,7 @@ def test_a_misplaced_import_is_found(file, source):
         ("tinygrad_lab/program/__init__.py", "from .lanes import run_lanes"),
         ("tinygrad_lab/program/lanes.py", "from . import replay\nfrom ..autodiff.tensor import Tensor"),
         ("tinygrad_lab/__init__.py", "from .testing import check_grad"),
-        ("search/grid.py", "import tinygrad_lab as tl\nfrom .folds import KFold"),
+        ("search/space/grid.py", "import tinygrad_lab as tl\nfrom .folds import KFold"),
     ],
 )
 def test_an_import_from_above_is_allowed(file, source):

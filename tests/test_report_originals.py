@@ -5,7 +5,7 @@ import numpy as np
 import tinygrad_lab as tl
 from examples import reproduce_report
 from models import read_points
-from search.seeds import fit_seed
+from search.trials.seeds import fit_seed
 from tests.test_codegen import cache, compiling  # noqa: F401 (a fixture)
 
 WINNER = {

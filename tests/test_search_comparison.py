@@ -6,10 +6,10 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy import stats
 
-from search.comparison import compare
 from search.errors import SearchError
-from search.folds import KFold, make_folds
-from search.ranking import RankedConfiguration, Ranking, mean_and_std
+from search.ranking.comparison import compare
+from search.ranking.ranking import RankedConfiguration, Ranking, mean_and_std
+from search.trials.folds import KFold, make_folds
 
 BAD = RankedConfiguration(9, {"name": "bad"}, math.nan, math.nan, (0.1, math.inf), "diverged", "fold 1: loss is inf")
 

@@ -12,9 +12,9 @@ import pytest
 from distributed import Client
 
 from search import GridSearch
-from search.fits import run_fits
 from search.pool import open_pool
 from search.testing import build_polynomial
+from search.trials.fits import run_fits
 from tests import faulty
 from tests.faulty import collect, make_chunks, problem, starts
 from tests.search_helpers import SEARCH_GRID, data

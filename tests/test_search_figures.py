@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from search import ParameterGrid
-from search.comparison import compare
-from search.figures import (
+from search.ranking.comparison import compare
+from search.report.figures import (
     plot_data,
     plot_differences,
     plot_function,

@@ -3,7 +3,7 @@ import pytest
 from sklearn import model_selection
 
 from search import KFold
-from search.folds import as_groups, make_folds
+from search.trials.folds import as_groups, make_folds
 
 
 @pytest.mark.parametrize(("n_samples", "n_splits"), [(120, 4), (11, 3), (5, 5), (2, 2), (103, 10)])

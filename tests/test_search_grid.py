@@ -7,8 +7,8 @@ import pytest
 from sklearn.model_selection import ParameterGrid as SklearnGrid
 
 from search import ParameterGrid, canonical_text
-from search.configuration import canonical, digest
-from search.seeds import fit_seed
+from search.space.configuration import canonical, digest
+from search.trials.seeds import fit_seed
 
 
 def test_order_is_that_of_itertools_product():

@@ -7,11 +7,11 @@ import pytest
 from sklearn import model_selection
 
 from search import GridSearch, KFold, NestedEstimate, ParameterGrid, RandomSampler, Search, Store, StoreError, SuccessiveHalving
-from search.data import as_samples
-from search.fits import Fit, Problem, run_fits
-from search.folds import make_layout
-from search.seeds import fit_seed
 from search.testing import build_polynomial
+from search.trials.data import as_samples
+from search.trials.fits import Fit, Problem, run_fits
+from search.trials.folds import make_layout
+from search.trials.seeds import fit_seed
 from tests.search_helpers import build_network, build_scored, data
 
 GRID = ParameterGrid(degree=[1, 2, 3], lr=[0.1, 0.5], epochs=[20])

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from search.optimism import Optimism
+from search.ranking.optimism import Optimism
 
 LOSSES = st.one_of(st.integers(1, 40).map(lambda number: number / 8), st.just(math.nan))
 MATRICES = hnp.arrays(np.float64, st.tuples(st.integers(1, 5), st.integers(2, 6)), elements=LOSSES)

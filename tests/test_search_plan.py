@@ -13,12 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tinygrad_lab as tl
-from search import GridSearch, KFold, ParameterGrid, Store, plan
-from search.fits import Fit, Outcome, Problem, run_fits
-from search.folds import make_folds
-from search.plan import Forecast, Plan, count_steps, forecast, group_of, measure
+from search import GridSearch, KFold, ParameterGrid, Store
 from search.pool import open_pool
+from search.run import plan
+from search.run.plan import Forecast, Plan, count_steps, forecast, group_of, measure
 from search.testing import build_polynomial
+from search.trials.fits import Fit, Outcome, Problem, run_fits
+from search.trials.folds import make_folds
 from tests.search_helpers import build_network, build_troubled, data
 from tests.test_codegen import cache, compiling  # noqa: F401 (a fixture)
 

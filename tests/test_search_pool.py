@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 
 from search import GridSearch, Outcome, ParameterGrid, SearchError
-from search.fits import Problem, run_fits
 from search.pool import check_build, open_pool
 from search.pool.interrupts import interrupts_held_back
 from search.pool.tasks import Tasks
+from search.trials.fits import Problem, run_fits
 from tests import faulty
 from tests.faulty import collect, make_chunks, problem, starts
 from tests.search_helpers import SEARCH_GRID, build_process_id, build_scored, data

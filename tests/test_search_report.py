@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 
 import search.report.page
 from search import Outcome, ParameterGrid, SearchError
-from search.optimism import Optimism
-from search.ranking import rank
+from search.ranking.optimism import Optimism
+from search.ranking.ranking import rank
 from search.report import write_report
 from tests.report_helpers import HOSTILE, contents, ranking, retrained
 

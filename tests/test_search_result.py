@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 
 from search import GridSearch, KFold, Outcome, ParameterGrid, SearchError, SearchResult, canonical_text
-from search.comparison import compare
-from search.folds import make_folds
-from search.ranking import rank
+from search.ranking.comparison import compare
+from search.ranking.ranking import rank
 from search.testing import build_polynomial
+from search.trials.folds import make_folds
 from tests.search_helpers import SEARCH_GRID, build_network, build_scored, build_troubled, data
 
 X_TEST = np.linspace(-0.9, 0.9, 7)

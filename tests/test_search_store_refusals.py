@@ -15,11 +15,11 @@ import numpy as np
 import pytest
 
 from search import GridSearch, KFold, Outcome, ParameterGrid, Store, StoreError
-from search.fingerprint import differences, fingerprint
-from search.folds import Layout
 from search.store import owner_of
+from search.store.fingerprint import differences, fingerprint
 from search.store.rows import checksum
 from search.testing import build_polynomial
+from search.trials.folds import Layout
 from tests.search_helpers import build_scored
 from tests.test_search_store import CONFIGURATION, FINGERPRINT, ROOT, make, path  # noqa: F401 (a fixture)
 
@@ -160,7 +160,7 @@ def test_builders_that_hold_something_else_are_others(build, other):
 def test_a_builder_is_the_same_where_its_file_is_run_as_a_script(tmp_path):
     script = tmp_path / "script.py"
     script.write_text(
-        "import numpy as np; from search.fingerprint import fingerprint; from search.folds import Layout\n"
+        "import numpy as np; from search.store.fingerprint import fingerprint; from search.trials.folds import Layout\n"
         "def build(configuration, rng): ...\n"
         "x = np.zeros((1, 1)); print(fingerprint(x, x, [], Layout((), 0, 1), 0, build)['builder'])\n"
     )

@@ -8,11 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from search import GridSearch, KFold, ParameterGrid, RandomSampler, Search, Store, StoreError, SuccessiveHalving, plan
-from search.configuration import canonical_text
-from search.fits import Fit, Problem
-from search.rounds import Round
+from search import GridSearch, KFold, ParameterGrid, RandomSampler, Search, Store, StoreError, SuccessiveHalving
+from search.run import plan
+from search.space.configuration import canonical_text
+from search.space.rounds import Round
 from search.testing import build_polynomial
+from search.trials.fits import Fit, Problem
 from tests.search_helpers import build_network, build_scored, data
 from tests.test_codegen import cache, compiling  # noqa: F401 (a fixture)
 from tinygrad_lab.training.loop import Training

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from search import KFold, ParameterGrid, RandomSampler, Search, SuccessiveHalving, running
-from search.rounds import Round, as_strategy
-from search.selection import mean_loss
+from search import KFold, ParameterGrid, RandomSampler, Search, SuccessiveHalving
+from search.run import runner
+from search.run.selection import mean_loss
+from search.space.rounds import Round, as_strategy
 from tests.search_helpers import build_network, build_scored, data
 
 
@@ -71,7 +72,7 @@ class OneByOne(Given):
 
 def test_a_round_looks_at_its_own_fits_and_not_at_those_of_all_earlier_ones(monkeypatch):
     looked_at = []
-    monkeypatch.setattr(running, "mean_loss", lambda *given: looked_at.append(given[0]) or mean_loss(*given))
+    monkeypatch.setattr(runner, "mean_loss", lambda *given: looked_at.append(given[0]) or mean_loss(*given))
     assert len(run(build_scored, OneByOne())) == 40
     assert len(looked_at) == 80
 

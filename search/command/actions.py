@@ -10,14 +10,14 @@ from pathlib import Path
 
 from search.command.settings import Settings, parse_settings, read_settings
 from search.command.stored import StoredSearch
-from search.comparison import compare
-from search.configuration import as_columns
-from search.data import Array
 from search.errors import SearchError
 from search.output import write_csv, written
+from search.ranking.comparison import compare
 from search.result import SearchResult
-from search.retraining import RetrainedConfiguration
+from search.run.retraining import RetrainedConfiguration
 from search.search import Search
+from search.space.configuration import as_columns
+from search.trials.data import Array
 from tinygrad_lab.storage.arrays import save_arrays
 
 NOTES = ("settings", "settings folder")  # under which a store keeps the text of the TOML file, and where that lay

@@ -27,12 +27,12 @@ from typing import Any
 
 import numpy as np
 
-from search.configuration import Configuration
-from search.data import Array, as_samples
 from search.errors import SearchError, one_line
-from search.fits import Build, build_trainer
-from search.folds import KFold
-from search.grid import ParameterGrid
+from search.space.configuration import Configuration
+from search.space.grid import ParameterGrid
+from search.trials.data import Array, as_samples
+from search.trials.fits import Build, build_trainer
+from search.trials.folds import KFold
 
 DEFAULT_BUILD = "models:build_perceptron"
 

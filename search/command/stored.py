@@ -4,10 +4,10 @@ import json
 import math
 from pathlib import Path
 
-from search.configuration import Configuration, canonical
-from search.fits import Outcome
-from search.ranking import Ranking, rank
+from search.ranking.ranking import Ranking, rank
+from search.space.configuration import Configuration, canonical
 from search.store import Store, owner_of
+from search.trials.fits import Outcome
 
 
 class StoredSearch:

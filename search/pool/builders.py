@@ -8,7 +8,7 @@ from types import MethodType
 from typing import Any
 
 from search.errors import SearchError
-from search.fits import Build
+from search.trials.fits import Build
 
 
 def check_build(build: Build) -> None:

@@ -14,8 +14,8 @@ from functools import partial
 from threadpoolctl import threadpool_limits
 
 from search.errors import SearchError, one_line
-from search.fits import Problem
 from search.pool.tasks import Chunk, Handler, Tasks, Work, pack, unpack
+from search.trials.fits import Problem
 
 Packed = list[tuple[int, bytes]]
 

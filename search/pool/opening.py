@@ -12,11 +12,11 @@ from contextlib import contextmanager
 
 from threadpoolctl import threadpool_limits
 
-from search.fits import Problem
 from search.pool.builders import check_build
 from search.pool.executors import ExecutorRun
 from search.pool.supervision import supervised
 from search.pool.tasks import Chunk, Handler, Run, Work
+from search.trials.fits import Problem
 from tinygrad_lab.checks import is_finite_number, is_positive_integer
 
 

@@ -14,11 +14,11 @@ from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from search.errors import SearchError
-from search.fits import Problem
 from search.pool.builders import check_main
 from search.pool.interrupts import interrupts_held_back
 from search.pool.serving import serve
 from search.pool.tasks import TRIES, Chunk, Handler, Tasks, Work, unpack
+from search.trials.fits import Problem
 
 LOOK_AROUND = 1.0  # seconds; a child of a dead worker can hold the worker's pipe open, so that it does not tell of the death
 GRACE = 5.0  # seconds that a process has to end, once it should

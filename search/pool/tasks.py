@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 from search.errors import one_line
-from search.fits import Fit, Outcome, Problem
+from search.trials.fits import Fit, Outcome, Problem
 
 TRIES = 3  # a fit that has cost so many workers their lives has crashed
 

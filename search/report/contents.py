@@ -4,13 +4,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from search.configuration import Configuration, as_columns
-from search.figures.scores import varying_parameters
-from search.ranking import RankedConfiguration, Ranking
-from search.retraining import Retrained, RetrainedConfiguration
+from search.ranking.ranking import RankedConfiguration, Ranking
+from search.report.figures.scores import varying_parameters
+from search.run.retraining import Retrained, RetrainedConfiguration
+from search.space.configuration import Configuration, as_columns
 
 if TYPE_CHECKING:
-    from search.comparison import ComparedConfiguration, Comparison
+    from search.ranking.comparison import ComparedConfiguration, Comparison
 
 NONE = "–"
 

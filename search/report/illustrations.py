@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike
 
-from search.data import Array
-from search.figures import (
+from search.ranking.ranking import Ranking
+from search.report.figures import (
     plot_differences,
     plot_learning_curves,
     plot_parallel_coordinates,
@@ -19,15 +19,15 @@ from search.figures import (
     plot_score_map,
     plot_seed_distribution,
 )
-from search.figures.scores import mapped_parameters, varying_parameters
-from search.figures.style import legend_above
-from search.ranking import Ranking
-from search.retraining import Retrained
+from search.report.figures.scores import mapped_parameters, varying_parameters
+from search.report.figures.style import legend_above
+from search.run.retraining import Retrained
+from search.trials.data import Array
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from search.comparison import Comparison
+    from search.ranking.comparison import Comparison
 
 PHONE_WIDTH, PHONE_HEIGHT = 4.4, 3.6  # inches, on a screen of about 350 pixels: letters keep four fifths of their size
 

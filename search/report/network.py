@@ -4,9 +4,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from search.figures import plot_data, plot_function, plot_losses
-from search.fits import Build
-from search.retraining import RetrainedConfiguration, Samples
+from search.report.figures import plot_data, plot_function, plot_losses
+from search.run.retraining import RetrainedConfiguration, Samples
+from search.trials.fits import Build
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

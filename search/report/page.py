@@ -12,7 +12,7 @@ import jinja2
 from numpy.typing import ArrayLike
 
 from search.output import written
-from search.ranking import Ranking
+from search.ranking.ranking import Ranking
 from search.report.contents import constants, failures, has_stopped, number, plural, ranking_table, winners
 from search.report.illustrations import (
     illustrate,
@@ -21,14 +21,14 @@ from search.report.illustrations import (
     score_illustrations,
     stability_illustrations,
 )
-from search.retraining import Retrained
+from search.run.retraining import Retrained
 from tinygrad_lab.storage.files import replacing
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from search.comparison import ComparedConfiguration, Comparison
-    from search.optimism import Optimism
+    from search.ranking.comparison import ComparedConfiguration, Comparison
+    from search.ranking.optimism import Optimism
 
 FOLDER = Path(__file__).parent
 TOP = 20  # how many of the best the figures show
@@ -75,7 +75,7 @@ def write_report(
     figures : sequence of (str, str, matplotlib.figure.Figure)
         More figures to show, each with its caption and, in words, what it shows.
     facts : sequence of (str, str)
-        How long it took and on what it ran, as names and values; `search.machine.machine_facts` gives some.
+        How long it took and on what it ran, as names and values; `search.report.machine.machine_facts` gives some.
     commands : sequence of str
         How to do it again, line by line.
 
@@ -93,7 +93,7 @@ def write_report(
     --------
     >>> import tempfile
     >>> from search import Outcome
-    >>> from search.ranking import rank
+    >>> from search.ranking.ranking import rank
     >>> ranking = rank([{"lr": 0.1}], {('{"lr":0.1}', 0): Outcome("done", 0.75)}, n_folds=1)
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     page = write_report(folder, ranking, title="Learning rates")

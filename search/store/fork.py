@@ -8,9 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from search.errors import StoreError
-from search.fingerprint import differences, name_differences, shared_folds
-from search.folds import Fold
+from search.store.fingerprint import differences, name_differences, shared_folds
 from search.store.rows import Row
+from search.trials.folds import Fold
 
 # What a fit's result depends on. The rest, the grid, the builder and the version, may differ in a fork.
 SAME_IN_A_FORK = ("data", "folds", "seed", "scoring")

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from operator import index
 from typing import Any
 
-from search.configuration import canonical_text
-from search.fits import Outcome
+from search.space.configuration import canonical_text
+from search.trials.fits import Outcome
 
 Row = tuple[Any, ...]
 

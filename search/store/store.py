@@ -15,13 +15,13 @@ from types import TracebackType
 from typing import Any, Self
 
 from search.errors import StoreError
-from search.fingerprint import differences, name_differences
-from search.fits import Outcome
-from search.folds import Fold
 from search.store.file import INSERT, SET_META, check_structure, is_store, lay_out, read_meta
+from search.store.fingerprint import differences, name_differences
 from search.store.fork import Fork
 from search.store.owner import InUseError, owning
 from search.store.rows import Row, check_row, checksum, from_row, to_row
+from search.trials.fits import Outcome
+from search.trials.folds import Fold
 from tinygrad_lab.storage.files import replacing
 
 # In `meta`, beside the fingerprint and what was noted.
@@ -62,7 +62,7 @@ class Store:
     path : path-like or None
         The file; made if it does not exist, whole or not at all. None keeps the results in memory.
     fingerprint : mapping of str to str, optional
-        What the results depend on, from `search.fingerprint.fingerprint`. Without it an existing store is opened to be
+        What the results depend on, from `search.store.fingerprint.fingerprint`. Without it an existing store is opened to be
         read only.
     fork : path-like, optional
         Another store, whose results a store that is yet to be made begins with, without the fits that failed or crashed:

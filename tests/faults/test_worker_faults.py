@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 
 from search import GridSearch, ParameterGrid, Store, StoreError
-from search.fits import run_fits
 from search.pool import open_pool
 from search.testing import build_polynomial
+from search.trials.fits import run_fits
 from tests import search_helpers
 from tests.faulty import build_polynomial_slowly, collect, make_chunks, problem, starts
 from tests.search_helpers import SEARCH_GRID, data

@@ -11,10 +11,10 @@ from typing import Any
 
 from tqdm import tqdm
 
-from search.fits import Fit, Outcome, Problem, run_fits
-from search.plan import Forecast, Plan, forecast
 from search.pool import Run
-from search.selection import Results, Selection, mean_loss
+from search.run.plan import Forecast, Plan, forecast
+from search.run.selection import Results, Selection, mean_loss
+from search.trials.fits import Fit, Outcome, Problem, run_fits
 
 LOOKED_AT = 5_000  # configurations, to tell how long a round will take; of more, a sample is drawn
 

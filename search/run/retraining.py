@@ -14,15 +14,15 @@ import numpy as np
 from numpy.typing import ArrayLike
 from tqdm import tqdm
 
-from search.configuration import Configuration, as_columns
-from search.data import Array, as_samples
-from search.ended import EndedRows
 from search.errors import SearchError
-from search.fits import Build, Fit, Outcome, Problem, Trained, run_fits
-from search.plan import Plan
 from search.pool import open_pool, worker_count
-from search.ranking import RankedConfiguration
+from search.ranking.ended import EndedRows
+from search.ranking.ranking import RankedConfiguration
+from search.run.plan import Plan
+from search.space.configuration import Configuration, as_columns
 from search.table import text_table
+from search.trials.data import Array, as_samples
+from search.trials.fits import Build, Fit, Outcome, Problem, Trained, run_fits
 
 Samples = tuple[ArrayLike, ArrayLike]
 
@@ -121,7 +121,7 @@ def retraining_problem(build: Build, train: Samples, test: Samples) -> Problem:
     Raises
     ------
     ValueError
-        If the two sets differ in their features or their precision, or one is not as `search.data.as_samples` expects.
+        If the two sets differ in their features or their precision, or one is not as `search.trials.data.as_samples` expects.
 
     Examples
     --------

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from search.configuration import canonical_text
+from search.space.configuration import canonical_text
 
 
 def fit_seed(seed: int, configuration: Mapping[str, Any], fold: int | str) -> np.random.SeedSequence:

@@ -7,12 +7,12 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from search.configuration import Configuration, canonical_text
-from search.fits import Fit, Outcome
-from search.ranking import mean_and_std
-from search.rounds import Configurations, Round, Strategy
-from search.seeds import fit_seed
+from search.ranking.ranking import mean_and_std
+from search.space.configuration import Configuration, canonical_text
+from search.space.rounds import Configurations, Round, Strategy
 from search.store import Store
+from search.trials.fits import Fit, Outcome
+from search.trials.seeds import fit_seed
 
 Outcomes = dict[tuple[str, int], Outcome]
 

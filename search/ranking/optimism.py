@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from search.data import Array
+from search.trials.data import Array
 
 
 @dataclass(frozen=True, eq=False)

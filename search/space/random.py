@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from search.configuration import Configuration, canonical_text, canonical_value
-from search.grid import ParameterGrid
-from search.rounds import Configurations, ListedConfigurations, OneRound
+from search.space.configuration import Configuration, canonical_text, canonical_value
+from search.space.grid import ParameterGrid
+from search.space.rounds import Configurations, ListedConfigurations, OneRound
 from tinygrad_lab.checks import is_positive_integer
 
 PATIENCE = 1000  # draws that are all there before, after which no new one is expected

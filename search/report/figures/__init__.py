@@ -9,9 +9,9 @@ first is made. Colours are of the Okabe-Ito palette and of cividis, which the co
 shape too.
 """
 
-from search.figures.leaders import plot_differences, plot_learning_curves, plot_rank_stability
-from search.figures.networks import plot_data, plot_function, plot_losses, plot_seed_distribution
-from search.figures.scores import plot_parallel_coordinates, plot_score_map, varying_parameters
+from search.report.figures.leaders import plot_differences, plot_learning_curves, plot_rank_stability
+from search.report.figures.networks import plot_data, plot_function, plot_losses, plot_seed_distribution
+from search.report.figures.scores import plot_parallel_coordinates, plot_score_map, varying_parameters
 
 __all__ = [
     "plot_data",

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from search.configuration import Configuration, as_columns
-from search.data import Array
 from search.errors import SearchError
-from search.ranking import Ranking
+from search.ranking.ranking import Ranking
+from search.space.configuration import Configuration, as_columns
 from search.table import Rows, text_table
+from search.trials.data import Array
 
 
 @dataclass(frozen=True)
@@ -201,7 +201,7 @@ def compare(
 
     Examples
     --------
-    >>> from search.ranking import RankedConfiguration
+    >>> from search.ranking.ranking import RankedConfiguration
     >>> ranking = Ranking([RankedConfiguration(1, {"lr": 0.1}, 0.5, 0.2, (0.3, 0.5, 0.7), "done", ""),
     ...                    RankedConfiguration(2, {"lr": 0.2}, 0.6, 0.2, (0.4, 0.4, 1.0), "done", ""),
     ...                    RankedConfiguration(3, {"lr": 0.9}, 1.5, 0.2, (1.3, 1.5, 1.7), "done", "")])

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from search.configuration import as_columns, canonical_text
-from search.data import Array
-from search.figures.style import BLUE, GREY, ORANGE, as_it_is, legend_above, new_figure
-from search.ranking import RankedConfiguration, Ranking
+from search.ranking.ranking import RankedConfiguration, Ranking
+from search.report.figures.style import BLUE, GREY, ORANGE, as_it_is, legend_above, new_figure
+from search.space.configuration import as_columns, canonical_text
+from search.trials.data import Array
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,7 +26,7 @@ def varying_parameters(ranking: Ranking) -> dict[str, list[Any]]:
     Examples
     --------
     >>> from search import Outcome
-    >>> from search.ranking import rank
+    >>> from search.ranking.ranking import rank
     >>> grid = [{"lr": 0.2, "epochs": 9}, {"lr": 0.1, "epochs": 9}]
     >>> outcomes = {(canonical_text(row), 0): Outcome("done", row["lr"]) for row in grid}
     >>> varying_parameters(rank(grid, outcomes, n_folds=1))

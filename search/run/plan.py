@@ -22,9 +22,9 @@ from typing import TypeVar
 import numpy as np
 
 import tinygrad_lab
-from search.data import Array
-from search.fits import Fit, Outcome, Problem
 from search.pool import Run
+from search.trials.data import Array
+from search.trials.fits import Fit, Outcome, Problem
 
 CHUNK_SECONDS = 5.0  # of work: that much each worker may lose in a crash
 FIRST_CHUNK = 4  # fits in a chunk while no duration is known

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from search.configuration import Configuration, as_columns, canonical_text
-from search.ended import EndedRows
 from search.errors import SearchError
-from search.fits import Outcome
 from search.output import write_csv
+from search.ranking.ended import EndedRows
+from search.space.configuration import Configuration, as_columns, canonical_text
 from search.table import text_table
+from search.trials.fits import Outcome
 
 if TYPE_CHECKING:
     import pandas as pd

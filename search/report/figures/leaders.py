@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike
 
-from search.figures.style import BLUE, GREY, ORANGE, legend_above, new_figure, plain_log_labels, rank_labels
-from search.retraining import Retrained
+from search.report.figures.style import BLUE, GREY, ORANGE, legend_above, new_figure, plain_log_labels, rank_labels
+from search.run.retraining import Retrained
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from search.comparison import Comparison
+    from search.ranking.comparison import Comparison
 
 
 def plot_learning_curves(retrained: Retrained) -> "Figure":

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping
 from math import inf
 from typing import Any
 
-from search.configuration import canonical_text
-from search.rounds import Configurations, Round, Rounds, Strategy, as_strategy
+from search.space.configuration import canonical_text
+from search.space.rounds import Configurations, Round, Rounds, Strategy, as_strategy
 from tinygrad_lab.checks import is_positive_integer
 
 

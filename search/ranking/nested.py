@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from search.configuration import Configuration
+from search.space.configuration import Configuration
 
 
 @dataclass(frozen=True)

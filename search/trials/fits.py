@@ -15,10 +15,10 @@ from typing import Any, ParamSpec, Protocol, TypeGuard, TypeVar
 import numpy as np
 
 import tinygrad_lab
-from search.configuration import Configuration
-from search.data import Array
 from search.errors import one_line
-from search.folds import Fold
+from search.space.configuration import Configuration
+from search.trials.data import Array
+from search.trials.folds import Fold
 from tinygrad_lab.training import checkpoint_bytes
 
 HISTORY_KEYS = ("train_loss", "validation_loss", "lr")

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from search.configuration import Configuration, canonical_text, canonical_value
-from search.rounds import Configurations, OneRound
+from search.space.configuration import Configuration, canonical_text, canonical_value
+from search.space.rounds import Configurations, OneRound
 
 
 class ParameterGrid(OneRound):

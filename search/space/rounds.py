@@ -12,7 +12,7 @@ from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from search.configuration import Configuration, canonical, canonical_text
+from search.space.configuration import Configuration, canonical, canonical_text
 from tinygrad_lab.checks import is_positive_integer
 
 

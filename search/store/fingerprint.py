@@ -21,11 +21,11 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from search.configuration import canonical_text, digest
-from search.data import Array
-from search.fits import Build
-from search.folds import Fold, Layout
-from search.grid import ParameterGrid
+from search.space.configuration import canonical_text, digest
+from search.space.grid import ParameterGrid
+from search.trials.data import Array
+from search.trials.fits import Build
+from search.trials.folds import Fold, Layout
 from tinygrad_lab.storage.description import describe
 
 DIGEST = " sha256:"
@@ -76,7 +76,7 @@ def fingerprint(
     Examples
     --------
     >>> import numpy as np
-    >>> from search.folds import KFold, make_layout
+    >>> from search.trials.folds import KFold, make_layout
     >>> from search.testing import build_polynomial
     >>> x = np.zeros((2, 1))
     >>> layout = make_layout(KFold(2), x, x)
@@ -138,7 +138,7 @@ def shared_folds(there: str, folds: Sequence[Fold]) -> int:
     Examples
     --------
     >>> import numpy as np
-    >>> from search.folds import KFold, make_layout
+    >>> from search.trials.folds import KFold, make_layout
     >>> x = np.zeros((6, 1))
     >>> there = _describe_folds(make_layout(KFold(2), x, x))
     >>> shared_folds(there, make_layout(KFold(2), x, x, outer=KFold(3)).folds)

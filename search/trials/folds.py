@@ -13,7 +13,7 @@ from typing import Any, ParamSpec, Protocol, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from search.data import Array
+from search.trials.data import Array
 from tinygrad_lab.checks import is_positive_integer
 
 Indices = NDArray[np.intp]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from search.figures.style import BLUE, GREEN, ORANGE, legend_above, new_figure, plain_log_labels
+from search.report.figures.style import BLUE, GREEN, ORANGE, legend_above, new_figure, plain_log_labels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from search.configuration import Configuration, canonical, canonical_text
-from search.grid import ParameterGrid
-from search.rounds import Configurations, Round, Rounds
+from search.space.configuration import Configuration, canonical, canonical_text
+from search.space.grid import ParameterGrid
+from search.space.rounds import Configurations, Round, Rounds
 from tinygrad_lab.checks import is_positive_integer
 from tinygrad_lab.storage.description import describe
 

@@ -1,0 +1,4 @@
+"""What to try: configurations, and the strategies that propose them.
+
+configuration --> rounds --> grid --> random, halving, optuna      each imports only from those before it
+"""
