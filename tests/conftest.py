@@ -22,7 +22,7 @@ def report_data() -> Path:
 
 
 def pytest_terminal_summary(terminalreporter):
-    """Show what the fault tests have counted; see tests/faults/conftest.py."""
+    """Show what the fault tests have counted; see tests/search/faults/conftest.py."""
     reports = [report for kind in ("passed", "failed") for report in terminalreporter.stats.get(kind, [])]
     lines = [text for report in reports for name, text in report.user_properties if name == "faults"]
     if lines:

@@ -6,12 +6,13 @@ Nothing here asserts a time, and none of the peers is needed.
 import argparse
 import json
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-FOLDER = Path(__file__).parents[1] / "benchmarks"
+from tests.helpers import ROOT
+
+FOLDER = ROOT / "benchmarks"
 
 OPTIONS = argparse.Namespace(seconds=1e-4, rounds=2, only="")
 

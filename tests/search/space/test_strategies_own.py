@@ -1,0 +1,118 @@
+"""Strategies of one's own: what they are told, what goes on, and what is ranked at the end."""
+
+import numpy as np
+import pytest
+
+from search import KFold, ParameterGrid, RandomSampler, Search, SuccessiveHalving
+from search.run import runner
+from search.run.selection import mean_loss
+from search.space.rounds import Round, as_strategy
+from tests.helpers.searches import build_network, build_scored, data
+
+
+def run(build, strategy, **options):
+    return Search(build, strategy, KFold(2), None, workers=1, **options).run(*data(), progress=False)
+
+
+CONFIGURATION = {"lr": 0.02, "epochs": 9, "batch_size": 5}
+
+
+class Given:
+    """Asks for one configuration, for so many epochs after one another, and keeps the answers."""
+
+    def __init__(self, *epochs):
+        self.epochs = epochs
+        self.answers = []
+
+    def rounds(self, seed):
+        for epochs in self.epochs:
+            self.answers += yield Round([CONFIGURATION], epochs)
+
+    def candidates(self, seed):
+        return ()
+
+    def describe(self):
+        return f"epochs {self.epochs}"
+
+
+def test_a_shorter_round_after_a_longer_one_is_trained_anew():
+    """It would have the score of the longer one, else, and a search that is resumed another than one that is not."""
+    alone, after = Given(3), Given(6, 3)
+    run(build_network, alone)
+    run(build_network, after)
+    assert after.answers[1] == alone.answers[0] != after.answers[0]
+
+
+def test_what_was_trained_to_its_end_is_ranked_once_whatever_came_later():
+    [row] = run(build_network, Given(None, 3))
+    [expected] = run(build_network, [CONFIGURATION])
+    assert (row.status, row.losses) == (expected.status, expected.losses)
+    assert row.status == "done"
+
+
+@pytest.mark.parametrize("epochs", [(3,), (3, 6)])
+def test_where_nothing_is_trained_to_its_end_all_is_ranked_as_stopped(epochs):
+    [row] = run(build_network, Given(*epochs))
+    assert (row.configuration, row.status) == (CONFIGURATION, "stopped")
+    assert row.reason == f"not among the best of the round to epoch {epochs[-1]}"
+    assert row.last_round == epochs[-1]
+
+
+def test_of_trainings_that_stopped_the_time_counts_too():
+    grid = ParameterGrid(lr=[0.02, 0.05, 0.1], epochs=[9], batch_size=[5])
+    facts = dict(run(build_network, SuccessiveHalving(grid, epochs=9, factor=3)).facts)
+    assert facts["fits"].startswith("8, "), "3 configurations and then 1, on 2 folds"
+
+
+class OneByOne(Given):
+    def rounds(self, seed):
+        for i in range(40):
+            yield Round([{"loss": float(i)}])
+
+
+def test_a_round_looks_at_its_own_fits_and_not_at_those_of_all_earlier_ones(monkeypatch):
+    looked_at = []
+    monkeypatch.setattr(runner, "mean_loss", lambda *given: looked_at.append(given[0]) or mean_loss(*given))
+    assert len(run(build_scored, OneByOne())) == 40
+    assert len(looked_at) == 80
+
+
+@pytest.mark.parametrize("given", [{"lr": [0.1]}, 5])
+def test_what_is_no_list_of_configurations(given):
+    with pytest.raises(TypeError, match="expected a ParameterGrid, another strategy, or configurations in a list") as failure:
+        as_strategy(given)
+    assert "\n" not in str(failure.value)
+
+
+def test_numbers_of_numpy_are_numbers():
+    grid = ParameterGrid(lr=[0.02, 0.05, 0.1], epochs=[9], batch_size=[5])
+    results = [
+        Search(build_network, SuccessiveHalving(grid, number(9), number(3)), KFold(2), None, workers=1, repeats=number(2))
+        .run(*data(), progress=False)
+        .ranking
+        for number in (int, np.int64)
+    ]
+    assert str(results[0]) == str(results[1])
+
+
+class Counted:
+    """A distribution that counts its draws."""
+
+    draws = 0
+
+    def rvs(self, random_state):
+        self.draws += 1
+        return random_state.uniform()
+
+
+def test_candidates_are_drawn_once_for_a_search():
+    axis = Counted()
+    run(build_scored, RandomSampler(3, loss=axis), seed=5)
+    assert axis.draws == 3
+
+
+def test_some_of_more_combinations_than_an_index_can_count():
+    sampler = RandomSampler(5, {f"axis {i}": range(10) for i in range(25)})
+    drawn = list(sampler.candidates(seed=0))
+    assert len({str(configuration) for configuration in drawn}) == 5
+    assert {value for configuration in drawn for value in configuration.values()} == {*range(10)}

@@ -1,0 +1,109 @@
+"""Every op of the table: gradients of both orders, the shape rule, `out=`, the loop expression, and mutants."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.helpers.operands import operands_of
+from tinygrad_lab.autodiff import ops
+from tinygrad_lab.autodiff.tensor import Tensor, apply
+from tinygrad_lab.testing import check_grad, mutant
+
+ALL = list(ops.OP_TABLE.values())
+DIFFERENTIABLE = [op for op in ALL if op.differentiable]
+
+
+def check_op(op, operands, params, **options):
+    return check_grad(lambda *tensors: apply(op, *tensors, **params), *operands, **options)
+
+
+@pytest.mark.parametrize("op", DIFFERENTIABLE, ids=lambda op: op.name)
+@given(data=st.data())
+def test_gradients_of_orders_1_and_2(op, data):
+    operands, params = data.draw(operands_of(op))
+    check_op(op, operands, params, order=2, rtol=1e-9)
+
+
+@pytest.mark.parametrize("op", DIFFERENTIABLE, ids=lambda op: op.name)
+@given(data=st.data())
+@settings(max_examples=10)
+def test_gradients_in_single_precision(op, data):
+    operands, params = data.draw(operands_of(op, np.float32))
+    check_op(op, operands, params, order=2, rtol=1e-4)
+
+
+@pytest.mark.parametrize("op", ALL, ids=lambda op: op.name)
+@given(data=st.data())
+def test_shape_rule_dtype_and_out(op, data):
+    operands, params = data.draw(operands_of(op, np.float32))
+    result = np.asarray(op.run(*operands, **params))
+    assert op.shape(*[x.shape for x in operands], **params) == result.shape
+    if op.name.startswith(("less", "greater", "equal", "not_equal", "logical")):
+        assert result.dtype == bool
+    else:
+        assert result.dtype == (params["dtype"] if op is ops.astype else np.float32)
+    if op.view:
+        assert np.shares_memory(result, operands[0]) or result.size == 0 or op is ops.reshape
+    else:
+        out = np.full_like(result, 1)
+        op.run(*operands, **params, out=out)
+        np.testing.assert_array_equal(out, result)
+
+
+@pytest.mark.parametrize("op", [op for op in ALL if op.elementwise], ids=lambda op: op.name)
+@given(data=st.data())
+@settings(max_examples=10)
+def test_loop_expression_computes_what_run_computes(op, data):
+    operands, params = data.draw(operands_of(op))
+    names = dict(vars(math)) | {
+        "sign": lambda x: math.copysign(1.0, x) if x else 0.0,
+        "sigmoid": lambda x: 1 / (1 + math.exp(-x)),
+        "softplus": lambda x: math.log1p(math.exp(x)),
+    }
+    code = compile(op.loop.format("a", "b", "c"), op.name, "eval")
+    result = np.asarray(op.run(*operands, **params))
+    for index in np.ndindex(result.shape):
+        scalars = dict(zip("abc", [x[index].item() for x in operands], strict=False))
+        assert eval(code, names, scalars) == pytest.approx(result[index].item(), rel=1e-14)
+
+
+MUTANTS = [
+    (op, position)
+    for op in DIFFERENTIABLE
+    for position in range(3)
+    if op.vjp(position) is not None and position < {"concatenate": 2, "einsum": 2}.get(op.name, 3)
+]
+
+
+@pytest.mark.parametrize("factor", [1.01, 0.0])
+@pytest.mark.parametrize(("op", "position"), MUTANTS, ids=lambda x: getattr(x, "name", str(x)))
+def test_the_suite_rejects_a_wrong_vjp(op, position, factor):
+    """A check that passes with a wrong VJP would be worth nothing: some example of the property test must fail."""
+
+    @given(data=st.data())
+    @settings(max_examples=25, database=None, report_multiple_bugs=False)
+    def gradients(data):
+        operands, params = data.draw(operands_of(op))
+        check_op(op, operands, params, order=1, rtol=1e-9)
+
+    gradients()
+    with mutant(op, position, factor), pytest.raises(AssertionError, match="check_grad: derivative of order 1"):
+        gradients()
+
+
+@pytest.mark.parametrize("op", [op for op in ALL if op.elementwise], ids=lambda op: op.name)
+def test_elementwise_primitives_refuse_unequal_shapes(op):
+    assert op.shape((2, 3), (2, 3)) == (2, 3)
+    with pytest.raises(ValueError, match="equal shapes"):
+        op.shape((2, 1), (2, 3))
+
+
+def test_an_op_on_arrays_computes_numbers_and_on_tensors_builds_a_graph():
+    x = np.array([0.5, 1.0])
+    assert type(ops.exp(x)) is np.ndarray
+    y = ops.exp(Tensor(x, requires_grad=True))
+    assert isinstance(y, Tensor)
+    assert y.requires_grad

@@ -1,0 +1,211 @@
+"""The hazards of capturing a step once and replaying it, each with its test.
+
+frozen number       a traced Tensor turned into a Python number or array keeps its value of the capture
+branch on data      the same, in an `if`
+outside Tensor      a Tensor that was not declared is never seen to change
+frozen randomness   a constant drawn from a random generator is drawn once
+counting            a step that does something else each time
+side effect         an assignment in the step is not repeated
+nested capture      a capture inside a capture
+replaced Tensor     a Tensor that the step exchanges for another would stay what it was: training/test_engines.py
+half way            an exception in the step must leave no recording open
+"""
+
+import copy
+
+import numpy as np
+import pytest
+
+import tinygrad_lab as tl
+from tinygrad_lab import Tensor
+from tinygrad_lab.autodiff.graph import CaptureError, state
+from tinygrad_lab.program import capture
+
+X = np.linspace(-1.0, 1.0, 6)
+
+
+def captured(function):
+    x = Tensor([1.0, 2.0])
+    return capture(lambda: ({"y": function(x)}, {}), {"x": x}, {})
+
+
+@pytest.mark.parametrize(
+    ("way_out", "function"),
+    [
+        ("the number", lambda x: x * float(x.sum())),
+        ("the number", lambda x: x * int(x.sum())),
+        ("the number", lambda x: x * x.sum().item()),
+        ("the number", lambda x: x if x.sum() > 0 else -x),
+        ("the number", lambda x: x if (x > 0).sum() > 1 else -x),
+        (r"\.numpy\(\)", lambda x: x * x.numpy()),
+        (r"\.data", lambda x: x * x.data),
+        ("a copy", lambda x: x * Tensor(x * 2.0)),
+        ("a copy", lambda x: x * copy.copy(x)),
+        ("a copy", lambda x: x * copy.deepcopy([x.detach()])[0]),
+        (r"\.data", lambda x: x * np.asarray(x)),
+        (r"\.data", lambda x: x[x > 1.5]),
+        (r"\.numpy\(\)", lambda x: x * (x * 2.0).exp().numpy()),
+    ],
+)
+def test_frozen_numbers_and_branches_on_data_are_refused_with_the_line_of_code(way_out, function):
+    with pytest.raises(CaptureError, match=rf"test_capture_hazards.py, line \d+: {way_out} of a Tensor that changes"):
+        captured(function)
+
+
+def test_numbers_that_do_not_change_may_be_read():
+    assert captured(lambda x: x * float(Tensor(2.0)) * len(x) * x.shape[0]).bind().run()["y"].tolist() == [8.0, 16.0]
+
+
+def test_an_undeclared_tensor_from_outside_is_refused():
+    outside = Tensor([1.0, 1.0])
+    with pytest.raises(CaptureError, match=r"line \d+: multiply takes a Tensor of shape \(2,\) that is neither declared"):
+        captured(lambda x: x * outside)
+
+
+def test_an_outside_number_that_is_broadcast_is_refused_too():
+    outside = Tensor(3.0)
+    with pytest.raises(CaptureError, match="neither declared nor computed"):
+        captured(lambda x: x + outside)
+
+
+def test_frozen_randomness_is_refused():
+    rng = np.random.default_rng(0)
+    with pytest.raises(CaptureError, match=r"line \d+: multiply takes a constant that differs each time"):
+        captured(lambda x: x * rng.normal(size=2))
+
+
+def test_a_step_that_counts_is_refused():
+    calls = []
+
+    def function(x):
+        calls.append(1)
+        return x.exp() if len(calls) % 2 else x.sin()
+
+    with pytest.raises(CaptureError, match="runs exp once and sin then"):
+        captured(function)
+    with pytest.raises(CaptureError, match="it depends on more than its Tensors"):
+        captured(lambda x: (calls.append(1), x.exp() if len(calls) % 2 else x.exp().sin())[1])
+
+
+def test_a_side_effect_is_refused():
+    running = Tensor([0.0, 0.0])
+
+    def function(x):
+        running.assign(x)
+        return x * 2.0
+
+    with pytest.raises(CaptureError, match=r"line \d+: a Tensor is assigned to during the step"):
+        captured(function)
+    assert running.data.tolist() == [0.0, 0.0]
+
+
+def test_gradients_by_backward_are_replayed():
+    x, w = Tensor([1.0, 2.0]), Tensor([0.5, 0.5], requires_grad=True)
+
+    def step():
+        w.grad = None
+        ((w * x) ** 2).sum().backward()
+        return {}, {"w": w - 0.25 * w.grad}
+
+    bound = capture(step, {"x": x}, {"w": w}).bind()
+    bound.set_inputs(x=np.array([1.0, 0.0]))
+    for expected in ([0.25, 0.5], [0.125, 0.5]):
+        bound.run()
+        bound.commit()
+        assert bound.state["w"].tolist() == expected
+
+
+def test_a_capture_inside_a_capture_records_its_own_lines():
+    inner = []
+
+    def function(x):
+        inner.append(captured(lambda t: t.exp()))
+        return x.sin()
+
+    outer = captured(function)
+    assert [line.op.name for line in outer.lines] == ["sin"]
+    assert [line.op.name for line in inner[0].lines] == ["exp"]
+
+
+def test_an_exception_half_way_leaves_no_recording_open():
+    def function(x):
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        captured(function)
+    assert state.recording is None
+    assert Tensor([1.0]).numpy() == 1.0
+
+
+class Noise(tl.Layer):
+    """A layer with randomness of its own, as dropout has."""
+
+    def __init__(self, rng):
+        self.rng = rng
+
+    def forward(self, x):
+        return x + self.rng.normal(size=x.shape)
+
+
+def noisy_trainer(engine):
+    net = tl.Sequential(
+        tl.Linear(1, 3, rng=np.random.default_rng(0)),
+        Noise(np.random.default_rng(1)),
+        tl.Linear(3, 1, rng=np.random.default_rng(2)),
+    )
+    return tl.Trainer(net, tl.HalfSquaredError(), optimizer=tl.SGD(net.parameters()), epochs=2, engine=engine)
+
+
+def test_a_trainer_asked_to_replay_says_why_it_cannot():
+    with pytest.raises(CaptureError, match="takes a constant that differs each time the step runs"):
+        noisy_trainer("replay").fit(X, X)
+    with pytest.raises(ValueError, match="engine is 'fast', expected auto, eager, replay"):
+        noisy_trainer("fast")
+
+
+def test_a_trainer_left_to_choose_falls_back_to_eager_and_says_so():
+    with pytest.warns(UserWarning, match="training on the eager engine, since the step cannot be replayed: .*line"):
+        history = noisy_trainer("auto").fit(X, X)
+    assert history.epochs == 2
+
+
+def test_a_constant_of_a_layer_is_an_input_and_may_change_between_epochs():
+    class Shift(tl.Layer):
+        def __init__(self):
+            self.by = Tensor([1.0])
+
+        def forward(self, x):
+            return x + self.by
+
+    class Move(tl.Callback):
+        def on_epoch_end(self, trainer, history):
+            trainer.model[0].by.assign([float(history.epochs)])
+            return ""
+
+    losses = []
+    for engine in ("eager", "replay"):
+        net = tl.Sequential(Shift(), tl.Linear(1, 1, rng=np.random.default_rng(0)))
+        trainer = tl.Trainer(net, tl.HalfSquaredError(), optimizer=tl.SGD(net.parameters()), epochs=4, engine=engine)
+        losses.append(trainer.fit(X, X, callbacks=[Move()])["train_loss"])
+    assert (losses[0] == losses[1]).all()
+
+
+def test_derivatives_inside_a_step_are_replayed():
+    x = Tensor([1.0, 2.0])
+    bound = capture(lambda: ({"y": tl.hvp(lambda t: (t**3).sum(), x, np.ones(2))}, {}), {"x": x}, {}).bind()
+    bound.set_inputs(x=np.array([10.0, 20.0]))
+    assert bound.run()["y"].tolist() == [60.0, 120.0]
+
+
+def test_a_constant_of_a_layer_may_be_called_as_the_data_are():
+    class Shift(tl.Layer):
+        def __init__(self):
+            self.x = Tensor([1.0])
+
+        def forward(self, x):
+            return x + self.x
+
+    net = tl.Sequential(tl.Linear(1, 1, rng=np.random.default_rng(0)), Shift())
+    Shift.__init__(net)  # the same name on the model itself
+    trainer = tl.Trainer(net, tl.HalfSquaredError(), optimizer=tl.SGD(net.parameters()), epochs=2, engine="replay")
+    assert trainer.fit(X, X).epochs == 2
