@@ -5,7 +5,8 @@ history so far --Continuation--> history of the new Trainer --epochs--> --fill_g
 
 from __future__ import annotations
 
-from tinygrad_lab import Callback, History, Trainer
+from tinygrad_lab import Callback, History
+from tinygrad_lab.training.run import Run
 
 
 class Continuation(Callback):
@@ -14,5 +15,5 @@ class Continuation(Callback):
     def __init__(self, earlier: History) -> None:
         self.earlier = earlier
 
-    def on_fit_start(self, trainer: Trainer, history: History, epochs: int) -> None:  # noqa: ARG002, D102
-        history.load_state_dict(self.earlier.state_dict())
+    def on_fit_start(self, run: Run) -> None:
+        run.history.load_state_dict(self.earlier.state_dict())

@@ -78,7 +78,7 @@ class ParameterGrid(OneRound):
             chosen.append(values[place])
         return dict(zip(self.axes, reversed(chosen), strict=True))
 
-    def candidates(self, seed: int) -> Configurations:  # noqa: ARG002, D102
+    def candidates(self, seed: int) -> Configurations:  # noqa: ARG002
         return self
 
     def __repr__(self) -> str:

@@ -81,10 +81,10 @@ class SuccessiveHalving:
             f"SuccessiveHalving({self._candidates!r}, epochs={self.epochs}, factor={self.factor}, min_epochs={self.min_epochs})"
         )
 
-    def describe(self) -> str:  # noqa: D102 (a Strategy)
+    def describe(self) -> str:
         return f"successive halving of {self.epochs} epochs by {self.factor}, from {self.min_epochs}"
 
-    def candidates(self, seed: int) -> Configurations:  # noqa: D102
+    def candidates(self, seed: int) -> Configurations:
         return self._candidates.candidates(seed)
 
     def stops(self, n: int) -> list[int]:
@@ -95,7 +95,7 @@ class SuccessiveHalving:
             stops.insert(0, self.epochs // self.factor ** len(stops))
         return stops[:-1]
 
-    def rounds(self, seed: int) -> Rounds:  # noqa: D102
+    def rounds(self, seed: int) -> Rounds:
         left = self.candidates(seed)
         for epochs in self.stops(len(left)):
             losses = yield Round(left, epochs)

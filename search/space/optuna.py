@@ -97,14 +97,14 @@ class OptunaSampler:
     def __repr__(self) -> str:
         return f"OptunaSampler({', '.join(self._distributions)}, n_trials={self.n_trials}, batch={self.batch})"
 
-    def candidates(self, seed: int) -> Configurations:  # noqa: ARG002, D102 (a Strategy)
+    def candidates(self, seed: int) -> Configurations:  # noqa: ARG002 (a Strategy)
         return ()
 
-    def describe(self) -> str:  # noqa: D102
+    def describe(self) -> str:
         space = {name: list(self._choices.get(name, ())) or distribution for name, distribution in self._distributions.items()}
         return f"{self.n_trials} trials in batches of {self.batch} of {describe(self.sampler)} over {space}"
 
-    def rounds(self, seed: int) -> Rounds:  # noqa: D102
+    def rounds(self, seed: int) -> Rounds:
         optuna = _import_optuna()
         with _quiet():
             study = optuna.create_study(sampler=self.sampler(seed=seed % 2**32))

@@ -84,10 +84,10 @@ class OneRound(ABC):
     def candidates(self, seed: int) -> Configurations:
         """Return the configurations, which may follow from the seed."""
 
-    def rounds(self, seed: int) -> Rounds:  # noqa: D102 (a Strategy)
+    def rounds(self, seed: int) -> Rounds:
         yield Round(self.candidates(seed))
 
-    def describe(self) -> str:  # noqa: D102
+    def describe(self) -> str:
         return EVERY_CANDIDATE
 
 
@@ -135,7 +135,7 @@ class ListedConfigurations(OneRound):
     def __repr__(self) -> str:
         return f"ListedConfigurations({list(self._configurations)})"
 
-    def candidates(self, seed: int) -> Configurations:  # noqa: ARG002, D102
+    def candidates(self, seed: int) -> Configurations:  # noqa: ARG002
         return self
 
 

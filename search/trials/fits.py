@@ -19,7 +19,7 @@ from search.errors import one_line
 from search.space.configuration import Configuration
 from search.trials.data import Array
 from search.trials.folds import Fold
-from tinygrad_lab.training import checkpoint_bytes
+from tinygrad_lab.training import Run, checkpoint_bytes
 
 HISTORY_KEYS = ("train_loss", "validation_loss", "lr")
 
@@ -220,11 +220,13 @@ def _run_lanes(
     resume = [fits[place].resume for place in places]
     start = time.perf_counter()
     try:
-        for errors in tinygrad_lab.lanes_as_completed(list(trainers.values()), training_sets, until=until, resume=resume):
+        for ended in tinygrad_lab.lanes_as_completed(list(trainers.values()), training_sets, until=until, resume=resume):
             outcomes = {}
-            for lane, error in errors.items():
+            for lane, run in ended.items():
                 place = places[lane]
-                outcomes[place] = _failure(error) if error else _attempt(_score, problem, fits[place], trainers[place])
+                outcomes[place] = (
+                    _failure(run.error) if run.error else _attempt(_score, problem, fits[place], trainers[place], run)
+                )
             share = (time.perf_counter() - start) / len(outcomes)
             yield from ((place, replace(outcome, seconds=share)) for place, outcome in outcomes.items())
             start = time.perf_counter()
@@ -236,32 +238,33 @@ def _run_alone(problem: Problem, fit: Fit, trainer: Trainer | None) -> Outcome:
     start = time.perf_counter()
     trainer = problem.trainer(fit) if trainer is None else trainer
     history: History = {}
+    run: Run | None = None
     if _may_be_lane(trainer, fit):
         # No validation, as for a lane: one that overflows for an epoch would end the training.
-        [error] = tinygrad_lab.fit_lanes([trainer], [problem.training_set(fit)], until=fit.epochs, resume=[fit.resume])
-        if error is not None:
-            raise error
+        [ended] = tinygrad_lab.lanes_as_completed([trainer], [problem.training_set(fit)], until=fit.epochs, resume=[fit.resume])
+        run = ended[0]
+        if run.error is not None:
+            raise run.error
     elif fit.epochs is None:
         history = trainer.fit(*problem.training_set(fit), validation=problem.validation_set(fit))
     else:
         raise TypeError(
             f"a {type(trainer).__name__} cannot stop after {fit.epochs} epochs and go on, expected a tinygrad_lab.Trainer"
         )
-    outcome = _score(problem, fit, trainer)
+    outcome = _score(problem, fit, trainer, run)
     if fit.keep and outcome.status == "done":
         curves = {key: np.array(history[key], dtype=np.float64) for key in HISTORY_KEYS}
         outcome = replace(outcome, trained=Trained(curves, trainer.model.state_dict()))
     return replace(outcome, seconds=time.perf_counter() - start)
 
 
-def _score(problem: Problem, fit: Fit, trainer: Trainer) -> Outcome:
+def _score(problem: Problem, fit: Fit, trainer: Trainer, run: Run | None) -> Outcome:
     """Evaluate a trained model on both parts of its fold, and write down the state of a training that is to go on."""
     train_loss = float(trainer.evaluate(*problem.training_set(fit)))
     validation_loss = float(trainer.evaluate(*problem.validation_set(fit)))
     if not math.isfinite(validation_loss):
         return Outcome("diverged", validation_loss, train_loss, reason=f"validation loss is {validation_loss}")
-    goes_on = fit.epochs is not None
-    state = checkpoint_bytes(trainer) if goes_on and isinstance(trainer, tinygrad_lab.Trainer) else None
+    state = checkpoint_bytes(run) if run is not None and fit.epochs is not None else None
     return Outcome("done", validation_loss, train_loss, state=state)
 
 

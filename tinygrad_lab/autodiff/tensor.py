@@ -75,7 +75,7 @@ class Tensor(TensorMethods):
     # Data ------------------------------------------------------------------------------------------------------------
 
     @property
-    def data(self) -> np.ndarray:  # noqa: D102 (documented in the class)
+    def data(self) -> np.ndarray:
         self._check_stays(".data")
         self._data.flags.writeable = False
         return self._data.view()

@@ -34,7 +34,7 @@ class Activation(ABC):
 class Identity(Activation):
     """Return x itself."""
 
-    def forward(self, x: Tensor) -> Tensor:  # noqa: D102
+    def forward(self, x: Tensor) -> Tensor:
         return x
 
 
@@ -42,7 +42,7 @@ class Identity(Activation):
 class Sigmoid(Activation):
     """1 / (1 + exp(-x)), without overflow."""
 
-    def forward(self, x: Tensor) -> Tensor:  # noqa: D102
+    def forward(self, x: Tensor) -> Tensor:
         return x.sigmoid()
 
 
@@ -50,7 +50,7 @@ class Sigmoid(Activation):
 class Tanh(Activation):
     """The hyperbolic tangent."""
 
-    def forward(self, x: Tensor) -> Tensor:  # noqa: D102
+    def forward(self, x: Tensor) -> Tensor:
         return x.tanh()
 
 
@@ -58,7 +58,7 @@ class Tanh(Activation):
 class ReLU(Activation):
     """max(x, 0), with derivative 0 at 0."""
 
-    def forward(self, x: Tensor) -> Tensor:  # noqa: D102
+    def forward(self, x: Tensor) -> Tensor:
         return x.relu()
 
 
@@ -74,7 +74,7 @@ class LeakyReLU(Activation):
 
     slope: float = 0.05
 
-    def forward(self, x: Tensor) -> Tensor:  # noqa: D102
+    def forward(self, x: Tensor) -> Tensor:
         return where(x > 0.0, x, self.slope * x)
 
 
@@ -84,7 +84,7 @@ class ELU(Activation):
 
     alpha: float = 1.0
 
-    def forward(self, x: Tensor) -> Tensor:  # noqa: D102
+    def forward(self, x: Tensor) -> Tensor:
         positive = x > 0.0
         return where(positive, x, self.alpha * where(positive, 0.0, x).expm1())
 
@@ -93,7 +93,7 @@ class ELU(Activation):
 class SELU(Activation):
     """1.0507 ELU(x) with alpha 1.6733: keeps mean 0 and variance 1 (Klambauer et al., NeurIPS 2017, eq. 2 and 14)."""
 
-    def forward(self, x: Tensor) -> Tensor:  # noqa: D102
+    def forward(self, x: Tensor) -> Tensor:
         return 1.0507009873554804934193349852946 * ELU(1.6732632423543772848170429916717)(x)
 
 
@@ -101,7 +101,7 @@ class SELU(Activation):
 class GELU(Activation):
     """x Φ(x), with the normal distribution function Φ computed by erf (Hendrycks & Gimpel, 2016)."""
 
-    def forward(self, x: Tensor) -> Tensor:  # noqa: D102
+    def forward(self, x: Tensor) -> Tensor:
         return 0.5 * x * (1.0 + (x * sqrt(0.5)).erf())
 
 
@@ -109,7 +109,7 @@ class GELU(Activation):
 class SiLU(Activation):
     """x sigmoid(x), also known as swish."""
 
-    def forward(self, x: Tensor) -> Tensor:  # noqa: D102
+    def forward(self, x: Tensor) -> Tensor:
         return x * x.sigmoid()
 
 
@@ -117,7 +117,7 @@ class SiLU(Activation):
 class Softplus(Activation):
     """log(1 + exp(x)), without overflow."""
 
-    def forward(self, x: Tensor) -> Tensor:  # noqa: D102
+    def forward(self, x: Tensor) -> Tensor:
         return x.softplus()
 
 

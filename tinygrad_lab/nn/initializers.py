@@ -39,7 +39,7 @@ class Constant(Initializer):
         if not is_finite_number(self.value):
             raise ValueError(f"Constant: value is {self.value!r}, expected a finite number")
 
-    def __call__(self, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:  # noqa: ARG002, D102
+    def __call__(self, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:  # noqa: ARG002
         return np.full(shape, float(self.value))
 
 
@@ -47,7 +47,7 @@ class Constant(Initializer):
 class Zeros(Initializer):
     """Zero everywhere: the usual start of a bias."""
 
-    def __call__(self, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:  # noqa: ARG002, D102
+    def __call__(self, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:  # noqa: ARG002
         return np.zeros(shape)
 
 
@@ -70,7 +70,7 @@ class XavierUniform(Initializer):
     def __post_init__(self) -> None:
         _check_gain(self, self.gain)
 
-    def __call__(self, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:  # noqa: D102
+    def __call__(self, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
         bound = self.gain * sqrt(6.0 / sum(_fans(shape)))
         return rng.uniform(-bound, bound, shape)
 
@@ -84,7 +84,7 @@ class XavierNormal(Initializer):
     def __post_init__(self) -> None:
         _check_gain(self, self.gain)
 
-    def __call__(self, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:  # noqa: D102
+    def __call__(self, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
         return rng.normal(0.0, self.gain * sqrt(2.0 / sum(_fans(shape))), shape)
 
 
@@ -97,7 +97,7 @@ class HeUniform(Initializer):
     def __post_init__(self) -> None:
         _check_gain(self, self.gain)
 
-    def __call__(self, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:  # noqa: D102
+    def __call__(self, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
         bound = self.gain * sqrt(3.0 / _fans(shape)[0])
         return rng.uniform(-bound, bound, shape)
 
@@ -111,7 +111,7 @@ class HeNormal(Initializer):
     def __post_init__(self) -> None:
         _check_gain(self, self.gain)
 
-    def __call__(self, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:  # noqa: D102
+    def __call__(self, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
         return rng.normal(0.0, self.gain / sqrt(_fans(shape)[0]), shape)
 
 

@@ -203,7 +203,7 @@ class Linear(Layer):
         self.weight = Tensor(weight_init((out_features, in_features), rng), requires_grad=True, dtype=dtype)
         self.bias = Tensor(bias_init((out_features,), rng), requires_grad=True, dtype=dtype) if bias else None
 
-    def forward(self, x: Tensor) -> Tensor:  # noqa: D102
+    def forward(self, x: Tensor) -> Tensor:
         expected = self.weight.shape[1]
         if not x.ndim or x.shape[-1] != expected:
             given = f"{x.shape[-1]} features" if x.ndim else "no axis of features"
@@ -239,7 +239,7 @@ class Sequential(Layer):
             setattr(self, str(position), layer)  # under this name its parameters appear
         self._length = len(layers)
 
-    def forward(self, x: Tensor) -> Tensor:  # noqa: D102
+    def forward(self, x: Tensor) -> Tensor:
         for layer in self:
             x = layer(x)
         return x

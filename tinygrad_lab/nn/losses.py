@@ -100,7 +100,7 @@ class HalfSquaredError(Loss):
     Tensor(1.)
     """
 
-    def per_sample(self, prediction: Tensor, target: Tensor) -> Tensor:  # noqa: D102
+    def per_sample(self, prediction: Tensor, target: Tensor) -> Tensor:
         return 0.5 * (prediction - target).square().sum(_features(prediction))
 
 
@@ -114,7 +114,7 @@ class MeanSquaredError(Loss):
     Tensor(2.)
     """
 
-    def per_sample(self, prediction: Tensor, target: Tensor) -> Tensor:  # noqa: D102
+    def per_sample(self, prediction: Tensor, target: Tensor) -> Tensor:
         return (prediction - target).square().mean(_features(prediction))
 
 
@@ -128,7 +128,7 @@ class MeanAbsoluteError(Loss):
     Tensor(1.)
     """
 
-    def per_sample(self, prediction: Tensor, target: Tensor) -> Tensor:  # noqa: D102
+    def per_sample(self, prediction: Tensor, target: Tensor) -> Tensor:
         return (prediction - target).abs().mean(_features(prediction))
 
 
@@ -150,7 +150,7 @@ class Huber(Loss):
         if not is_finite_number(self.delta) or self.delta <= 0:
             raise ValueError(f"Huber: delta is {self.delta!r}, expected a positive number")
 
-    def per_sample(self, prediction: Tensor, target: Tensor) -> Tensor:  # noqa: D102
+    def per_sample(self, prediction: Tensor, target: Tensor) -> Tensor:
         distance = (prediction - target).abs()
         near = 0.5 * distance.square()
         far = self.delta * (distance - 0.5 * self.delta)
@@ -172,7 +172,7 @@ class CrossEntropy(Loss):
 
     class_labels: ClassVar[bool] = True
 
-    def per_sample(self, prediction: Tensor, target: Tensor) -> Tensor:  # noqa: D102
+    def per_sample(self, prediction: Tensor, target: Tensor) -> Tensor:
         log_probability = prediction.log_softmax(axis=-1)
         if target.dtype.kind in "iu":
             # A comparison with every class, rather than an index, is elementwise: it has lanes and a loop form.
@@ -193,6 +193,6 @@ class BinaryCrossEntropy(Loss):
     Tensor(0.34657359)
     """
 
-    def per_sample(self, prediction: Tensor, target: Tensor) -> Tensor:  # noqa: D102
+    def per_sample(self, prediction: Tensor, target: Tensor) -> Tensor:
         losses = target * (-prediction).softplus() + (1.0 - target) * prediction.softplus()
         return losses.mean(_features(prediction))

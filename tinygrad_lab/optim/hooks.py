@@ -49,7 +49,7 @@ class ClipGradNorm(GradientHook):
         if not 1e-150 <= self.max_norm.item() <= 1e150:
             raise ValueError(f"ClipGradNorm: max_norm is {max_norm!r}, expected a number from 1e-150 to 1e150")
 
-    def __call__(self, gradients: Sequence[Tensor]) -> list[Tensor]:  # noqa: D102
+    def __call__(self, gradients: Sequence[Tensor]) -> list[Tensor]:
         if not gradients:
             return []
         squares = reduce(add, [g.astype_like(self.max_norm).square().sum() for g in gradients])
@@ -82,7 +82,7 @@ class ClipGradValue(GradientHook):
     def __init__(self, limit: float) -> None:
         self.limit = hyperparameter("ClipGradValue", "limit", limit, zero=False)
 
-    def __call__(self, gradients: Sequence[Tensor]) -> list[Tensor]:  # noqa: D102
+    def __call__(self, gradients: Sequence[Tensor]) -> list[Tensor]:
         limits = [self.limit.astype_like(g) for g in gradients]
         return [g.clip(-limit, limit) for g, limit in zip(gradients, limits, strict=True)]
 

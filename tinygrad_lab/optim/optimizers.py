@@ -67,7 +67,7 @@ class Optimizer(ABC):
         return f"{type(self).__name__}({', '.join([*numbers, f'hooks={self.hooks!r}'])})"
 
     @property
-    def lr(self) -> Tensor:  # noqa: D102 (documented in the class)
+    def lr(self) -> Tensor:
         return self._lr
 
     @lr.setter

@@ -39,7 +39,7 @@ class ConstantLR(Scheduler):
     def __post_init__(self) -> None:
         _check_rates(self, lr=self.lr)
 
-    def __call__(self, epoch: int) -> float:  # noqa: ARG002, D102
+    def __call__(self, epoch: int) -> float:  # noqa: ARG002
         return self.lr
 
 
@@ -62,7 +62,7 @@ class LinearDecay(Scheduler):
         _check_rates(self, zero=True, final=self.final)
         _check_count(self, epochs=self.epochs)
 
-    def __call__(self, epoch: int) -> float:  # noqa: D102
+    def __call__(self, epoch: int) -> float:
         progress = _progress(epoch, self.epochs)
         return self.initial * (1.0 - progress) + self.final * progress
 
@@ -85,7 +85,7 @@ class GeometricDecay(Scheduler):
         _check_rates(self, initial=self.initial, final=self.final)
         _check_count(self, epochs=self.epochs)
 
-    def __call__(self, epoch: int) -> float:  # noqa: D102
+    def __call__(self, epoch: int) -> float:
         return float(self.initial * (self.final / self.initial) ** _progress(epoch, self.epochs))
 
 
@@ -108,7 +108,7 @@ class CosineDecay(Scheduler):
         _check_rates(self, zero=True, final=self.final)
         _check_count(self, epochs=self.epochs)
 
-    def __call__(self, epoch: int) -> float:  # noqa: D102
+    def __call__(self, epoch: int) -> float:
         return self.final + (self.initial - self.final) * (1.0 + cos(pi * _progress(epoch, self.epochs))) / 2.0
 
 
@@ -130,7 +130,7 @@ class StepDecay(Scheduler):
         _check_rates(self, initial=self.initial, factor=self.factor)
         _check_count(self, every=self.every)
 
-    def __call__(self, epoch: int) -> float:  # noqa: D102
+    def __call__(self, epoch: int) -> float:
         return float(self.initial * self.factor ** (epoch // self.every))
 
 
@@ -152,7 +152,7 @@ class WarmUp(Scheduler):
             raise TypeError(f"WarmUp: scheduler is {self.scheduler!r}, expected a Scheduler")
         _check_count(self, epochs=self.epochs)
 
-    def __call__(self, epoch: int) -> float:  # noqa: D102
+    def __call__(self, epoch: int) -> float:
         if epoch < self.epochs:
             return self.scheduler(0) * (epoch + 1) / (self.epochs + 1)
         return self.scheduler(epoch - self.epochs)

@@ -6,24 +6,20 @@ parameters, optimizer state, history, callbacks --> arrays; what must be equal f
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tinygrad_lab.storage.arrays import WeightsError, arrays_from_bytes, arrays_to_bytes, load_arrays, save_arrays
 from tinygrad_lab.storage.description import describe, digest_arrays
-
-if TYPE_CHECKING:
-    from tinygrad_lab.training.callbacks import Callback
-    from tinygrad_lab.training.trainer import Trainer
+from tinygrad_lab.training.run import Callback, Run
 
 
-def save_checkpoint(trainer: Trainer, path: str | os.PathLike[str]) -> None:
-    """Write all that is needed to resume the training of `trainer` to `path`, atomically."""
-    save_arrays(path, *_content(trainer))
+def save_checkpoint(run: Run, path: str | os.PathLike[str]) -> None:
+    """Write all that is needed to resume a run to `path`, atomically."""
+    save_arrays(path, *_content(run))
 
 
-def checkpoint_bytes(trainer: Trainer) -> bytes:
+def checkpoint_bytes(run: Run) -> bytes:
     """Return what `save_checkpoint` would write.
 
     Examples
@@ -35,27 +31,27 @@ def checkpoint_bytes(trainer: Trainer) -> bytes:
     >>> x = np.linspace(-1.0, 1.0, 20)
     >>> whole, first, second = trainer(), trainer(), trainer()
     >>> _ = tl.fit_lanes([whole], [(x, x)])
-    >>> _ = tl.fit_lanes([first], [(x, x)], until=20)
-    >>> _ = tl.fit_lanes([second], [(x, x)], resume=[checkpoint_bytes(first)])
+    >>> [ended] = tl.lanes_as_completed([first], [(x, x)], until=20)
+    >>> _ = tl.fit_lanes([second], [(x, x)], resume=[checkpoint_bytes(ended[0])])
     >>> first.history.epochs, second.history.epochs
     (20, 50)
     >>> bool(second.model.weight.data == whole.model.weight.data)
     True
     """
-    return arrays_to_bytes(*_content(trainer))
+    return arrays_to_bytes(*_content(run))
 
 
-def _content(trainer: Trainer) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+def _content(run: Run) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     parts = {
-        "model": trainer.model.state_dict(),
-        "optimizer": trainer.optimizer.state_dict(),
-        "history": trainer.history.state_dict(),
-    } | {f"callback{i}": callback.state_dict() for i, callback in enumerate(_deciding(trainer))}
+        "model": run.trainer.model.state_dict(),
+        "optimizer": run.trainer.optimizer.state_dict(),
+        "history": run.history.state_dict(),
+    } | {f"callback{i}": callback.state_dict() for i, callback in enumerate(_acting_callbacks(run))}
     arrays = {f"{part}.{name}": array for part, entries in parts.items() for name, array in entries.items()}
-    return arrays, _settings(trainer) | {"stop_reason": trainer.history.stop_reason}
+    return arrays, _settings(run) | {"stop_reason": run.history.stop_reason}
 
 
-def load_checkpoint(trainer: Trainer, source: str | os.PathLike[str] | bytes) -> None:
+def load_checkpoint(run: Run, source: str | os.PathLike[str] | bytes) -> None:
     """Take up the training that a file holds, or what `checkpoint_bytes` returned.
 
     Raises
@@ -66,7 +62,7 @@ def load_checkpoint(trainer: Trainer, source: str | os.PathLike[str] | bytes) ->
     name = "checkpoint in memory" if isinstance(source, bytes) else os.fspath(source)
     arrays, texts = arrays_from_bytes(source, name) if isinstance(source, bytes) else load_arrays(source)
     stop_reason = texts.pop("stop_reason", "")
-    current = _settings(trainer)
+    current = _settings(run)
     differing = sorted(name for name in current.keys() | texts.keys() if current.get(name) != texts.get(name))
     if differing:
         raise WeightsError(f"{name}: is a checkpoint of another training; it differs in {', '.join(differing)}")
@@ -74,33 +70,33 @@ def load_checkpoint(trainer: Trainer, source: str | os.PathLike[str] | bytes) ->
     def part(prefix: str) -> dict[str, np.ndarray]:
         return {key.removeprefix(prefix): x for key, x in arrays.items() if key.startswith(prefix)}
 
-    trainer.model.load_state_dict(part("model."))
-    trainer.optimizer.load_state_dict(part("optimizer."))
-    trainer.history.load_state_dict(part("history."), stop_reason)
-    if trainer.history.epochs:
-        trainer.optimizer.lr.assign(trainer.history.last("lr"))
-    for i, callback in enumerate(_deciding(trainer)):
+    run.trainer.model.load_state_dict(part("model."))
+    run.trainer.optimizer.load_state_dict(part("optimizer."))
+    run.history.load_state_dict(part("history."), stop_reason)
+    if run.history.epochs:
+        run.trainer.optimizer.lr.assign(run.history.last("lr"))
+    for i, callback in enumerate(_acting_callbacks(run)):
         callback.load_state_dict(part(f"callback{i}."))
 
 
-def _deciding(trainer: Trainer) -> list[Callback]:
+def _acting_callbacks(run: Run) -> list[Callback]:
     """List the callbacks on which the result of the training may depend."""
-    return [callback for callback in trainer.callbacks if not callback.only_watches]
+    return [callback for callback in run.callbacks if not callback.only_watches]
 
 
-def _settings(trainer: Trainer) -> dict[str, str]:
+def _settings(run: Run) -> dict[str, str]:
     """Describe what must be equal for a resumed training to reach the same bits."""
-    held_out = {} if trainer.held_out is None else {"validation": digest_arrays(trainer.held_out)}
-    optimizer = trainer.optimizer
+    trainer, optimizer = run.trainer, run.trainer.optimizer
+    held_out = {} if run.held_out is None else {"validation": digest_arrays(run.held_out)}
     changing = {"parameters", "state"} | ({"_lr"} if trainer.scheduler is not None else set())
     fixed = {name: x for name, x in vars(optimizer).items() if name not in changing}
     return {
-        "data": digest_arrays(trainer.data),
+        "data": digest_arrays(run.data),
         "model": describe(trainer.model),
         "loss": describe(trainer.loss),
         "optimizer": f"{type(optimizer).__name__} {describe(fixed)}",
         "scheduler": describe(trainer.scheduler),
         "penalty": describe(trainer.penalty),
         "batches": f"{trainer.batch_size} {trainer.shuffle} {trainer.seed}",
-        "callbacks": str([f"{type(callback).__name__}{describe(callback.settings())}" for callback in _deciding(trainer)]),
+        "callbacks": str([f"{type(callback).__name__}{describe(callback.settings())}" for callback in _acting_callbacks(run)]),
     } | held_out

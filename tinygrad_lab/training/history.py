@@ -19,8 +19,6 @@ class History(Mapping[str, np.ndarray]):
 
     Attributes
     ----------
-    epochs : int
-        The number of epochs finished.
     stop_reason : str
         Why the training ended before its last epoch; empty where it did not.
 
@@ -38,7 +36,8 @@ class History(Mapping[str, np.ndarray]):
         self.stop_reason = ""
 
     @property
-    def epochs(self) -> int:  # noqa: D102 (documented in the class)
+    def epochs(self) -> int:
+        """The number of epochs finished."""
         return max(map(len, self._values.values()), default=0)
 
     def append(self, **values: float) -> None:
@@ -46,6 +45,10 @@ class History(Mapping[str, np.ndarray]):
         epochs = self.epochs
         for name in {**self._values, **values}:
             self._values.setdefault(name, [nan] * epochs).append(float(values.get(name, nan)))
+
+    def stop(self, reason: str) -> None:
+        """Say why the training ends early; an empty text means that it goes on."""
+        self.stop_reason = reason
 
     def last(self, name: str) -> float:
         """Return the value of the latest epoch.

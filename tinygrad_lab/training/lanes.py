@@ -17,9 +17,11 @@ from numpy.typing import ArrayLike
 
 from tinygrad_lab.checks import is_positive_integer
 from tinygrad_lab.program import BoundProgram
+from tinygrad_lab.training.captured import DATA, CapturedStep
 from tinygrad_lab.training.checkpoints import load_checkpoint
-from tinygrad_lab.training.engines import DATA, Engine, ReplayEngine
-from tinygrad_lab.training.loop import NonFiniteLossError, Training
+from tinygrad_lab.training.engines.engine import Engine
+from tinygrad_lab.training.engines.replay import ReplayEngine
+from tinygrad_lab.training.run import NonFiniteLossError, Run
 from tinygrad_lab.training.structure import structure
 from tinygrad_lab.training.trainer import Trainer
 
@@ -81,7 +83,7 @@ def fit_lanes(
     """
     errors: dict[int, NonFiniteLossError | None] = {}
     for ended in lanes_as_completed(trainers, data, epochs=epochs, until=until, resume=resume):
-        errors |= ended
+        errors |= {i: run.error for i, run in ended.items()}
     return [errors[i] for i in range(len(trainers))]
 
 
@@ -92,27 +94,38 @@ def lanes_as_completed(
     epochs: int | None = None,
     until: int | None = None,
     resume: Sequence[bytes | None] | None = None,
-) -> Iterator[dict[int, NonFiniteLossError | None]]:
-    """Train as `fit_lanes` does, and yield the places of the Trainers that have just ended together, with their errors."""
+) -> Iterator[dict[int, Run]]:
+    """Train as `fit_lanes` does, and yield the runs as they end.
+
+    Parameters
+    ----------
+    trainers, data, epochs, until, resume
+        As for `fit_lanes`.
+
+    Yields
+    ------
+    dict of int to Run
+        The runs that have just ended together, by the positions of their Trainers. The `error` of a run says why it stopped
+        before its last epoch, if it did; `checkpoint_bytes` makes of a run what `resume` takes.
+    """
     checkpoints = [None] * len(trainers) if resume is None else resume
     _check(trainers, data, until, checkpoints)
-    trainings = [
-        trainer.prepare(arrays[0], arrays[1], sample_weight=arrays[2] if len(arrays) > 2 else None, epochs=epochs)
+    runs = [
+        trainer.prepare(arrays[0], arrays[1], sample_weight=arrays[2] if len(arrays) > 2 else None, epochs=epochs, until=until)
         for trainer, arrays in zip(trainers, data, strict=True)
     ]
-    for training, checkpoint in zip(trainings, checkpoints, strict=True):
-        training.trainer.begin(training)
-        training.until = training.epochs if until is None else min(until, training.epochs)
+    for trainer, run, checkpoint in zip(trainers, runs, checkpoints, strict=True):
+        trainer.follow(run)
         if checkpoint is not None:
-            load_checkpoint(training.trainer, checkpoint)
-    groups: dict[Hashable, dict[int, Training]] = {}
-    for i, training in enumerate(trainings):
-        rows = tuple((array.shape[1:], array.dtype) for array in training.data)
-        engine = training.trainer.engine, training.choose_engine()
-        groups.setdefault((structure(training.trainer), engine, rows), {})[i] = training
+            load_checkpoint(run, checkpoint)
+    groups: dict[Hashable, dict[int, Run]] = {}
+    for i, (trainer, run) in enumerate(zip(trainers, runs, strict=True)):
+        sample = tuple((array.shape[1:], array.dtype) for array in run.data)
+        engine = trainer.engine, run.choose_engine()
+        groups.setdefault((structure(trainer), engine, sample), {})[i] = run
     for lanes in groups.values():
         for ended in _fit_group(lanes):
-            yield {i: lanes[i].error for i in ended}
+            yield {i: lanes[i] for i in ended}
 
 
 def _check(
@@ -139,49 +152,51 @@ def _check(
         raise ValueError("fit_lanes: two Trainers share a parameter, expected each with a model of its own")
 
 
-def _fit_group(lanes: Mapping[int, Training]) -> Iterator[list[int]]:
-    """Train lanes of one structure, and yield the places of those that end together."""
+def _fit_group(lanes: Mapping[int, Run]) -> Iterator[list[int]]:
+    """Train lanes of one structure, and yield the positions of those that end together."""
     first = next(iter(lanes.values()))
-    with np.errstate(all="ignore"):  # a non-finite loss is an error of its own
+    with np.errstate(all="ignore"):  # a loss that is not finite is an error in its own right
         engine = first.make_engine()
-        together = _side_by_side(list(lanes.values()), engine) if isinstance(engine, ReplayEngine) and len(lanes) > 1 else None
+        together = (
+            _side_by_side(list(lanes.values()), engine.captured)
+            if isinstance(engine, ReplayEngine) and len(lanes) > 1
+            else None
+        )
         if together is not None:
             together.run()
     if together is not None:
         yield list(lanes)
         return
     for i, lane in lanes.items():
-        with np.errstate(all="ignore"):
-            _run_alone(lane, engine)
+        _train_alone(lane, engine)
         yield [i]
 
 
-def _side_by_side(lanes: Sequence[Training], engine: ReplayEngine) -> ReplayLanes | None:
+def _side_by_side(lanes: Sequence[Run], captured: CapturedStep) -> ReplayLanes | None:
     try:
-        return ReplayLanes(lanes, engine)
+        return ReplayLanes(lanes, captured)
     except NotImplementedError:  # an op without a rule for lanes
         return None
 
 
-def _run_alone(lane: Training, engine: Engine) -> None:
+def _train_alone(lane: Run, engine: Engine) -> None:
     engine.attach(lane.trainer)
     try:
-        lane.run(engine)
+        lane.train(engine)
     except NonFiniteLossError as error:
-        lane.error = error
+        lane.end(error)
 
 
 class ReplayLanes:
-    """Replays one program for many lanes at once: each array has one axis more, that of the lanes.
+    """Replays one program for many lanes at once: each array has one more axis, that of the lanes.
 
-    Where a lane has fewer samples or epochs than others, or has stopped, the program computes something for it all the
-    same, and nothing of that is committed.
+    The program always computes all lanes. If a lane has fewer samples or epochs, or has stopped, its results are not committed.
 
     Parameters
     ----------
-    lanes : sequence of Training
-        Of one structure.
-    engine : ReplayEngine
+    lanes : sequence of Run
+        Runs whose Trainers have one structure.
+    captured : CapturedStep
         That of the first lane, with the programs that it has captured.
 
     Raises
@@ -190,16 +205,15 @@ class ReplayLanes:
         Where an op of the step has no rule for lanes.
     """
 
-    def __init__(self, lanes: Sequence[Training], engine: ReplayEngine) -> None:
+    def __init__(self, lanes: Sequence[Run], captured: CapturedStep) -> None:
         self._lanes = lanes
-        self._engines = [engine, *[ReplayEngine(lane.trainer) for lane in lanes[1:]]]
-        for own in self._engines:
-            own.load()
-        self._state = {name: np.stack([own.state[name] for own in self._engines]) for name in engine.state}
+        self._steps = [captured, *[CapturedStep(lane.trainer) for lane in lanes[1:]]]
+        for step in self._steps:
+            step.load()
+        self._state = {name: np.stack([step.state[name] for step in self._steps]) for name in captured.state}
         self._programs: dict[int, BoundProgram] = {}  # by their number of samples
         for size, batch in {size: batch for lane in lanes for size, batch in lane.examples.items()}.items():
-            engine.compute(batch)  # captures a program, unless it has one for this size
-            self._programs[size] = engine.program.lanes(len(lanes)).bind(self._state)
+            self._programs[size] = captured.bind(batch).program.lanes(len(lanes)).bind(self._state)
         # The samples of an epoch in its order, as many as the longest lane has.
         longest = max(lane.samples for lane in lanes)
         self._ordered = [np.zeros((len(lanes), longest, *array.shape[1:]), array.dtype) for array in lanes[0].data]
@@ -210,15 +224,15 @@ class ReplayLanes:
             while active := [i for i, lane in enumerate(self._lanes) if lane.is_active]:
                 self._run_epoch(active)
         finally:
-            for i, engine in enumerate(self._engines):
-                for name, array in engine.state.items():
+            for i, step in enumerate(self._steps):
+                for name, array in step.state.items():
                     np.copyto(array, self._state[name][i])
-                engine.store()
+                step.store()
         for lane in self._lanes:
             try:
                 lane.check_parameters()
             except NonFiniteLossError as error:
-                lane.error = lane.error or error
+                lane.end(error)
 
     def _run_epoch(self, active: Sequence[int]) -> None:
         """Make the updates of the next epoch of each active lane."""
@@ -236,15 +250,15 @@ class ReplayLanes:
         size = max(self._lanes[i].batch_size for i in active)
         losses = np.empty((max(self._lanes[i].batches for i in active), len(self._lanes)))
         for batch in range(len(losses)):
-            # Lanes of other lengths may be at a last, smaller batch, or at the end of their epoch.
-            rows = np.minimum(left, size)
-            for count in {*rows.tolist()} - {0}:
-                chosen = rows == count
+            # Lanes with fewer samples may be at their last, smaller batch, or at the end of their epoch.
+            sizes = np.minimum(left, size)
+            for count in {*sizes.tolist()} - {0}:
+                chosen = sizes == count
                 losses[batch, chosen] = self._update(chosen, batch * size, count)[chosen]
-            for i in np.flatnonzero((rows > 0) & ~np.isfinite(losses[batch])).tolist():
-                self._lanes[i].error = NonFiniteLossError(self._lanes[i].epoch + 1, batch + 1)
-                left[i] = rows[i] = 0
-            left -= rows
+            for i in np.flatnonzero((sizes > 0) & ~np.isfinite(losses[batch])).tolist():
+                self._lanes[i].end(NonFiniteLossError(self._lanes[i].epoch + 1, batch + 1))
+                left[i] = sizes[i] = 0
+            left -= sizes
         for i in active:
             lane = self._lanes[i]
             if lane.error is None:
@@ -262,7 +276,7 @@ class ReplayLanes:
 
     def _load_settings(self, program: BoundProgram) -> None:
         """Give each lane its learning rate and its other hyper-parameters."""
-        for i, engine in enumerate(self._engines):
-            for name, tensor in engine.settings.items():
+        for i, step in enumerate(self._steps):
+            for name, tensor in step.settings.items():
                 if name in program.inputs:
                     program.inputs[name][i] = tensor._data

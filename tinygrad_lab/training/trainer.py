@@ -1,8 +1,6 @@
-"""The Trainer: what a training is made of, and the step at its heart.
+"""The Trainer: the parts of a training, and `fit`, the one call that people type.
 
-x, y --> model --> loss --> grad --> hooks, in order --> optimizer --> new parameters, new state
-                    ^                  ^                    ^
-           penalty in the loss   decoupled penalty    lr <-- scheduler(epoch)
+x, y --check--> Run --train--> History            Trainer: what is trained, and how; Run: on what, and what came of it
 """
 
 from __future__ import annotations
@@ -14,26 +12,26 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tinygrad_lab.autodiff.derivatives import grad, no_grad
+from tinygrad_lab.autodiff.derivatives import no_grad
 from tinygrad_lab.autodiff.tensor import Tensor, wrap
 from tinygrad_lab.checks import is_positive_integer
 from tinygrad_lab.nn.layers import Layer
 from tinygrad_lab.nn.losses import Loss
-from tinygrad_lab.optim.optimizers import Optimizer, State
+from tinygrad_lab.optim.optimizers import Optimizer
 from tinygrad_lab.optim.penalties import Penalty
 from tinygrad_lab.optim.schedulers import Scheduler
 from tinygrad_lab.program import Program
-from tinygrad_lab.training.callbacks import Callback
+from tinygrad_lab.training.captured import CapturedStep
 from tinygrad_lab.training.checkpoints import load_checkpoint
 from tinygrad_lab.training.data import check_labels, check_rows, check_same_length, check_weights
-from tinygrad_lab.training.engines import ReplayEngine
 from tinygrad_lab.training.history import History
-from tinygrad_lab.training.loop import Training
+from tinygrad_lab.training.run import Callback, Run
+from tinygrad_lab.training.step import TrainingStep
 
 ENGINES = ("auto", "eager", "replay", "compiled")
 
 
-class Trainer:
+class Trainer(TrainingStep):
     """Trains a model by gradient descent on batches.
 
     Parameters
@@ -112,9 +110,6 @@ class Trainer:
             raise ValueError(f"Trainer: engine is {engine!r}, expected {', '.join(ENGINES)}")
         self.engine = engine
         self.history = History()
-        self._callbacks: Sequence[Callback] = ()
-        self._data: Sequence[np.ndarray] = ()
-        self._held_out: Sequence[np.ndarray] | None = None
 
     def __repr__(self) -> str:
         names = ("optimizer", "scheduler", "penalty", "epochs", "batch_size", "shuffle", "seed", "engine")
@@ -122,35 +117,6 @@ class Trainer:
         return f"{type(self).__name__}({', '.join(parts)})"
 
     # The step --------------------------------------------------------------------------------------------------------
-
-    def training_step(self, x: Tensor, y: Tensor, sample_weight: Tensor | None = None) -> tuple[Tensor, list[Tensor], State]:
-        """Compute one update without making it: a pure function of its arguments, the parameters and the optimizer's state.
-
-        Returns
-        -------
-        loss : Tensor of shape ()
-            The data loss before the update, plus the penalty of the new parameters: the report's accounting.
-        parameters : list of Tensor
-            The new values of the optimizer's parameters.
-        state : dict
-            The new state of the optimizer.
-        """
-        optimizer, penalty = self.optimizer, self.penalty
-        placement = penalty.placement if penalty is not None else ""
-        parameters = optimizer.parameters
-
-        data_loss = self.loss(self.model(x), y, sample_weight)
-        objective = data_loss + penalty.value(parameters) if penalty and placement == "loss" else data_loss
-        gradients = grad(objective, parameters)
-        with no_grad():
-            gradients = optimizer.run_hooks(gradients)
-            if penalty and placement == "decoupled":
-                gradients = [g + slope for g, slope in zip(gradients, penalty.gradient(parameters), strict=True)]
-            updated, state = optimizer.update(parameters, gradients, optimizer.state, optimizer.lr)
-            if penalty and placement == "proximal":
-                updated = penalty.shrink(updated, optimizer.lr)
-            reported = data_loss + penalty.value(updated) if penalty else data_loss
-        return reported, updated, state
 
     def capture(self, x: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Program:
         """Return the program of the update on a batch, as "replay" and "compiled" run it: forward, backward, update.
@@ -184,11 +150,9 @@ class Trainer:
         state  weight = v27
         state  bias = v30
         """
-        engine = ReplayEngine(self)
-        engine.load()
         batch = self._check(x, y, sample_weight)
-        with np.errstate(all="ignore"):  # a loss that is not finite is for `fit` to tell
-            return engine.capture(batch)
+        with np.errstate(all="ignore"):  # `fit` reports a loss that is not finite
+            return CapturedStep(self).capture(batch)
 
     # Training --------------------------------------------------------------------------------------------------------
 
@@ -237,20 +201,11 @@ class Trainer:
         WeightsError
             Where `resume` is no checkpoint, or one of another training.
         """
-        training = self.prepare(
-            x, y, validation, epochs=epochs, sample_weight=sample_weight, callbacks=_check_callbacks(callbacks)
-        )
-        self.begin(training)
+        run = self.prepare(x, y, validation, epochs=epochs, sample_weight=sample_weight, callbacks=_check_callbacks(callbacks))
+        self.follow(run)
         if resume is not None:
-            load_checkpoint(self, resume)
-        try:
-            for callback in self._callbacks:
-                callback.on_fit_start(self, self.history, training.epochs)
-            with np.errstate(all="ignore"):  # a non-finite loss is an error of its own
-                training.run(training.make_engine())
-        finally:
-            for callback in self._callbacks:
-                callback.on_fit_end(self, self.history)
+            load_checkpoint(run, resume)
+        run.train()
         return self.history
 
     def prepare(
@@ -262,19 +217,25 @@ class Trainer:
         epochs: int | None = None,
         sample_weight: ArrayLike | None = None,
         callbacks: Sequence[Callback] = (),
-    ) -> Training:
-        """Check everything that `fit` is given, and return the training that is to be run; nothing has begun yet."""
+        until: int | None = None,
+    ) -> Run:
+        """Check everything that `fit` is given, and return the run; nothing has begun yet.
+
+        Parameters
+        ----------
+        x, y, validation, epochs, sample_weight, callbacks
+            As for `fit`.
+        until : int, optional
+            The epoch after which the run stops, so that it can go on later; by default the last one.
+        """
         epochs = self.epochs if epochs is None else _positive("epochs", epochs)
         data = self._check(x, y, sample_weight)
         held_out = None if validation is None else self._check_validation(validation)
-        return Training(self, data, epochs, held_out, callbacks)
+        return Run(self, data, epochs, held_out, callbacks, until)
 
-    def begin(self, training: Training) -> None:
-        """Begin a new history, that of a training that `prepare` returned."""
-        self._callbacks = training.callbacks
-        self._data = training.data
-        self._held_out = training.held_out
-        self.history = History()
+    def follow(self, run: Run) -> None:
+        """Let `history` be that of a run from now on."""
+        self.history = run.history
 
     # Evaluation ------------------------------------------------------------------------------------------------------
 
@@ -282,30 +243,10 @@ class Trainer:
         """Return the loss on `x` and `y`, without any penalty."""
         return float(self.data_loss(*map(wrap, self._arrays(x, y, sample_weight))))
 
-    def data_loss(self, x: Tensor, y: Tensor, sample_weight: Tensor | None = None) -> Tensor:
-        """Compute the loss without any penalty, and without a graph."""
-        with no_grad(), np.errstate(all="ignore"):
-            return self.loss(self.model(x), y, sample_weight)
-
     def predict(self, x: ArrayLike) -> np.ndarray:
         """Return the model's output for `x`, of shape (samples, outputs)."""
         with no_grad():
             return self.model(wrap(check_rows("x", x, self._dtype))).numpy()
-
-    @property
-    def callbacks(self) -> Sequence[Callback]:
-        """The callbacks of the training that runs, or ran last."""
-        return self._callbacks
-
-    @property
-    def data(self) -> Sequence[np.ndarray]:
-        """The checked arrays of that training: x, y and perhaps weights."""
-        return self._data
-
-    @property
-    def held_out(self) -> Sequence[np.ndarray] | None:
-        """The checked arrays that it evaluates after every epoch, if it has any."""
-        return self._held_out
 
     @property
     def _dtype(self) -> np.dtype:

@@ -10,7 +10,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from itertools import chain
 from types import NoneType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -21,13 +21,11 @@ from tinygrad_lab.nn.losses import Loss
 from tinygrad_lab.optim.hooks import GradientHook
 from tinygrad_lab.optim.optimizers import Optimizer
 from tinygrad_lab.optim.penalties import Penalty
-from tinygrad_lab.training.engines import settings_of
-
-if TYPE_CHECKING:
-    from tinygrad_lab.training.trainer import Trainer
+from tinygrad_lab.training.captured import settings_of
+from tinygrad_lab.training.step import TrainingStep
 
 # What a Trainer decides outside the step.
-OUTSIDE = {"scheduler", "epochs", "shuffle", "seed", "engine", "history", "_callbacks", "_data", "_held_out"}
+OUTSIDE = {"scheduler", "epochs", "shuffle", "seed", "engine", "history"}
 PARTS = (Activation, GradientHook, Layer, Loss, Optimizer, Penalty)
 PICKLING = ("__reduce__", "__reduce_ex__", "__getstate__")
 
@@ -45,7 +43,7 @@ class Itself:
         return id(self.value)
 
 
-def describe_step(trainer: Trainer) -> Hashable:
+def describe_step(trainer: TrainingStep) -> Hashable:
     """Describe the objects of a Trainer: while that stays equal, so does the program of its step.
 
     Objects are described by their classes and attributes; a Tensor that a program takes as its input or state by its shape,

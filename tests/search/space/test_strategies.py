@@ -16,7 +16,7 @@ from search.testing import build_polynomial
 from search.trials.fits import Fit, Problem
 from tests.helpers.searches import build_network, build_scored, data
 from tests.tinygrad_lab.codegen.test_codegen import cache, compiling  # noqa: F401 (a fixture)
-from tinygrad_lab.training.loop import Training
+from tinygrad_lab.training import Run
 
 
 def run(build, strategy, store=None, workers=1, **options):
@@ -179,11 +179,11 @@ def test_a_compiled_training_that_went_on_has_the_score_of_the_grid_to_the_bit()
 def test_no_epoch_is_trained_twice(monkeypatch):
     trained = []
 
-    def record(self, *args, original=Training.record):
+    def record(self, *args, original=Run.record):
         trained.append((id(self.trainer), self.epoch))
         original(self, *args)
 
-    monkeypatch.setattr(Training, "record", record)
+    monkeypatch.setattr(Run, "record", record)
     run(build_network, SuccessiveHalving(HALVED, **HALVING))
     assert len(trained) == 2 * (9 * 1 + 3 * 2 + 1 * 6)
 

@@ -27,8 +27,8 @@ from tinygrad_lab.codegen.merging import make_scalars, merge_nests
 from tinygrad_lab.codegen.nests import Nest, Writer, choose_stored, in_place_states, make_nests
 from tinygrad_lab.codegen.passes import copy_views, factor_squares, separate_uses, split_sums, turn_products
 from tinygrad_lab.program import capture
-from tinygrad_lab.training import compiled, loop
-from tinygrad_lab.training.engines import ReplayEngine
+from tinygrad_lab.training.captured import CapturedStep
+from tinygrad_lab.training.engines import choice, compiled
 
 RNG = np.random.default_rng(1)
 X = RNG.uniform(-2.0, 2.0, (25, 3))
@@ -217,9 +217,9 @@ def test_single_precision(optimizer, batch_size, interpreted):
 
 def test_hyper_parameters_may_change_between_epochs(interpreted):
     class Change(tl.Callback):
-        def on_epoch_end(self, trainer, history):
-            trainer.optimizer.hooks[0].max_norm.assign(0.1 * history.epochs)
-            trainer.penalty.strength.assign(1e-3 * history.epochs)
+        def on_epoch_end(self, run):
+            run.trainer.optimizer.hooks[0].max_norm.assign(0.1 * run.history.epochs)
+            run.trainer.penalty.strength.assign(1e-3 * run.history.epochs)
             return ""
 
     def make(engine):
@@ -279,7 +279,7 @@ def test_a_step_without_loops_is_replayed_with_one_warning(interpreted):
 
 
 def test_a_step_without_loops_is_replayed_in_silence_where_the_engine_was_not_asked_for(monkeypatch):
-    monkeypatch.setattr(loop, "COMPILE_FROM_UPDATES", 1)
+    monkeypatch.setattr(choice, "COMPILE_FROM_UPDATES", 1)
     monkeypatch.setattr(native, "is_available", lambda: True)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -688,9 +688,7 @@ def report_program(hidden=(75, 50), batch_size=1, dtype=np.float64):
         optimizer=tl.SGD(net.parameters(), hooks=[tl.ClipGradNorm(10.0)]),
         penalty=tl.L1Penalty(1e-3, decoupled=True),
     )
-    engine = ReplayEngine(trainer)
-    engine.load()
-    return engine.capture([np.ones((batch_size, 1), dtype)] * 2)
+    return CapturedStep(trainer).capture([np.ones((batch_size, 1), dtype)] * 2)
 
 
 def test_one_text_serves_every_width():
@@ -760,9 +758,7 @@ class Hostile(tl.Layer):
 def test_no_string_of_a_users_enters_the_text():
     net = tl.Sequential(Hostile(), tl.Linear(3, 1, rng=np.random.default_rng(1)))
     trainer = tl.Trainer(net, tl.HalfSquaredError(), optimizer=tl.SGD(net.parameters()))
-    engine = ReplayEngine(trainer)
-    engine.load()
-    program = engine.capture([np.ones((1, 1))] * 2)
+    program = CapturedStep(trainer).capture([np.ones((1, 1))] * 2)
     assert any("__import__('os')" in name for name in program.state)
     source = source_of(program)
     own = r"[xsvcni]\d+(_\d*|_sum|_all)?|step|updates|range|shape|size|losses|rows?|b|i|for|in|if|else|return|def"

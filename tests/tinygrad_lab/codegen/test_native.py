@@ -19,8 +19,8 @@ import pytest
 
 import tinygrad_lab as tl
 from tinygrad_lab.codegen import native
-from tinygrad_lab.training import loop as loop_module
 from tinygrad_lab.training.data import aligned_empty
+from tinygrad_lab.training.engines import choice
 
 SOURCE = textwrap.dedent(
     """
@@ -442,7 +442,7 @@ def test_without_numba_the_compiled_engine_says_how_to_install_it(without_numba)
 
 
 def test_without_numba_auto_replays_in_silence(without_numba, monkeypatch):
-    monkeypatch.setattr(loop_module, "COMPILE_FROM_UPDATES", 1)
+    monkeypatch.setattr(choice, "COMPILE_FROM_UPDATES", 1)
     np.testing.assert_array_equal(trained("auto"), trained("replay"))
 
 

@@ -178,8 +178,8 @@ def test_a_constant_of_a_layer_is_an_input_and_may_change_between_epochs():
             return x + self.by
 
     class Move(tl.Callback):
-        def on_epoch_end(self, trainer, history):
-            trainer.model[0].by.assign([float(history.epochs)])
+        def on_epoch_end(self, run):
+            run.trainer.model[0].by.assign([float(run.history.epochs)])
             return ""
 
     losses = []

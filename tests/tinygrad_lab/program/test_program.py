@@ -8,7 +8,7 @@ from models import TwoHiddenLayerNet
 from tinygrad_lab import Tensor
 from tinygrad_lab.autodiff.graph import record
 from tinygrad_lab.program import capture, drop_dead, merge_common, number
-from tinygrad_lab.training.engines import ReplayEngine
+from tinygrad_lab.training.captured import CapturedStep
 
 RNG = np.random.default_rng(1)
 X = RNG.uniform(-2.0, 2.0, 25)
@@ -226,9 +226,9 @@ def test_single_precision_replays_to_the_bit():
 
 def test_hyper_parameters_may_change_between_epochs():
     class Change(tl.Callback):
-        def on_epoch_end(self, trainer, history):
-            trainer.optimizer.hooks[0].max_norm.assign(0.1 * history.epochs)
-            trainer.penalty.strength.assign(1e-3 * history.epochs)
+        def on_epoch_end(self, run):
+            run.trainer.optimizer.hooks[0].max_norm.assign(0.1 * run.history.epochs)
+            run.trainer.penalty.strength.assign(1e-3 * run.history.epochs)
             return ""
 
     def run(engine):
@@ -251,10 +251,7 @@ def test_a_program_of_training_names_what_it_works_on():
     net = TwoHiddenLayerNet(1, 3, 2, 1, rng=np.random.default_rng(0))
     optimizer = tl.SGD(net.parameters(), momentum=0.9, hooks=[tl.ClipGradNorm(10.0)])
     trainer = tl.Trainer(net, tl.HalfSquaredError(), optimizer=optimizer, penalty=tl.L1Penalty(1e-3))
-    engine = ReplayEngine(trainer)
-    engine.load()
-    engine.compute([np.ones((1, 1)), np.ones((1, 1))])
-    program = engine.program
+    program = CapturedStep(trainer).capture([np.ones((1, 1)), np.ones((1, 1))])
     program.check()
     assert list(program.inputs) == ["x", "y", "lr", "momentum", "max_norm", "strength"]
     assert list(program.state) == [*dict(net.named_parameters()), *[f"velocity.{i}" for i in range(6)]]

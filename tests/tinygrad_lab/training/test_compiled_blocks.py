@@ -6,12 +6,14 @@ import pytest
 import tinygrad_lab as tl
 from tests.helpers.lanes import Jump, X, Y, data, fit_alone, maker, near, network, one_feature, report_trainer, state_of
 from tests.tinygrad_lab.codegen.test_codegen import cache, compiling, interpreted  # noqa: F401 (fixtures)
-from tinygrad_lab.training import compiled
+from tinygrad_lab.training.engines import compiled
 
 
 def blocks(monkeypatch, calls, samples):
     """Fix the number of updates in a native call, and that of samples in a run of the engine."""
-    monkeypatch.setattr(compiled.Loops, "_calls", property(lambda self: calls, lambda self, value: None), raising=False)
+    monkeypatch.setattr(
+        compiled.Loops, "_updates_per_call", property(lambda self: calls, lambda self, value: None), raising=False
+    )
     monkeypatch.setattr(compiled.CompiledEngine, "samples_per_run", samples)
 
 
@@ -88,10 +90,10 @@ def test_validation_and_callbacks_come_after_every_epoch_of_a_compiled_training(
         def __init__(self):
             self.seen = []
 
-        def on_epoch_end(self, trainer, history):
-            loss = trainer.evaluate(X, Y)
-            assert history.last("validation_loss") == pytest.approx(loss, 1e-12)
-            self.seen.append((history.epochs, history.last("lr")))
+        def on_epoch_end(self, run):
+            loss = run.trainer.evaluate(X, Y)
+            assert run.history.last("validation_loss") == pytest.approx(loss, 1e-12)
+            self.seen.append((run.history.epochs, run.history.last("lr")))
             return ""
 
     trainers = {engine: maker(engine=engine, batch_size=batch_size, epochs=4)(0) for engine in ("replay", "compiled")}
@@ -106,8 +108,8 @@ class _Interrupt(tl.Callback):
     def __init__(self, epochs):
         self.epochs = epochs
 
-    def on_epoch_seen(self, trainer, history):
-        if history.epochs == self.epochs:
+    def on_epoch_seen(self, run):
+        if run.history.epochs == self.epochs:
             raise KeyboardInterrupt
 
 
@@ -157,7 +159,8 @@ def test_an_attached_engine_gives_what_a_fresh_one_gives(interpreted):  # noqa: 
     engine = trainers[0].prepare(*data(0)).make_engine()
     for i in (0, 2, 1):
         training = trainers[i].prepare(*data(i))
+        trainers[i].follow(training)
         engine.attach(trainers[i])
-        training.run(engine)
+        training.train(engine)
         assert state_of(trainers[i], None) == fit_alone(make(i), data(i))
         assert engine.evaluate([X, Y]) == pytest.approx(trainers[i].evaluate(X, Y), 1e-12)

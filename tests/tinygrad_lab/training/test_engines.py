@@ -9,7 +9,9 @@ import pytest
 import tinygrad_lab as tl
 from tests.tinygrad_lab.codegen.test_codegen import interpreted  # noqa: F401 (a fixture)
 from tinygrad_lab.autodiff.graph import CaptureError
-from tinygrad_lab.training.engines import ReplayEngine
+from tinygrad_lab.training.captured import CapturedStep
+from tinygrad_lab.training.engines import choice
+from tinygrad_lab.training.engines.compiled import CompiledEngine
 
 X = np.random.default_rng(1).normal(size=(20, 3))
 Y = X[:, :1] ** 2
@@ -75,15 +77,15 @@ class Tempered(tl.Layer):
 
 
 class Halve(tl.Callback):
-    def on_epoch_end(self, trainer, history):
-        trainer.model.factor *= 0.5
+    def on_epoch_end(self, run):
+        run.trainer.model.factor *= 0.5
         return ""
 
 
 class ReplaceTheLoss(tl.Callback):
-    def on_epoch_seen(self, trainer, history):
-        if history.epochs == 2:
-            trainer.loss = tl.MeanAbsoluteError()
+    def on_epoch_seen(self, run):
+        if run.history.epochs == 2:
+            run.trainer.loss = tl.MeanAbsoluteError()
 
 
 @pytest.mark.parametrize("callback", [Halve, ReplaceTheLoss])
@@ -106,8 +108,8 @@ def test_a_subclass_of_the_trainer_may_be_changed_too():
             return loss * self.factor, *update
 
     class Halve(tl.Callback):
-        def on_epoch_end(self, trainer, history):
-            trainer.factor *= 0.5
+        def on_epoch_end(self, run):
+            run.trainer.factor *= 0.5
             return ""
 
     losses = []
@@ -120,21 +122,18 @@ def test_a_subclass_of_the_trainer_may_be_changed_too():
 
 def test_a_callback_that_changes_no_step_costs_no_capture(monkeypatch):
     captures = []
-    capture = ReplayEngine.capture
-    monkeypatch.setattr(ReplayEngine, "capture", lambda self, batch: captures.append(1) or capture(self, batch))
+    capture = CapturedStep.capture
+    monkeypatch.setattr(CapturedStep, "capture", lambda self, batch: captures.append(1) or capture(self, batch))
     trainer = trainer_of(Keeps(), "replay", optimizer=tl.Adam)
     trainer.fit(X, Y, validation=(X[:7], Y[:7]), callbacks=[tl.EarlyStopping(3), tl.ProgressBar()])
     assert len(captures) == 2  # batches of 8 and of 4
 
 
 def test_what_a_callback_changes_is_not_compiled_where_the_engine_was_left_to_choose(monkeypatch, interpreted):  # noqa: F811
-    from tinygrad_lab.training import loop
-    from tinygrad_lab.training.compiled import CompiledEngine
-
-    monkeypatch.setattr(loop, "COMPILE_FROM_UPDATES", 1)
+    monkeypatch.setattr(choice, "COMPILE_FROM_UPDATES", 1)
     compiled = []
     prepare = CompiledEngine.prepare
-    monkeypatch.setattr(CompiledEngine, "prepare", lambda self, batch: compiled.append(id(self)) or prepare(self, batch))
+    monkeypatch.setattr(CompiledEngine, "prepare", lambda self, given: compiled.append(id(self)) or prepare(self, given))
     trainer_of(Tempered(), "auto").fit(X, Y, callbacks=[Halve()])
     assert len({*compiled}) == 1
 

@@ -28,7 +28,8 @@ from tests.tinygrad_lab.codegen.test_codegen import cache, compiling, interprete
 from tinygrad_lab.autodiff.graph import CaptureError
 from tinygrad_lab.codegen import native
 from tinygrad_lab.program import Program
-from tinygrad_lab.training import lanes, loop
+from tinygrad_lab.training import lanes
+from tinygrad_lab.training.engines import choice
 
 CASES = (
     [{"optimizer": name, "hooks": hooks} for name in OPTIMIZERS for hooks in ("none", "value, norm")]
@@ -349,7 +350,7 @@ def test_lanes_that_diverge_on_the_compiled_engine(interpreted):  # noqa: F811
 
 
 def test_auto_compiles_the_long_lanes_and_replays_the_short_ones(monkeypatch, interpreted):  # noqa: F811
-    monkeypatch.setattr(loop, "COMPILE_FROM_UPDATES", 12)
+    monkeypatch.setattr(choice, "COMPILE_FROM_UPDATES", 12)
     monkeypatch.setattr(native, "is_available", lambda: True)
     ran = []
     monkeypatch.setattr(lanes.ReplayLanes, "run", lambda self, run=lanes.ReplayLanes.run: (ran.append(self), run(self))[1])

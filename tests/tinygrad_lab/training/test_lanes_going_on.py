@@ -7,11 +7,20 @@ import tinygrad_lab as tl
 from tests.helpers.lanes import OPTIMIZERS, Jump, data, fit_together, maker, network, one_feature, report_trainer, state_of
 from tests.tinygrad_lab.codegen.test_codegen import cache, compiling, interpreted  # noqa: F401 (fixtures)
 from tinygrad_lab.storage.arrays import arrays_from_bytes
-from tinygrad_lab.training import checkpoint_bytes, loop
-from tinygrad_lab.training.engines import ReplayEngine
+from tinygrad_lab.training import Run, checkpoint_bytes
+from tinygrad_lab.training.captured import CapturedStep
+from tinygrad_lab.training.engines import choice
 from tinygrad_lab.training.lanes import ReplayLanes
 
 MANY = {"epochs": lambda i: (5, 7, 4, 6)[i % 4]}  # of each lane
+
+
+def run_lanes(trainers, given, **options):
+    """Train as `fit_lanes` does, and return the runs in the order of the Trainers."""
+    runs = {}
+    for ended in tl.lanes_as_completed(trainers, given, **options):
+        runs |= ended
+    return [runs[i] for i in range(len(trainers))]
 
 
 def in_stages(make, given, stops, count=4):
@@ -19,11 +28,11 @@ def in_stages(make, given, stops, count=4):
     checkpoints = [None] * count
     for until in [*stops, None]:
         trainers = [make(i) for i in range(count)]
-        errors = tl.fit_lanes(trainers, [given(i) for i in range(count)], until=until, resume=checkpoints)
+        runs = run_lanes(trainers, [given(i) for i in range(count)], until=until, resume=checkpoints)
         if until is not None:
             assert [trainer.history.epochs for trainer in trainers] == [min(until, trainer.epochs) for trainer in trainers]
-            checkpoints = [checkpoint_bytes(trainer) for trainer in trainers]
-    return [state_of(trainer, error) for trainer, error in zip(trainers, errors, strict=True)]
+            checkpoints = [checkpoint_bytes(run) for run in runs]
+    return [state_of(trainer, run.error) for trainer, run in zip(trainers, runs, strict=True)]
 
 
 def check(make, given=data, stops=(2, 5)):
@@ -46,8 +55,8 @@ def test_schedules_and_orders_are_those_of_the_whole_training(scheduler, shuffle
 def test_some_lanes_begin_where_others_go_on():
     make = maker("adam", **MANY)
     first = [make(i) for i in range(2)]
-    tl.fit_lanes(first, [data(0), data(1)], until=3)
-    resume = [checkpoint_bytes(first[0]), None, checkpoint_bytes(first[1]), None]
+    runs = run_lanes(first, [data(0), data(1)], until=3)
+    resume = [checkpoint_bytes(runs[0]), None, checkpoint_bytes(runs[1]), None]
     trainers = [make(i) for i in (0, 0, 1, 1)]
     tl.fit_lanes(trainers, [data(0), data(0), data(1), data(1)], resume=resume)
     states = [state_of(trainer, None) for trainer in trainers]
@@ -60,10 +69,8 @@ def test_compiled_lanes_that_go_on(monkeypatch):
 
 
 def test_the_engine_is_that_of_the_whole_training(monkeypatch, interpreted):  # noqa: F811
-    monkeypatch.setattr(loop, "COMPILE_FROM_UPDATES", 12)
-    monkeypatch.setattr(
-        loop.Training, "make_engine", lambda self, make=loop.Training.make_engine: (made.append(self), make(self))[1]
-    )
+    monkeypatch.setattr(choice, "COMPILE_FROM_UPDATES", 12)
+    monkeypatch.setattr(Run, "make_engine", lambda self, make=Run.make_engine: (made.append(self), make(self))[1])
     made = []
     trainer = maker(engine="auto", epochs=6)(0)
     tl.fit_lanes([trainer], [data(0)], until=1)
@@ -84,11 +91,11 @@ def test_a_lane_that_diverges_after_going_on():
 def test_a_step_is_captured_once_for_all_lanes(monkeypatch):
     captured = []
 
-    def capture(self, batch, original=ReplayEngine.capture):
+    def capture(self, batch, original=CapturedStep.capture):
         captured.append(len(batch[0]))
         return original(self, batch)
 
-    monkeypatch.setattr(ReplayEngine, "capture", capture)
+    monkeypatch.setattr(CapturedStep, "capture", capture)
     ran = []
     monkeypatch.setattr(ReplayLanes, "run", lambda self, run=ReplayLanes.run: (ran.append(self), run(self))[1])
     tl.fit_lanes([maker()(i) for i in range(4)], [data(i) for i in range(4)])
@@ -102,8 +109,8 @@ def test_a_step_is_captured_once_for_all_lanes(monkeypatch):
 def test_a_checkpoint_of_another_training_is_refused():
     make = maker("adam")
     first = make(0)
-    tl.fit_lanes([first], [data(0)], until=1)
-    checkpoint = checkpoint_bytes(first)
+    [run] = run_lanes([first], [data(0)], until=1)
+    checkpoint = checkpoint_bytes(run)
     for trainer, given, named in (
         (make(0), data(1), "data"),
         (maker("sgd")(0), data(0), "optimizer"),
@@ -119,8 +126,8 @@ def test_a_checkpoint_of_another_training_is_refused():
 
 def test_of_a_checkpoint_every_flipped_bit_and_every_truncation_is_refused():
     trainer = maker("sgd", net=lambda i: tl.Linear(2, 2, rng=np.random.default_rng(0)))(0)
-    tl.fit_lanes([trainer], [data(0)], until=1)
-    checkpoint = checkpoint_bytes(trainer)
+    [run] = run_lanes([trainer], [data(0)], until=1)
+    checkpoint = checkpoint_bytes(run)
     arrays_from_bytes(checkpoint)
     for bit in range(8 * len(checkpoint)):
         damaged = bytearray(checkpoint)
@@ -148,10 +155,10 @@ def test_of_a_checkpoint_the_constants_in_arrays_count(kind):
         return tl.Trainer(net, tl.HalfSquaredError(), optimizer=tl.SGD(net.parameters()), scheduler=rates, epochs=3)
 
     first = trainer(0.1)
-    tl.fit_lanes([first], [data(0)], until=1)
-    tl.fit_lanes([trainer(0.1)], [data(0)], resume=[checkpoint_bytes(first)])
+    [run] = run_lanes([first], [data(0)], until=1)
+    tl.fit_lanes([trainer(0.1)], [data(0)], resume=[checkpoint_bytes(run)])
     with pytest.raises(tl.WeightsError, match="differs in scheduler"):
-        tl.fit_lanes([trainer(0.2)], [data(0)], resume=[checkpoint_bytes(first)])
+        tl.fit_lanes([trainer(0.2)], [data(0)], resume=[checkpoint_bytes(run)])
 
 
 @pytest.mark.parametrize(

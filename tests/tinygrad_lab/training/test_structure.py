@@ -15,7 +15,7 @@ import pytest
 
 import tinygrad_lab as tl
 from tinygrad_lab.autodiff.graph import CaptureError
-from tinygrad_lab.training.engines import ReplayEngine
+from tinygrad_lab.training.captured import CapturedStep
 from tinygrad_lab.training.structure import structure
 
 RNG = np.random.default_rng(0)
@@ -39,10 +39,8 @@ def make(net=None, loss=None, optimizer=tl.SGD, penalty=None, hooks=(), paramete
 
 def program_of(trainer, batch=4):
     """The program of a step, and the numbers of its constants."""
-    engine = ReplayEngine(trainer)
-    engine.load()
     dtype = trainer.optimizer.parameters[0].dtype
-    program = engine.capture([np.ones((batch, 2), dtype)] * 2)
+    program = CapturedStep(trainer).capture([np.ones((batch, 2), dtype)] * 2)
     constants = {x.array.tobytes() + str(x.array.dtype).encode() for line in program.lines for x in line.operands
                  if x.kind == "constant"}  # fmt: skip
     return str(program), constants

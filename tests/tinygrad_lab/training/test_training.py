@@ -241,8 +241,8 @@ def test_early_stopping_needs_what_it_monitors():
 
 def test_a_callback_of_ones_own_can_stop_the_training():
     class StopAfterTwo(tl.Callback):
-        def on_epoch_end(self, trainer, history):
-            return "enough" if history.epochs == 2 else ""
+        def on_epoch_end(self, run):
+            return "enough" if run.history.epochs == 2 else ""
 
     history = make_trainer().fit(X, Y, callbacks=[StopAfterTwo()])
     assert (history.epochs, history.stop_reason) == (2, "enough")
@@ -260,8 +260,8 @@ class _Interrupt(tl.Callback):
     def __init__(self, epochs):
         self.epochs = epochs
 
-    def on_epoch_seen(self, trainer, history):
-        if history.epochs == self.epochs:
+    def on_epoch_seen(self, run):
+        if run.history.epochs == self.epochs:
             raise KeyboardInterrupt
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import isfinite
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
@@ -14,11 +14,10 @@ from tinygrad_lab.autodiff.tensor import Tensor
 from tinygrad_lab.codegen import write_source
 from tinygrad_lab.codegen.native import load_module
 from tinygrad_lab.program import Program
+from tinygrad_lab.training.captured import DATA, CapturedStep, Shapes, shapes_of
 from tinygrad_lab.training.data import aligned_empty
-from tinygrad_lab.training.engines import DATA, Engine, ReplayEngine, shapes_of
-
-if TYPE_CHECKING:
-    from tinygrad_lab.training.trainer import Trainer
+from tinygrad_lab.training.engines.engine import Batch, Engine
+from tinygrad_lab.training.step import TrainingStep
 
 
 class CompiledEngine(Engine):
@@ -26,66 +25,64 @@ class CompiledEngine(Engine):
 
     Parameters
     ----------
-    trainer : Trainer
+    step : TrainingStep
     """
 
+    name: ClassVar[str] = "compiled"
     samples_per_run: ClassVar[int] = 100_000
 
-    def __init__(self, trainer: Trainer) -> None:
-        self._trainer = trainer
-        self._replay = ReplayEngine(trainer)
-        self._loops: dict[tuple[tuple[int, ...], ...], Loops] = {}
+    def __init__(self, step: TrainingStep) -> None:
+        self._step = step
+        self._captured = CapturedStep(step)
+        self._loops: dict[Shapes, Loops] = {}
 
-    def attach(self, trainer: Trainer) -> None:  # noqa: D102
-        self._trainer = trainer
-        self._replay.attach(trainer)
+    def attach(self, step: TrainingStep) -> None:
+        self._step = step
+        self._captured.attach(step)
 
-    def load(self) -> None:  # noqa: D102
-        self._replay.load()
+    def prepare(self, batches: Iterable[Batch]) -> None:
+        self._captured.load()
+        for batch in batches:
+            self._loops_of(batch)
 
-    def evaluate(self, data: Sequence[np.ndarray]) -> float:  # noqa: D102
-        return self._replay.evaluate(data)
+    def load(self) -> None:
+        self._captured.load()
 
-    def store(self) -> None:  # noqa: D102
-        self._replay.store()
+    def evaluate(self, data: Batch) -> float:
+        return self._captured.evaluate(data)
 
-    def prepare(self, batch: Sequence[np.ndarray]) -> Loops:
-        """Return the loops for batches of this shape, written and imported at the first call.
+    def store(self) -> None:
+        self._captured.store()
 
-        Raises
-        ------
-        CaptureError, NoLoopFormError, ImportError
-            Where the step cannot be captured or written as loops, or Numba is not installed.
-        """
-        shapes = shapes_of(batch)
-        if shapes not in self._loops:
-            self._loops[shapes] = Loops(self._replay.capture(batch), self._replay.state)
-        return self._loops[shapes]
-
-    def run(  # noqa: D102
-        self, data: Sequence[np.ndarray], orders: np.ndarray, batch_size: int, rates: Sequence[float]
-    ) -> np.ndarray:
-        before = [array.copy() for array in self._replay.state.values()]
+    def run(self, data: Batch, orders: np.ndarray, batch_size: int, rates: Sequence[float]) -> np.ndarray:
+        before = [array.copy() for array in self._captured.state.values()]
         try:
             losses = self._run(data, orders, batch_size, rates)
-        except BaseException:  # a Ctrl-C: back to where the history ends
+        except BaseException:  # Ctrl-C: go back to the last epoch in the history
             self._restore(before)
             raise
         if not isfinite(losses[-1]):
-            # The loops update in place: the update that went wrong is made. So all others are made anew, without it.
+            # The loops update in place, so the bad update has been made. Make the good ones again, without it.
             self._restore(before)
             self._run(data, orders, batch_size, rates, limit=len(losses) - 1)
         batches = -(-orders.shape[1] // batch_size)
-        self._trainer.optimizer.lr.assign(rates[(len(losses) - 1) // batches])
+        self._step.optimizer.lr.assign(rates[(len(losses) - 1) // batches])
         return losses
 
+    def _loops_of(self, batch: Batch) -> Loops:
+        """Return the loops for batches of this shape, written and compiled at the first call."""
+        shapes = shapes_of(batch)
+        if shapes not in self._loops:
+            self._loops[shapes] = Loops(self._captured.capture(batch), self._captured.state)
+        return self._loops[shapes]
+
     def _restore(self, state: Sequence[np.ndarray]) -> None:
-        for array, old in zip(self._replay.state.values(), state, strict=True):
+        for array, old in zip(self._captured.state.values(), state, strict=True):
             np.copyto(array, old)
 
     def _run(
         self,
-        data: Sequence[np.ndarray],
+        data: Batch,
         orders: np.ndarray,
         batch_size: int,
         rates: Sequence[float],
@@ -94,12 +91,12 @@ class CompiledEngine(Engine):
         """Make up to `limit` updates, and return their losses, up to the first that is not finite."""
         losses = [np.empty(0)]
         done = 0
-        for rows, size, rates_of_updates in _equal_batches(orders, batch_size, rates):
+        for samples, size, rates_of_updates in _equal_batches(orders, batch_size, rates):
             count = min(len(rates_of_updates), limit - done)
             if count <= 0:
                 break
-            loops = self.prepare([array[:size] for array in data])
-            losses.append(loops.run(data, rows[: count * size], rates_of_updates[:count], self._replay.settings))
+            loops = self._loops_of([array[:size] for array in data])
+            losses.append(loops.run(data, samples[: count * size], rates_of_updates[:count], self._captured.settings))
             done += count
             if not isfinite(losses[-1][-1]):
                 break
@@ -107,7 +104,7 @@ class CompiledEngine(Engine):
 
 
 def _equal_batches(orders: np.ndarray, batch_size: int, rates: Sequence[float]) -> Iterator[tuple[np.ndarray, int, np.ndarray]]:
-    """Cut epochs into stretches of batches of one size: samples, size and the learning rate of each update."""
+    """Cut epochs into stretches of batches of one size: their samples, the size, and the learning rate of each update."""
     samples = orders.shape[1]
     whole = samples // batch_size * batch_size
     if whole == samples:
@@ -144,12 +141,20 @@ class Loops:
             for x, array in zip(source.arrays, self._arrays, strict=True)
             if x.kind == "input" and x not in source.samples
         ]
-        self._calls = 1  # updates in a native call, as many as take some tenths of a second
+        self._updates_per_call = 1  # grows until a call takes some tenths of a second
 
-    def run(
-        self, data: Sequence[np.ndarray], rows: np.ndarray, rates: np.ndarray, settings: Mapping[str, Tensor]
-    ) -> np.ndarray:
-        """Make an update for each of `rates`, with equal shares of `rows`, up to the first whose loss is not finite.
+    def run(self, data: Batch, samples: np.ndarray, rates: np.ndarray, settings: Mapping[str, Tensor]) -> np.ndarray:
+        """Make an update for each of `rates`, up to the first whose loss is not finite.
+
+        Parameters
+        ----------
+        data : sequence of ndarray
+            x, y and perhaps weights, of all samples.
+        samples : ndarray of int64
+            The samples of the batches, one batch after the other.
+        rates : ndarray of float64
+            The learning rate of each update.
+        settings : mapping of str to Tensor
 
         Returns
         -------
@@ -159,19 +164,22 @@ class Loops:
         for name, array in self._constants:
             np.copyto(array, settings[name]._data)
         losses = np.empty(len(rates))
-        size = len(rows) // len(rates)
+        size = len(samples) // len(rates)
         done = 0
         while done < len(rates):
-            part = slice(done, done + self._calls)
+            part = slice(done, done + self._updates_per_call)
             count = len(losses[part])
             start = time.perf_counter()
             numbers = [rates[part] if name == "lr" else np.full(count, settings[name]._data) for name in self._settings]
-            made = self._updates(*data, rows[done * size : (done + count) * size], losses[part], *numbers, *self._arrays)
+            made = self._updates(*data, samples[done * size : (done + count) * size], losses[part], *numbers, *self._arrays)
             if made < count or not isfinite(losses[done + made - 1]):
                 return losses[: done + made]
             done += count
-            # A Ctrl-C waits for the end of a native call. Its length decides nothing else.
+            # Ctrl-C waits for the end of a native call, so keep each call short. Its length has no other effect.
             seconds = time.perf_counter() - start
-            if count == self._calls:  # else it tells nothing of a longer one
-                self._calls = max(1, self._calls * 2 if seconds < 0.1 else self._calls // 2 if seconds > 0.4 else self._calls)
+            if count == self._updates_per_call:  # a shorter call says nothing about a full one
+                if seconds < 0.1:
+                    self._updates_per_call *= 2
+                elif seconds > 0.4:
+                    self._updates_per_call = max(1, self._updates_per_call // 2)
         return losses

@@ -1,0 +1,189 @@
+"""The captured step: the program of a training step, and the memory in which it is replayed.
+
+    TrainingStep --capture--> Program --bind--> BoundProgram, in the memory of `state`
+    parameters, optimizer state --load--> state --replays--> state --store--> parameters, optimizer state
+    hyper-parameters -----------load--> inputs of the programs
+
+Engines and lanes have a captured step: it is the only place that knows by which names a program calls the parts of a Trainer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from itertools import chain
+
+import numpy as np
+
+from tinygrad_lab.autodiff.tensor import Tensor, wrap
+from tinygrad_lab.nn.activations import Activation
+from tinygrad_lab.nn.layers import Layer, named_tensors
+from tinygrad_lab.nn.losses import Loss
+from tinygrad_lab.optim.hooks import GradientHook
+from tinygrad_lab.optim.optimizers import State
+from tinygrad_lab.optim.penalties import Penalty
+from tinygrad_lab.program import BoundProgram, Program, capture
+from tinygrad_lab.program.capture import Step
+from tinygrad_lab.training.data import aligned_empty
+from tinygrad_lab.training.step import TrainingStep
+
+DATA = ("x", "y", "sample_weight")
+"""The inputs of a program that differ from batch to batch."""
+
+PARTS = (Activation, GradientHook, Layer, Loss, Penalty)
+"""The kinds of parts whose Tensors a step reads, however they are nested."""
+
+Shapes = tuple[tuple[int, ...], ...]
+
+
+class CapturedStep:
+    """A training step as programs, one for each shape of batch, with the memory that they share.
+
+    Between `load` and `store` the parameters and the optimizer's state are those in `state`.
+
+    Parameters
+    ----------
+    step : TrainingStep
+
+    Attributes
+    ----------
+    settings : dict of str to Tensor
+        What the step reads and does not change: hyper-parameters, and constants of the model's layers.
+    state : dict of str to ndarray
+        The parameters, then the optimizer's state: the memory that a replay reads and an update changes.
+    """
+
+    def __init__(self, step: TrainingStep) -> None:
+        self._step = step
+        self._parameter_names = _parameter_names(step)
+        self.settings = settings_of(step)
+        self.state: dict[str, np.ndarray] = {}
+        self._updates: dict[Shapes, BoundProgram] = {}
+        self._evaluations: dict[Shapes, BoundProgram] = {}
+
+    def attach(self, step: TrainingStep) -> None:
+        """Serve another step of the same structure from now on, with the programs that were captured so far."""
+        self._step = step
+        self._parameter_names = _parameter_names(step)
+        self.settings = settings_of(step)
+
+    def load(self) -> None:
+        """Take the parameters, the optimizer's state and the settings from the parts of the step."""
+        self.settings = settings_of(self._step)  # a callback may have replaced one
+        self._load_settings()
+        for name, tensor in self._named_state().items():
+            array = self.state.setdefault(name, aligned_empty(tensor.shape, tensor.dtype))
+            np.copyto(array, tensor._data)
+
+    def store(self) -> None:
+        """Give the parameters and the optimizer's state back to the parts of the step."""
+        optimizer = self._step.optimizer
+        arrays = iter(self.state.values())
+        parameters = [wrap(next(arrays).copy()) for _ in optimizer.parameters]
+        state = {name: [wrap(next(arrays).copy()) for _ in entries] for name, entries in optimizer.state.items()}
+        optimizer.commit(parameters, state)
+
+    def set_rate(self, rate: float) -> None:
+        """Set the learning rate of the updates to come."""
+        self._step.optimizer.lr.assign(rate)
+        self._load_settings()
+
+    def _load_settings(self) -> None:
+        for program in (*self._updates.values(), *self._evaluations.values()):
+            program.set_inputs(**{name: tensor._data for name, tensor in self.settings.items() if name in program.inputs})
+
+    # Programs --------------------------------------------------------------------------------------------------------
+
+    def capture(self, batch: Sequence[np.ndarray]) -> Program:
+        """Capture the update on batches of this shape.
+
+        Raises
+        ------
+        CaptureError
+            Where a replay could not repeat the step, naming the line of code.
+        """
+        tensors = _named_data(batch)
+
+        def step() -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+            loss, parameters, state = self._step.training_step(*tensors.values())
+            return {"loss": loss}, self._named(parameters, state)
+
+        return self._capture(step, tensors)
+
+    def bind(self, batch: Sequence[np.ndarray]) -> BoundProgram:
+        """Return the program of the update on batches of this shape, ready to run on `state`; captured at the first call."""
+        shapes = shapes_of(batch)
+        if shapes not in self._updates:
+            self._updates[shapes] = self.capture(batch).bind(self.state)
+        return self._updates[shapes]
+
+    def evaluate(self, data: Sequence[np.ndarray]) -> float:
+        """Return the data loss on x, y and perhaps weights, with the parameters in `state`."""
+        shapes = shapes_of(data)
+        if shapes not in self._evaluations:
+            tensors = _named_data(data)
+
+            def step() -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+                return {"loss": self._step.data_loss(*tensors.values())}, {}
+
+            self._evaluations[shapes] = self._capture(step, tensors).bind(self.state)
+        program = self._evaluations[shapes]
+        program.set_inputs(**dict(zip(DATA, data, strict=False)))
+        return float(program.run()["loss"])
+
+    def _capture(self, step: Step, data: Mapping[str, Tensor]) -> Program:
+        """Capture a step. Of the settings, the program has those that it reads.
+
+        Drop unread Tensors: a layer may keep activations, whose shape changes with the batch.
+        """
+        program = capture(step, {**data, **self.settings}, self._named_state())
+        read = {x for line in program.lines for x in line.operands} | {*program.outputs.values(), *program.new_state.values()}
+        program.inputs = {name: x for name, x in program.inputs.items() if name in data or x in read}
+        return program
+
+    # Names -----------------------------------------------------------------------------------------------------------
+
+    def _named_state(self) -> dict[str, Tensor]:
+        """Name the parameters, then the entries of the optimizer's state."""
+        optimizer = self._step.optimizer
+        return self._named(optimizer.parameters, optimizer.state)
+
+    def _named(self, parameters: Sequence[Tensor], state: State) -> dict[str, Tensor]:
+        named = dict(zip(self._parameter_names, parameters, strict=True))
+        for name, entries in state.items():
+            named |= {_unused(f"{name}.{i}", self._parameter_names): tensor for i, tensor in enumerate(entries)}
+        return named
+
+
+def shapes_of(arrays: Sequence[np.ndarray]) -> Shapes:
+    """Return the shapes of a batch, for which one program is captured."""
+    return tuple(array.shape for array in arrays)
+
+
+def settings_of(step: TrainingStep) -> dict[str, Tensor]:
+    """Name every Tensor that a step may read and does not change: hyper-parameters, and constants of the model's layers."""
+    optimizer = step.optimizer
+    parts = (*optimizer.hooks, step.penalty, step.loss, step.model)
+    fields = [{name: x for name, x in vars(optimizer).items() if name != "hooks"}]  # hooks have fields of their own
+    fields += [vars(part) for part in parts if part is not None]
+    changing = {id(tensor) for tensor in chain(optimizer.parameters, *optimizer.state.values())}
+    settings: dict[str, Tensor] = {}
+    for name, tensor in chain.from_iterable(named_tensors(owned, parts=PARTS) for owned in fields):
+        if id(tensor) not in changing:
+            changing.add(id(tensor))
+            settings[_unused(name.lstrip("_"), {*DATA, *settings})] = tensor
+    return settings
+
+
+def _parameter_names(step: TrainingStep) -> list[str]:
+    names = {id(tensor): name for name, tensor in step.model.named_state().items()}
+    return [names[id(tensor)] for tensor in step.optimizer.parameters]
+
+
+def _named_data(arrays: Sequence[np.ndarray]) -> dict[str, Tensor]:
+    return dict(zip(DATA, map(wrap, arrays), strict=False))
+
+
+def _unused(name: str, taken: Collection[str]) -> str:
+    while name in taken:
+        name += "'"
+    return name

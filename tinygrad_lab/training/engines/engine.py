@@ -1,0 +1,112 @@
+"""What an engine is: it takes the parameters, makes updates, and gives the parameters back.
+
+load --> run, run, ... --> store            evaluate: the data loss with the parameters as they are
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from math import isfinite
+from typing import ClassVar
+
+import numpy as np
+
+from tinygrad_lab.training.step import TrainingStep
+
+Batch = Sequence[np.ndarray]
+"""The arrays of a batch, or of a whole set: x, y and perhaps weights."""
+
+
+class Engine(ABC):
+    """Runs updates. Between `load` and `store` the parameters and the optimizer's state are the engine's.
+
+    Attributes
+    ----------
+    name : str, of the class
+        What `Trainer(engine=...)` calls it.
+    samples_per_run : int, of the class
+        How many samples one `run` should visit if nothing has to happen between epochs; at least one epoch.
+    """
+
+    name: ClassVar[str]
+    samples_per_run: ClassVar[int] = 1
+
+    @abstractmethod
+    def __init__(self, step: TrainingStep) -> None: ...
+
+    @abstractmethod
+    def attach(self, step: TrainingStep) -> None:
+        """Serve this step from now on: the first one, or one of the same structure."""
+
+    @abstractmethod
+    def prepare(self, batches: Iterable[Batch]) -> None:
+        """Do all that can fail before the first update, for batches of these shapes.
+
+        Raises
+        ------
+        CaptureError
+            Where the step cannot be repeated from a recording.
+        NoLoopFormError
+            Where the engine compiles, and the step has no loop form or the compiler refuses it.
+        """
+
+    @abstractmethod
+    def load(self) -> None:
+        """Take the parameters, the state and the hyper-parameters from the parts of the step."""
+
+    @abstractmethod
+    def run(self, data: Batch, orders: np.ndarray, batch_size: int, rates: Sequence[float]) -> np.ndarray:
+        """Make the updates of some epochs.
+
+        Parameters
+        ----------
+        data : sequence of ndarray
+            x, y and perhaps weights, of all samples.
+        orders : ndarray of int64, shape (epochs, samples)
+            The samples in the order of each epoch.
+        batch_size : int
+        rates : sequence of float
+            The learning rate of each epoch.
+
+        Returns
+        -------
+        ndarray of float64
+            The loss of each batch, epoch after epoch, up to the first that is not finite: its update is not made.
+        """
+
+    @abstractmethod
+    def evaluate(self, data: Batch) -> float:
+        """Return the data loss on x and y with the parameters as the engine has them."""
+
+    @abstractmethod
+    def store(self) -> None:
+        """Give the parameters and the state back to the parts of the step."""
+
+
+class StepwiseEngine(Engine):
+    """An engine that makes one update after the other."""
+
+    @abstractmethod
+    def set_rate(self, rate: float) -> None:
+        """Set the learning rate of the updates to come."""
+
+    @abstractmethod
+    def compute(self, batch: Batch) -> float:
+        """Compute the update on a batch, and return its loss."""
+
+    @abstractmethod
+    def commit(self) -> None:
+        """Make the update that was computed last."""
+
+    def run(self, data: Batch, orders: np.ndarray, batch_size: int, rates: Sequence[float]) -> np.ndarray:
+        losses: list[float] = []
+        for order, rate in zip(orders, rates, strict=True):
+            self.set_rate(rate)
+            for start in range(0, len(order), batch_size):
+                chosen = order[start : start + batch_size]
+                losses.append(self.compute([array[chosen] for array in data]))
+                if not isfinite(losses[-1]):
+                    return np.array(losses)
+                self.commit()
+        return np.array(losses)

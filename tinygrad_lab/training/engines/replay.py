@@ -1,0 +1,59 @@
+"""The replay engine: the captured program, as NumPy calls into preallocated memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import ClassVar
+
+from tinygrad_lab.program import BoundProgram
+from tinygrad_lab.training.captured import DATA, CapturedStep
+from tinygrad_lab.training.engines.engine import Batch, StepwiseEngine
+from tinygrad_lab.training.step import TrainingStep
+
+
+class ReplayEngine(StepwiseEngine):
+    """Captures the step once for each shape of batch, and replays it.
+
+    Parameters
+    ----------
+    step : TrainingStep
+
+    Attributes
+    ----------
+    captured : CapturedStep
+    """
+
+    name: ClassVar[str] = "replay"
+
+    def __init__(self, step: TrainingStep) -> None:
+        self.captured = CapturedStep(step)
+        self._latest: BoundProgram | None = None
+
+    def attach(self, step: TrainingStep) -> None:
+        self.captured.attach(step)
+
+    def prepare(self, batches: Iterable[Batch]) -> None:
+        self.captured.load()
+        for batch in batches:
+            self.captured.bind(batch)
+
+    def load(self) -> None:
+        self.captured.load()
+
+    def set_rate(self, rate: float) -> None:
+        self.captured.set_rate(rate)
+
+    def compute(self, batch: Batch) -> float:
+        self._latest = self.captured.bind(batch)
+        self._latest.set_inputs(**dict(zip(DATA, batch, strict=False)))
+        return float(self._latest.run()["loss"])
+
+    def commit(self) -> None:
+        assert self._latest is not None
+        self._latest.commit()
+
+    def evaluate(self, data: Batch) -> float:
+        return self.captured.evaluate(data)
+
+    def store(self) -> None:
+        self.captured.store()

@@ -1,0 +1,278 @@
+"""One run of a Trainer: its data, history, callbacks and engine, from checked data to the last epoch.
+
+Run.train: engine --> some epochs: orders, learning rates --> losses --> History --> callbacks --> next epochs, or stop
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import isfinite
+from typing import Any, ClassVar
+
+import numpy as np
+
+from tinygrad_lab.training.engines.choice import choose, make_engine
+from tinygrad_lab.training.engines.eager import EagerEngine
+from tinygrad_lab.training.engines.engine import Batch, Engine
+from tinygrad_lab.training.history import History
+from tinygrad_lab.training.step import TrainingStep
+from tinygrad_lab.training.walk import describe_step
+
+
+class NonFiniteLossError(ArithmeticError):
+    """A loss became nan or infinite.
+
+    Attributes
+    ----------
+    epoch : int
+        The epoch, counted from 1.
+    batch : int or None
+        The batch of that epoch, counted from 1; None for the validation after it, or for parameters that have overflowed.
+    """
+
+    def __init__(self, epoch: int, batch: int | None) -> None:
+        super().__init__(epoch, batch)  # the arguments, so that the exception survives pickling
+        self.epoch = epoch
+        self.batch = batch
+
+    def __str__(self) -> str:
+        where = "after the updates" if self.batch is None else f"in batch {self.batch}"
+        return f"the loss is not finite {where} of epoch {self.epoch} (counted from 1); try a smaller learning rate or clipping"
+
+
+class Callback:
+    """An object that a run calls at certain moments; this one does nothing, and subclasses override what they need.
+
+    What a callback changes in the Trainer or its parts takes effect from the next epoch on. A training that is resumed must
+    have the callbacks that it had, with equal `settings`, except for those that only watch.
+
+    Attributes
+    ----------
+    only_watches : bool, of the class
+        Whether the training would be the same without it. If so, it has no state to resume.
+
+    Examples
+    --------
+    >>> class StopBelow(Callback):
+    ...     def __init__(self, loss):
+    ...         self.loss = loss
+    ...     def on_epoch_end(self, run):
+    ...         return "good enough" if run.history.last("train_loss") < self.loss else ""
+    """
+
+    only_watches: ClassVar[bool] = False
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self.settings().items())})"
+
+    def on_fit_start(self, run: Run) -> None:
+        """Prepare for a run that is to end at ``run.epochs``; a resumed one has epochs in ``run.history`` already."""
+
+    def on_epoch_end(self, run: Run) -> str:  # noqa: ARG002
+        """Look at a finished epoch; return a reason to stop, or an empty string."""
+        return ""
+
+    def on_epoch_seen(self, run: Run) -> None:
+        """Act once every callback has looked at the epoch."""
+
+    def on_fit_end(self, run: Run) -> None:
+        """Clean up, also after an error."""
+
+    def settings(self) -> dict[str, Any]:
+        """Return what decides how it acts, by name, as it was before the training: it must be equal in a resumed one."""
+        return {}
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """Return what a resumed training needs, as arrays by name."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, np.ndarray]) -> None:
+        """Take up what `state_dict` returned."""
+
+
+class Run:
+    """One run of a Trainer: what `fit` does, from checked data on.
+
+    Parameters
+    ----------
+    trainer : TrainingStep
+        The Trainer whose parts are trained.
+    data : sequence of ndarray
+        x, y and perhaps weights, checked.
+    epochs : int
+        The number of epochs of the whole training.
+    held_out : sequence of ndarray, optional
+        Data to evaluate after every epoch.
+    callbacks : sequence of Callback
+    until : int, optional
+        The epoch after which to stop, so that the training can go on later. By default the last one.
+
+    Attributes
+    ----------
+    history : History
+        What was recorded so far; new at first, or taken up from a checkpoint.
+    error : NonFiniteLossError or None
+        Why the run has ended early, where it is one of several lanes and the error was not raised.
+    """
+
+    def __init__(
+        self,
+        trainer: TrainingStep,
+        data: Batch,
+        epochs: int,
+        held_out: Batch | None = None,
+        callbacks: Sequence[Callback] = (),
+        until: int | None = None,
+    ) -> None:
+        self.trainer = trainer
+        self.data = data
+        self.epochs = epochs
+        self.held_out = held_out
+        self.callbacks = callbacks
+        self.until = epochs if until is None else min(until, epochs)
+        self.history = History()
+        self.error: NonFiniteLossError | None = None
+
+    # Sizes -----------------------------------------------------------------------------------------------------------
+
+    @property
+    def samples(self) -> int:
+        """The number of samples in an epoch."""
+        return len(self.data[0])
+
+    @property
+    def batch_size(self) -> int:
+        """The number of samples in a batch but the last."""
+        return min(self.trainer.batch_size or self.samples, self.samples)
+
+    @property
+    def last_batch(self) -> int:
+        """The number of samples in the last batch of an epoch."""
+        return self.samples - (self.batches - 1) * self.batch_size
+
+    @property
+    def batches(self) -> int:
+        """The number of batches in an epoch."""
+        return -(-self.samples // self.batch_size)
+
+    @property
+    def examples(self) -> dict[int, list[np.ndarray]]:
+        """A batch of each size, by its number of samples."""
+        return {size: [array[:size] for array in self.data] for size in (self.batch_size, self.last_batch)}
+
+    # Epochs ----------------------------------------------------------------------------------------------------------
+
+    @property
+    def epoch(self) -> int:
+        """The next epoch to train, counted from 0."""
+        return self.history.epochs
+
+    @property
+    def is_active(self) -> bool:
+        """Whether there is an epoch to train."""
+        return self.error is None and self.epoch < self.until and not self.history.stop_reason
+
+    def rate(self, epoch: int) -> float:
+        """Return the learning rate of an epoch."""
+        scheduler = self.trainer.scheduler
+        return self.trainer.optimizer.lr.item() if scheduler is None else scheduler(epoch)
+
+    def order(self, epoch: int) -> np.ndarray:
+        """Return the samples' numbers in the order of an epoch."""
+        if not self.trainer.shuffle:
+            return np.arange(self.samples)
+        return np.random.default_rng(np.random.SeedSequence([self.trainer.seed, epoch])).permutation(self.samples)
+
+    # Training --------------------------------------------------------------------------------------------------------
+
+    def train(self, engine: Engine | None = None) -> None:
+        """Train up to the last epoch, or until a callback gives a reason to stop.
+
+        Parameters
+        ----------
+        engine : Engine, optional
+            One that serves the Trainer; by default it is chosen and made here.
+
+        Raises
+        ------
+        NonFiniteLossError
+        """
+        try:
+            for callback in self.callbacks:
+                callback.on_fit_start(self)
+            with np.errstate(all="ignore"):  # a loss that is not finite is an error in its own right
+                self._train(self.make_engine() if engine is None else engine)
+        finally:
+            for callback in self.callbacks:
+                callback.on_fit_end(self)
+
+    def end(self, error: NonFiniteLossError) -> None:
+        """Keep an error as the reason why this run has ended, unless there was one before."""
+        self.error = self.error or error
+
+    def record(self, losses: np.ndarray, rate: float, validation_loss: float | None = None) -> None:
+        """Add an epoch to the history; its training loss is the mean over its samples of the losses of its batches."""
+        values = {"train_loss": (losses[:-1].sum() * self.batch_size + losses[-1] * self.last_batch) / self.samples}
+        if validation_loss is not None:
+            values["validation_loss"] = validation_loss
+        self.history.append(**values, lr=rate)
+
+    def check_parameters(self) -> None:
+        """Raise NonFiniteLossError where the last update has overflowed: no later loss would show it."""
+        if not all(np.isfinite(parameter._data).all() for parameter in self.trainer.optimizer.parameters):
+            raise NonFiniteLossError(self.epoch, None)
+
+    def _train(self, engine: Engine) -> None:
+        one_by_one = self.callbacks or self.held_out is not None
+        at_once = 1 if one_by_one else max(1, engine.samples_per_run // self.samples)
+        engine.load()
+        try:
+            while self.is_active:
+                self._train_epochs(engine, min(at_once, self.until - self.epoch))
+                if self.callbacks:
+                    engine.store()
+                    engine = self._call_back(engine)
+                    engine.load()
+        finally:
+            engine.store()
+        self.check_parameters()
+
+    def _train_epochs(self, engine: Engine, count: int) -> None:
+        """Train for `count` epochs and record them. Where something is evaluated after each epoch, `count` is 1."""
+        epochs = range(self.epoch, self.epoch + count)
+        orders = np.stack([self.order(epoch) for epoch in epochs])
+        rates = [self.rate(epoch) for epoch in epochs]
+        losses = engine.run(self.data, orders, self.batch_size, rates)
+        finite = len(losses) if isfinite(losses[-1]) else len(losses) - 1
+        finished_epochs = losses[: finite // self.batches * self.batches].reshape(-1, self.batches)
+        for finished, rate in zip(finished_epochs, rates, strict=False):
+            validation_loss = None if self.held_out is None else engine.evaluate(self.held_out)
+            if validation_loss is not None and not isfinite(validation_loss):
+                raise NonFiniteLossError(self.epoch + 1, None)
+            self.record(finished, rate, validation_loss)
+        if finite < len(losses):
+            raise NonFiniteLossError(self.epoch + 1, finite % self.batches + 1)
+
+    def _call_back(self, engine: Engine) -> Engine:
+        """Let the callbacks act, and return the engine to go on with: another one where they have changed the step."""
+        may_change = not isinstance(engine, EagerEngine) and not all(callback.only_watches for callback in self.callbacks)
+        before = describe_step(self.trainer) if may_change else None
+        for callback in self.callbacks:
+            if not self.history.stop_reason:
+                self.history.stop(callback.on_epoch_end(self) or "")
+        for callback in self.callbacks:
+            callback.on_epoch_seen(self)
+        if not may_change or not self.is_active or describe_step(self.trainer) == before:
+            return engine
+        # A program holds the Python numbers of its capture. What has changed once may change every epoch: do not compile.
+        return self.make_engine("replay" if self.trainer.engine == "auto" else self.trainer.engine)
+
+    # The engine ------------------------------------------------------------------------------------------------------
+
+    def choose_engine(self) -> str:
+        """Return the name of the engine to begin with."""
+        return choose(self.trainer.engine, self.epochs * self.batches, self.batch_size)
+
+    def make_engine(self, first: str | None = None) -> Engine:
+        """Make the engine named `first`, by default the chosen one, or a simpler one if that cannot run the step."""
+        return make_engine(self.trainer, first or self.choose_engine(), list(self.examples.values()))
