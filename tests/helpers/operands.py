@@ -1,10 +1,13 @@
-"""One strategy for each op of the table: operands of its domain, away from its kinks, and its parameters.
+"""One strategy for each op of the table: operands where it is smooth, away from its kinks, and its parameters.
 
-`operands_of(op)` draws ``(operands, params)`` such that ``apply(op, *operands, **params)`` is valid. An op without an entry
-fails the tests that range over the table, so that nobody adds one untested.
+`operands_of(op)` draws ``(operands, params)`` such that ``apply(op, *operands, **params)`` is valid. The table says enough of
+an elementwise op to draw its operands. Any other op needs an entry in OPERANDS. Without one it fails the tests that range
+over the table, so no op stays untested.
 """
 
 from __future__ import annotations
+
+from string import Formatter
 
 import numpy as np
 from hypothesis import strategies as st
@@ -12,58 +15,35 @@ from hypothesis import strategies as st
 from tinygrad_lab.autodiff import ops
 from tinygrad_lab.testing.strategies import broadcasting_shapes, distinct_values, shapes, values
 
-DOMAINS = {"log": (0.25, 2.0), "sqrt": (0.25, 2.0), "log1p": (-0.5, 2.0)}
-BINARY_DOMAINS = {"divide": ((-2.0, 2.0), (0.5, 2.0)), "power": ((0.25, 2.0), (-2.0, 2.0))}
-UNARY = ["abs", "sign", "negative", "sqrt", "exp", "expm1", "log", "log1p", "sin", "cos", "tanh", "sigmoid", "softplus", "erf"]
-BINARY = [
-    "add",
-    "subtract",
-    "multiply",
-    "divide",
-    "power",
-    "maximum",
-    "minimum",
-    "less",
-    "less_equal",
-    "greater",
-    "greater_equal",
-    "equal",
-    "not_equal",
-]
+
+def operand_count(op):
+    """The number of operands of an elementwise op: one more than the highest placeholder of its expression."""
+    return 1 + max(int(name) for _, name, *_ in Formatter().parse(op.loop) if name)
 
 
-def _unary(name):
-    @st.composite
-    def draw_operands(draw, dtype):
-        low, high = DOMAINS.get(name, (-2.0, 2.0))
-        return [draw(values(shapes(), dtype, low=low, high=high))], {}
-
-    return draw_operands
+def interval(op, position):
+    """Where the table says that an op is smooth in an operand."""
+    return op.smooth[position] if position < len(op.smooth) else (-2.0, 2.0)
 
 
-def _binary(name):
+def takes_conditions(op):
+    """For each operand of an elementwise op, whether it is a condition."""
+    count = operand_count(op)
+    values = range(0) if op.name.startswith("logical") else range(count)[op.values]
+    return [i not in values for i in range(count)]
+
+
+def _elementwise(op):
     @st.composite
     def draw_operands(draw, dtype):
         shape = draw(shapes())
-        domains = BINARY_DOMAINS.get(name, ((-2.0, 2.0),) * 2)
-        return [draw(values(shape, dtype, low=low, high=high, grid=i)) for i, (low, high) in enumerate(domains)], {}
+        operands = []
+        for i, is_condition in enumerate(takes_conditions(op)):
+            low, high = interval(op, i)
+            operands.append(draw(values(shape)) > 0 if is_condition else draw(values(shape, dtype, low=low, high=high, grid=i)))
+        return operands, {}
 
     return draw_operands
-
-
-def _logical(count):
-    @st.composite
-    def draw_operands(draw, dtype):
-        shape = draw(shapes())
-        return [draw(values(shape)) > 0 for _ in range(count)], {}
-
-    return draw_operands
-
-
-@st.composite
-def _where(draw, dtype):
-    shape = draw(shapes())
-    return [draw(values(shape)) > 0, draw(values(shape, dtype)), draw(values(shape, dtype))], {}
 
 
 @st.composite
@@ -168,30 +148,21 @@ def _einsum(draw, dtype):
     return [draw(values(tuple(lengths[x] for x in term), dtype)) for term in terms], {"subscripts": subscripts}
 
 
-OPERANDS = (
-    {name: _unary(name) for name in UNARY}
-    | {name: _binary(name) for name in BINARY}
-    | {
-        "detach": _unary("detach"),
-        "where": _where,
-        "astype": _astype,
-        "reduce_sum": _reduce,
-        "reduce_max": _reduce_max,
-        "reduce_min": _reduce_max,
-        "logical_and": _logical(2),
-        "logical_or": _logical(2),
-        "logical_not": _logical(1),
-        "broadcast_to": _broadcast_to,
-        "reshape": _reshape,
-        "transpose": _transpose,
-        "concatenate": _concatenate,
-        "getitem": _getitem,
-        "gather": _gather,
-        "scatter_add": _scatter_add,
-        "matmul": _matmul,
-        "einsum": _einsum,
-    }
-)
+OPERANDS = {op.name: _elementwise(op) for op in ops.OP_TABLE.values() if op.elementwise} | {
+    "astype": _astype,
+    "reduce_sum": _reduce,
+    "reduce_max": _reduce_max,
+    "reduce_min": _reduce_max,
+    "broadcast_to": _broadcast_to,
+    "reshape": _reshape,
+    "transpose": _transpose,
+    "concatenate": _concatenate,
+    "getitem": _getitem,
+    "gather": _gather,
+    "scatter_add": _scatter_add,
+    "matmul": _matmul,
+    "einsum": _einsum,
+}
 
 
 def operands_of(op, dtype=np.float64):

@@ -24,15 +24,37 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from math import pi, prod
+from math import inf, pi, prod
 from typing import Any
 
 import numpy as np
 
 Shape = tuple[int, ...]
 VJP = Callable[..., Any]
+Interval = tuple[float, float]
 
 OP_TABLE: dict[str, Op] = {}
+
+
+@dataclass(frozen=True)
+class Reduction:
+    """How a loop combines many elements into one.
+
+    Attributes
+    ----------
+    start : float
+        The value before the first element.
+    update : str
+        The statement that takes in one more element, ``{1}``, to the value so far, ``{0}``.
+
+    Examples
+    --------
+    >>> reduce_max.reduction
+    Reduction(start=-inf, update='{0} = max({0}, {1})')
+    """
+
+    start: float
+    update: str
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,6 +77,14 @@ class Op:
         Whether the result shares the memory of the input, where NumPy can.
     values : slice
         Which operands are values, of one dtype; the others are conditions or index arrays.
+    reduction : Reduction or None
+        How a loop computes the result; only for an op that reduces its operand over the parameter ``axes``.
+    analytic : bool
+        Whether `run` continues the op to complex numbers as an analytic function. Gradient checks then take a complex
+        step, which is more exact than a difference.
+    smooth : sequence of (low, high)
+        One interval for each operand, on which the op is smooth; (-2, 2) for an operand without one. Tests draw operands
+        from these, and keep away from 0 and from ties. The bounds are multiples of 1/8.
 
     Examples
     --------
@@ -73,6 +103,9 @@ class Op:
     loop: str | None = None
     view: bool = False
     values: slice = field(default_factory=lambda: slice(None))
+    reduction: Reduction | None = None
+    analytic: bool = True
+    smooth: Sequence[Interval] = ()
 
     def __post_init__(self) -> None:
         OP_TABLE[self.name] = self
@@ -128,8 +161,10 @@ def equal_shapes(*shapes: Shape) -> Shape:
     return shapes[0]
 
 
-def _elementwise(name: str, run: Callable[..., Any], loop: str, *vjps: VJP | None) -> Op:
-    return Op(name, run, equal_shapes, vjps, loop)
+def _elementwise(
+    name: str, run: Callable[..., Any], loop: str, *vjps: VJP | None, analytic: bool = True, smooth: Sequence[Interval] = ()
+) -> Op:
+    return Op(name, run, equal_shapes, vjps, loop, analytic=analytic, smooth=smooth)
 
 
 def _select(condition: Any, a: Any, b: Any, out: Any = None) -> Any:
@@ -169,7 +204,12 @@ subtract: Op = _elementwise("subtract", np.subtract, "({0} - {1})", lambda g, y,
 multiply: Op = _elementwise("multiply", np.multiply, "({0} * {1})", lambda g, y, a, b: g * b, lambda g, y, a, b: g * a)
 
 # y = a / b        ā = g / b,  b̄ = -g y / b
-divide: Op = _elementwise("divide", np.divide, "({0} / {1})", lambda g, y, a, b: g / b, lambda g, y, a, b: -g * y / b)
+divide: Op = _elementwise(
+    "divide", np.divide, "({0} / {1})",
+    lambda g, y, a, b: g / b,
+    lambda g, y, a, b: -g * y / b,
+    smooth=((-2.0, 2.0), (0.5, 2.0)),
+)  # fmt: skip
 
 
 # y = a^b          ā = g b a^(b-1), where 0^(-1) counts as 1 at b = 0;  b̄ = g y log a, and 0 where a = 0
@@ -183,7 +223,7 @@ def _power_exponent(g: Any, y: Any, a: Any, b: Any) -> Any:
     return where(zero, 0.0, g * y * log(where(zero, 1.0, a)))
 
 
-power: Op = _elementwise("power", np.power, "({0} ** {1})", _power_base, _power_exponent)
+power: Op = _elementwise("power", np.power, "({0} ** {1})", _power_base, _power_exponent, smooth=((0.25, 2.0), (-2.0, 2.0)))
 
 
 # y = max(a, b)    ā = g where a > b, g/2 where a = b, else 0;  b̄ the same with a and b exchanged
@@ -206,13 +246,13 @@ minimum: Op = _elementwise(
 negative: Op = _elementwise("negative", np.negative, "(-{0})", lambda g, y, x: -g)
 
 # y = sign x       constant between its jumps; sign 0 = 0
-sign: Op = _elementwise("sign", np.sign, "sign({0})")
+sign: Op = _elementwise("sign", np.sign, "sign({0})", analytic=False)
 
 # y = |x|          x̄ = g sign x, so 0 at 0
-absolute: Op = _elementwise("abs", np.absolute, "abs({0})", lambda g, y, x: g * sign(x))
+absolute: Op = _elementwise("abs", np.absolute, "abs({0})", lambda g, y, x: g * sign(x), analytic=False)
 
 # y = √x           x̄ = g / 2y
-sqrt: Op = _elementwise("sqrt", np.sqrt, "sqrt({0})", lambda g, y, x: g / (2.0 * y))
+sqrt: Op = _elementwise("sqrt", np.sqrt, "sqrt({0})", lambda g, y, x: g / (2.0 * y), smooth=((0.25, 2.0),))
 
 # y = eˣ           x̄ = g y
 exp: Op = _elementwise("exp", np.exp, "exp({0})", lambda g, y, x: g * y)
@@ -221,10 +261,10 @@ exp: Op = _elementwise("exp", np.exp, "exp({0})", lambda g, y, x: g * y)
 expm1: Op = _elementwise("expm1", np.expm1, "expm1({0})", lambda g, y, x: g * exp(x))
 
 # y = log x        x̄ = g / x
-log: Op = _elementwise("log", np.log, "log({0})", lambda g, y, x: g / x)
+log: Op = _elementwise("log", np.log, "log({0})", lambda g, y, x: g / x, smooth=((0.25, 2.0),))
 
 # y = log(1 + x)   x̄ = g / (1 + x)
-log1p: Op = _elementwise("log1p", np.log1p, "log1p({0})", lambda g, y, x: g / (x + 1.0))
+log1p: Op = _elementwise("log1p", np.log1p, "log1p({0})", lambda g, y, x: g / (x + 1.0), smooth=((-0.5, 2.0),))
 
 # y = sin x        x̄ = g cos x
 sin: Op = _elementwise("sin", np.sin, "sin({0})", lambda g, y, x: g * cos(x))
@@ -238,13 +278,13 @@ tanh: Op = _elementwise("tanh", np.tanh, "tanh({0})", lambda g, y, x: g * (1.0 -
 # y = 1/(1 + e⁻ˣ)  x̄ = g y (1 - y), with 1 - y written as sigmoid(-x), which keeps its digits where y is near 1
 sigmoid: Op = _elementwise(
     "sigmoid", lambda x, out=None: _special("expit")(x, out=out), "sigmoid({0})",
-    lambda g, y, x: g * y * sigmoid(-x),
+    lambda g, y, x: g * y * sigmoid(-x), analytic=False,
 )  # fmt: skip
 
 # y = log(1 + eˣ)  x̄ = g sigmoid x
 softplus: Op = _elementwise(
     "softplus", lambda x, out=None: np.logaddexp(0.0, x, out=out), "softplus({0})",
-    lambda g, y, x: g * sigmoid(x),
+    lambda g, y, x: g * sigmoid(x), analytic=False,
 )  # fmt: skip
 
 # y = erf x        x̄ = g 2/√π e^(-x²)
@@ -269,7 +309,10 @@ def _astype(x: Any, *, dtype: np.dtype, out: Any = None) -> Any:
 
 
 # y = x in another precision      x̄ = g in the precision of x
-astype: Op = Op("astype", _astype, lambda shape, **_: shape, (lambda g, y, x, dtype: astype(g, dtype=x.dtype),))
+astype: Op = Op(
+    "astype", _astype, lambda shape, **_: shape,
+    (lambda g, y, x, dtype: astype(g, dtype=x.dtype),), analytic=False,
+)  # fmt: skip
 
 
 # Reductions, and broadcasting, the adjoint of the sum ----------------------------------------------------------------
@@ -283,10 +326,12 @@ def _reduce(ufunc: np.ufunc) -> Callable[..., Any]:
     return lambda x, *, axes, out=None: ufunc.reduce(x, axis=axes, out=out, keepdims=True)
 
 
+SUM = Reduction(0.0, "{0} += {1}")
+
 # y = Σ x over axes, which stay with length 1      x̄ = g repeated along them
 reduce_sum: Op = Op(
     "reduce_sum", _reduce(np.add), _reduced,
-    (lambda g, y, x, axes: broadcast_to(g, shape=x.shape),),
+    (lambda g, y, x, axes: broadcast_to(g, shape=x.shape),), reduction=SUM,
 )  # fmt: skip
 
 
@@ -297,8 +342,12 @@ def _extremum_vjp(g: Any, y: Any, x: Any, axes: tuple[int, ...]) -> Any:
     return where(attains, broadcast_to(share, shape=x.shape), 0.0)
 
 
-reduce_max: Op = Op("reduce_max", _reduce(np.maximum), _reduced, (_extremum_vjp,))
-reduce_min: Op = Op("reduce_min", _reduce(np.minimum), _reduced, (_extremum_vjp,))
+reduce_max: Op = Op(
+    "reduce_max", _reduce(np.maximum), _reduced, (_extremum_vjp,), reduction=Reduction(-inf, "{0} = max({0}, {1})")
+)
+reduce_min: Op = Op(
+    "reduce_min", _reduce(np.minimum), _reduced, (_extremum_vjp,), reduction=Reduction(inf, "{0} = min({0}, {1})")
+)
 
 
 def _stretched(old: Shape, *, shape: Shape) -> Shape:

@@ -57,7 +57,7 @@ def _equal_axes(line: Line) -> Iterator[tuple[tuple[Value, int], tuple[Value, in
         for i, symbol in enumerate(view_index(line, symbols)):
             if symbol != "0":
                 yield (x, i), (y, symbols.index(symbol))
-    elif op.elementwise or op in (ops.astype, ops.reduce_sum, ops.reduce_max):
+    elif op.elementwise or op.reduction is not None or op is ops.astype:
         reduced = {axis % y.array.ndim for axis in line.params.get("axes", ())}
         yield from (((x, i), (y, i)) for x in line.operands for i in range(y.array.ndim) if i not in reduced)
     elif op is ops.matmul and y.array.ndim == 2:

@@ -16,7 +16,7 @@ def is_reduction(line: Line) -> bool:
     """Whether a line adds up, or compares, several elements for each of its result."""
     if line.op is ops.matmul:
         return line.operands[0].array.shape[-1] != 1
-    return line.op in (ops.reduce_sum, ops.reduce_max) and line.operands[0].array.shape != line.result.array.shape
+    return line.op.reduction is not None and line.operands[0].array.shape != line.result.array.shape
 
 
 def is_matrix_product(line: Line) -> bool:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_lab.autodiff import ops
+from tinygrad_lab.autodiff.ops import SUM, Reduction
 from tinygrad_lab.codegen.dimensions import WHOLE, Dimensions, Domain, Index, loops, view_index
 from tinygrad_lab.codegen.kinds import NoLoopFormError, is_matrix_product, is_reduction, is_transpose, root
 from tinygrad_lab.program import Line, Program, Value
@@ -61,10 +62,10 @@ class Nest:
         With ``name[index]`` wherever it reads an array.
     reads : set of (str, index)
         The elements that the expression uses.
-    reduction : {"", "sum", "max"}
+    reduction : Reduction or None
         How the elements of the inner loops make one.
     start : str
-        Of a reduction: where it begins.
+        The number where a reduction starts, in its dtype.
     """
 
     domain: Domain
@@ -72,7 +73,7 @@ class Nest:
     index: Index
     expression: str
     reads: set[tuple[str, Index]]
-    reduction: str = ""
+    reduction: Reduction | None = None
     start: str = ""
 
     @property
@@ -166,7 +167,7 @@ class Writer:
                     (x,) = self.producers[sign].operands
                     return f"signed({self.element(factor, index)}, {self.element(x, index)})"
         operands = [self.element(operand, index) for operand in line.operands]
-        if line.op in (ops.reduce_sum, ops.reduce_max):  # over axes of length 1
+        if line.op.reduction is not None:  # over axes of length 1
             return operands[0]
         if line.op is ops.astype:
             same = line.operands[0].array.dtype == line.result.array.dtype
@@ -243,9 +244,8 @@ def _nest(writer: Writer, line: Line) -> Nest:
         return Nest((), name, WHOLE, f"np.dot({writer.matrix(a)}, {writer.matrix(b)}, {name})", writer.reads)
     if is_reduction(line):
         domain, expression = _product(writer, line) if line.op is ops.matmul else _reduction(writer, line)
-        reduction = "max" if line.op is ops.reduce_max else "sum"
-        start = _number(float("-inf") if reduction == "max" else 0.0, line.result.array.dtype)
-        return Nest(domain, name, index, expression, writer.reads, reduction, start)
+        reduction = line.op.reduction or SUM  # a matrix product sums products
+        return Nest(domain, name, index, expression, writer.reads, reduction, _number(reduction.start, line.result.array.dtype))
     expression = writer.formula(line, writer.index(line.result))
     return Nest(loops(index), name, index, expression, writer.reads)
 

@@ -207,16 +207,16 @@ def _group_source(group: Sequence[Nest], scalars: Collection[str]) -> list[str]:
                 before[level].append(f"{local[element]} = {element}")
         expression = replaced(nest.expression, local)
         target = reference(nest.name, nest.index)
-        if nest.inner:
+        if nest.reduction and nest.inner:
             total = f"{nest.name}_sum" if nest.index else nest.name
             first = len(domain) - len(nest.inner)
             before[first].append(f"{total} = {nest.start}")
             if nest.index:
                 after[first].append(f"{target} = {total}")
-            body.append(_update(nest, total, expression))
+            body.append(nest.reduction.update.format(total, expression))
         elif nest.reduction:
             before[0].append(f"{nest.name}[:] = {nest.start}")
-            body.append(_update(nest, target, expression))
+            body.append(nest.reduction.update.format(target, expression))
         elif nest.index == WHOLE:
             body.append(expression)
         elif nest.name in scalars:
@@ -232,7 +232,3 @@ def _group_source(group: Sequence[Nest], scalars: Collection[str]) -> list[str]:
 
 def _indented(level: int, lines: Sequence[str]) -> list[str]:
     return [f"{'    ' * (level + 1)}{line}" for line in lines]
-
-
-def _update(nest: Nest, target: str, expression: str) -> str:
-    return f"{target} = max({target}, {expression})" if nest.reduction == "max" else f"{target} += {expression}"

@@ -22,9 +22,6 @@ from tinygrad_lab.autodiff.graph import record
 from tinygrad_lab.autodiff.tensor import Tensor, as_tensor, wrap
 from tinygrad_lab.checks import is_positive_integer
 
-NOT_ANALYTIC = {"abs", "sign", "sigmoid", "softplus", "astype"}
-"""Ops that are no analytic function of a complex number, or that SciPy computes for real ones only."""
-
 COMPLEX_STEP = 1e-30
 RELATIVE_STEP = 1e-3
 STENCIL = ((1, 3 / 4), (2, -3 / 20), (3, 1 / 60))
@@ -130,7 +127,7 @@ def _check_order(
         with record() as recording:
             scale = abs(objective(k).item())
         names = list(dict.fromkeys(line.op.name for line in recording.lines))
-        complex_step = NOT_ANALYTIC.isdisjoint(names)
+        complex_step = all(line.op.analytic for line in recording.lines)
         derivative = _complex_step if complex_step else _central_difference
         noise = (1.0 + scale) * (rounding + (0.0 if complex_step else 1e2 * np.finfo(np.float64).eps / RELATIVE_STEP))
 

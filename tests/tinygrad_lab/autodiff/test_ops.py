@@ -1,19 +1,22 @@
 """Every op of the table: gradients of both orders, the shape rule, `out=`, the loop expression, and mutants."""
 
-import math
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.helpers.operands import operands_of
+from tests.helpers.generated import interpret
+from tests.helpers.operands import interval, operands_of, takes_conditions
 from tinygrad_lab.autodiff import ops
 from tinygrad_lab.autodiff.tensor import Tensor, apply
+from tinygrad_lab.codegen import native
+from tinygrad_lab.codegen.source import PRELUDE
 from tinygrad_lab.testing import check_grad, mutant
 
 ALL = list(ops.OP_TABLE.values())
 DIFFERENTIABLE = [op for op in ALL if op.differentiable]
+ELEMENTWISE = [op for op in ALL if op.elementwise]
+FUNCTIONS = PRELUDE.format(dtype="float64")
 
 
 def check_op(op, operands, params, **options):
@@ -53,21 +56,46 @@ def test_shape_rule_dtype_and_out(op, data):
         np.testing.assert_array_equal(out, result)
 
 
-@pytest.mark.parametrize("op", [op for op in ALL if op.elementwise], ids=lambda op: op.name)
+@pytest.mark.parametrize("op", ELEMENTWISE, ids=lambda op: op.name)
 @given(data=st.data())
 @settings(max_examples=10)
-def test_loop_expression_computes_what_run_computes(op, data):
+def test_loop_expression_computes_what_run_computes(op, interpreted_functions, data):
     operands, params = data.draw(operands_of(op))
-    names = dict(vars(math)) | {
-        "sign": lambda x: math.copysign(1.0, x) if x else 0.0,
-        "sigmoid": lambda x: 1 / (1 + math.exp(-x)),
-        "softplus": lambda x: math.log1p(math.exp(x)),
-    }
     code = compile(op.loop.format("a", "b", "c"), op.name, "eval")
     result = np.asarray(op.run(*operands, **params))
     for index in np.ndindex(result.shape):
         scalars = dict(zip("abc", [x[index].item() for x in operands], strict=False))
-        assert eval(code, names, scalars) == pytest.approx(result[index].item(), rel=1e-14)
+        assert eval(code, vars(interpreted_functions), scalars) == pytest.approx(result[index].item(), rel=1e-14)
+
+
+@pytest.fixture(scope="module")
+def interpreted_functions():
+    return interpret(FUNCTIONS)
+
+
+@pytest.mark.skipif(not native.is_available(), reason="needs Numba")
+@pytest.mark.filterwarnings("ignore:divide by zero")
+def test_numba_compiles_every_loop_expression(tmp_path, monkeypatch):
+    """One function with all expressions, so that LLVM runs once. What Numba refuses, its error names by the line above it."""
+    samples = np.random.default_rng(0)
+    operands = []
+    assignments = []
+    for k, op in enumerate(ELEMENTWISE):
+        names = []
+        for i, is_condition in enumerate(takes_conditions(op)):
+            names.append(f"x[{len(operands)}, i]{' > 0' * is_condition}")
+            operands.append(samples.uniform(*interval(op, i), 50))
+        assignments.append(f"        results[{k}, i] = {op.loop.format(*[f'({name})' for name in names])}  # {op.name}")
+    loops = ["@compiled", "def evaluate(x, results):", "    for i in range(x.shape[1]):", *assignments]
+    monkeypatch.setattr(native, "_cache_folder", lambda: None)
+    module = native.load_module("\n".join([FUNCTIONS, "", *loops, ""]))
+    results = np.empty((len(ELEMENTWISE), 50))
+    module.evaluate(np.array(operands), results)
+
+    drawn = iter(operands)
+    for op, result in zip(ELEMENTWISE, results, strict=True):
+        arrays = [next(drawn) > 0 if is_condition else next(drawn) for is_condition in takes_conditions(op)]
+        np.testing.assert_allclose(result, op.run(*arrays), rtol=1e-13, atol=1e-14, err_msg=op.name)
 
 
 MUTANTS = [
@@ -94,7 +122,7 @@ def test_the_suite_rejects_a_wrong_vjp(op, position, factor):
         gradients()
 
 
-@pytest.mark.parametrize("op", [op for op in ALL if op.elementwise], ids=lambda op: op.name)
+@pytest.mark.parametrize("op", ELEMENTWISE, ids=lambda op: op.name)
 def test_elementwise_primitives_refuse_unequal_shapes(op):
     assert op.shape((2, 3), (2, 3)) == (2, 3)
     with pytest.raises(ValueError, match="equal shapes"):

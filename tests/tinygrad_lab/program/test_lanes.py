@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import tinygrad_lab as tl
 from models import TwoHiddenLayerNet
-from tests.helpers.operands import BINARY, UNARY
+from tests.helpers.operands import interval, takes_conditions
 from tinygrad_lab import Tensor
 from tinygrad_lab.autodiff import ops
 from tinygrad_lab.program import capture
@@ -100,19 +100,15 @@ def matrix(dtype, shape=(7, 33), low=0.25, seed=0):
 @pytest.mark.parametrize("name", ELEMENTWISE)
 def test_elementwise(name, dtype):
     op = ops.OP_TABLE[name]
-    low = 0.25 if name in ("log", "sqrt", "power", "divide") else -0.5
+    conditions = takes_conditions(op)
+    arrays = [matrix(dtype, low=max(interval(op, i)[0], -0.5), seed=i) for i in range(len(conditions))]
     for layout in LAYOUTS.values():
-        if name.startswith("logical"):
-            check(lambda a, b, layout=layout: op(*[layout(x) > 1.0 for x in (a, b)][: 1 if "not" in name else 2]),
-                  matrix(dtype), matrix(dtype, seed=1))  # fmt: skip
-        elif name == "where":
-            check(lambda c, a, b, layout=layout: op(layout(c) > 1.0, layout(a), layout(b)),
-                  *[matrix(dtype, seed=i) for i in range(3)])  # fmt: skip
-        elif name in UNARY:
-            check(lambda x, layout=layout: op(layout(x)), matrix(dtype, low=low))
-        else:
-            assert name in BINARY
-            check(lambda a, b, layout=layout: op(layout(a), layout(b)), matrix(dtype, low=low), matrix(dtype, low=low, seed=1))
+
+        def function(*tensors, layout=layout):
+            operands = map(layout, tensors)
+            return op(*[x > 1.0 if is_condition else x for x, is_condition in zip(operands, conditions, strict=True)])
+
+        check(function, *arrays)
 
 
 def einsum(subscripts):
