@@ -27,6 +27,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from tinygrad_lab.codegen.kinds import NoLoopFormError
+from tinygrad_lab.codegen.source import Source
+from tinygrad_lab.program import Line
 from tinygrad_lab.storage.files import replacing
 
 
@@ -72,8 +75,56 @@ def load_module(source: str) -> ModuleType:
     except (OSError, RuntimeError) as error:  # the latter where Numba finds no place to keep anything
         _warn(folder, str(error))
         return _import(name, source, path)
-    vars(module)["updates"] = _recovering(module.updates, kept, lambda: _import(name, source, path).updates)
+    vars(module)["updates"] = _Kept(module.updates, kept, lambda: _import(name, source, path).updates)
     return module
+
+
+def compile_updates(module: ModuleType, source: Source, *arguments: Any) -> None:
+    """Compile the function `updates` of a module before its first call, or load its machine code.
+
+    Parameters
+    ----------
+    module : module
+        As `load_module` returns it for ``source.text``.
+    source : Source
+    *arguments : ndarray
+        As `updates` takes them. Only their types matter: dtype, number of axes, memory layout and whether they are writable.
+
+    Raises
+    ------
+    NoLoopFormError
+        If Numba cannot compile the module. The message names the first line of the program whose expression it refuses,
+        where there is one.
+    """
+    numba = importlib.import_module("numba")
+    try:
+        module.updates.compile(tuple(numba.typeof(argument) for argument in arguments))
+    except Exception as error:
+        raise NoLoopFormError(_refused_line(module, source.lines) or f"Numba: {_reason(error)}") from error
+
+
+def _refused_line(module: ModuleType, lines: Iterable[Line]) -> str:
+    """Compile the expression of each line by itself, and describe the first that Numba refuses; "" if it accepts all."""
+    numba = importlib.import_module("numba")
+    accepted: set[tuple[Any, ...]] = set()
+    for line in lines:
+        dtypes = [x.array.dtype for x in line.operands]
+        if line.op.loop is None or (line.op, *dtypes) in accepted:
+            continue
+        names = [f"x{i}" for i in range(len(dtypes))]
+        function = eval(f"lambda {', '.join(names)}: {line.op.loop.format(*names)}", vars(module))
+        try:
+            module.compiled(function).compile(tuple(map(numba.from_dtype, dtypes)))
+        except Exception as error:
+            return f"{line.op.name} has no loop form that Numba compiles: {line} ({_reason(error)})"
+        accepted.add((line.op, *dtypes))
+    return ""
+
+
+def _reason(error: Exception) -> str:
+    """Return the first line of an error of Numba that says what is wrong; the line above it names a step of the compiler."""
+    lines = [line for line in str(error).splitlines() if line.strip() and not line.startswith("Failed in ")]
+    return lines[0].strip() if lines else type(error).__name__
 
 
 def _key(source: str) -> str:
@@ -182,26 +233,46 @@ def _kept_files(folder: Path, name: str) -> list[Path]:
     return list(folder.glob(f"{name}.*"))
 
 
-def _recovering(function: Callable[..., Any], folder: Path, reload: Callable[[], Callable[..., Any]]) -> Callable[..., Any]:
-    """Return `function`, which, where it fails, is tried again without what was kept: that may be truncated, the disk full."""
-    name = function.__module__
-    closed = False
+class _Kept:
+    """A compiled function whose machine code is kept.
 
-    @functools.wraps(function, updated=())
-    def recovering(*args: Any) -> Any:
-        nonlocal function, closed
+    If it fails, it is tried once more without the kept machine code: a file may be truncated, or the disk full.
+
+    Parameters
+    ----------
+    function : callable
+    folder : Path
+        The folder of its machine code.
+    reload : callable
+        Returns the function as it was before anything was compiled or loaded.
+    """
+
+    def __init__(self, function: Callable[..., Any], folder: Path, reload: Callable[[], Callable[..., Any]]) -> None:
+        functools.update_wrapper(self, function, updated=())
+        self._function: Any = function
+        self._module = function.__module__
+        self._folder = folder
+        self._reload = reload
+        self._is_private = False
+
+    def __call__(self, *args: Any) -> Any:
+        return self._tried_twice(lambda function: function(*args))
+
+    def compile(self, signature: tuple[Any, ...]) -> None:
+        """Compile the function for arguments of these Numba types, or load its machine code."""
+        self._tried_twice(lambda function: function.compile(signature))
+
+    def _tried_twice(self, use: Callable[[Any], Any]) -> Any:
         try:
-            result = function(*args)
+            result = use(self._function)
         except Exception:
-            _for_each(_kept_files(folder, name), Path.unlink)
-            function = reload()
-            result = function(*args)
-        if not closed:  # Numba has written its files as the umask says, perhaps for the user's group to change
-            _for_each(_kept_files(folder, name), lambda file: file.chmod(0o600))
-            closed = True
+            _for_each(_kept_files(self._folder, self._module), Path.unlink)
+            self._function = self._reload()
+            result = use(self._function)
+        if not self._is_private:  # Numba's files follow the umask, which may let the user's group write to them
+            _for_each(_kept_files(self._folder, self._module), lambda file: file.chmod(0o600))
+            self._is_private = True
         return result
-
-    return recovering
 
 
 def _for_each(files: Iterable[Path], act: Callable[[Path], None]) -> None:

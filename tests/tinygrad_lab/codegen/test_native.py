@@ -12,13 +12,17 @@ import subprocess
 import sys
 import textwrap
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import tinygrad_lab as tl
-from tinygrad_lab.codegen import native
+from tinygrad_lab import Tensor
+from tinygrad_lab.autodiff import ops
+from tinygrad_lab.codegen import NoLoopFormError, Source, native, write_source
+from tinygrad_lab.program import capture
 from tinygrad_lab.training.data import aligned_empty
 from tinygrad_lab.training.engines import choice
 
@@ -278,6 +282,91 @@ def test_a_folder_that_cannot_be_written_is_said_once(kept):
     kept.chmod(0o500)
     load_without_cache("Permission denied")
     kept.chmod(0o700)
+
+
+# Ahead of the first call
+
+
+def as_source(text):
+    return Source(text, samples=[], settings=[], arrays=[], lines=[])
+
+
+@needs_numba
+def test_updates_are_compiled_before_their_first_call(folder):
+    module = native.load_module(SOURCE)
+    native.compile_updates(module, as_source(SOURCE), 1.0)
+    assert hits(module) == MADE
+    assert {file.stat().st_mode & 0o777 for file in (folder / "__pycache__").iterdir()} == {0o600} or sys.platform == "win32"
+    assert module.updates(1.0) == 4.0
+    assert hits(module) == MADE
+    new_process()
+    module = native.load_module(SOURCE)
+    native.compile_updates(module, as_source(SOURCE), 2.0)
+    assert hits(module) == FOUND
+
+
+@needs_numba
+@pytest.mark.parametrize("pattern", ["*.nbi", "*.nbc"])
+def test_machine_code_that_was_truncated_is_made_again_before_the_first_call(kept, pattern):
+    for file in (kept / "__pycache__").glob(pattern):
+        file.write_bytes(file.read_bytes()[:100])
+    module = native.load_module(SOURCE)
+    native.compile_updates(module, as_source(SOURCE), 1.0)
+    assert module.updates(1.0) == 4.0
+    assert load() == MADE  # the process that recovered has kept nothing
+    assert load() == FOUND
+
+
+@needs_numba
+def test_updates_are_compiled_where_nothing_is_kept(folder):
+    folder.write_text("a file")
+    with pytest.warns(UserWarning, match="compiled programs are not kept"):
+        module = native.load_module(SOURCE)
+    native.compile_updates(module, as_source(SOURCE), 1.0)
+    assert len(module.updates.signatures) == 1
+    assert module.updates(1.0) == 4.0
+    assert len(module.updates.signatures) == 1
+
+
+def program_with(expression):
+    """The source of a program, one line of which has an op with this expression, and arguments for its updates."""
+    x = Tensor(np.linspace(0.1, 0.9, 4))
+    program = capture(lambda: ({"loss": (x.exp() * x.sin() + (x > 0.5).astype(float)).sum()}, {}), {"x": x}, {})
+    own = replace(ops.sin, name="own", loop=expression)
+    del ops.OP_TABLE["own"]
+    program.lines = [replace(line, op=own) if line.op is ops.sin else line for line in program.lines]
+    source = write_source(program)
+    return source, [np.arange(1), np.empty(1), *[x.array for x in source.arrays]]
+
+
+@needs_numba
+@pytest.mark.parametrize(
+    ("expression", "reason"),
+    [
+        ("cbrt({0})", "Untyped global name 'cbrt'"),
+        ("remainder({0}, 2.0)", "Untyped global name 'remainder'"),
+        ("no_such_function({0})", "NameError: name 'no_such_function' is not defined"),
+        ("{0}.sort()", "Unknown attribute 'sort' of type float64"),
+        ("np.linalg.norm({0})", "No implementation of function"),
+    ],
+)
+def test_an_expression_that_numba_does_not_know_is_named(folder, expression, reason):
+    source, arguments = program_with(expression)
+    module = native.load_module(source.text)
+    message = rf"^own has no loop form that Numba compiles: v1 = own\(x\) \(.*{reason}.*\)$"
+    with pytest.raises(NoLoopFormError, match=message) as caught:
+        native.compile_updates(module, source, *arguments)
+    assert "\n" not in str(caught.value)
+    assert caught.value.__cause__ is not None
+
+
+@needs_numba
+def test_a_refusal_that_is_of_no_expression_gives_numbas_reason(folder):
+    source, (rows, losses, *arrays) = program_with("sin({0})")
+    module = native.load_module(source.text)
+    native.compile_updates(module, source, rows, losses, *arrays)
+    with pytest.raises(NoLoopFormError, match="^Numba: .+$"):
+        native.compile_updates(module, source, rows, "text", *arrays)
 
 
 # Trust: what others could have written is never executed
