@@ -107,7 +107,7 @@ def test_an_import_from_above_is_allowed(file, source):
 
 @pytest.mark.parametrize("file", FILES)
 def test_every_dependency_is_declared(file):
-    declared = {requirement.split(">=")[0] for requirement in PYPROJECT["project"]["dependencies"]}
+    declared = {requirement.split(">=")[0].replace("-", "_") for requirement in PYPROJECT["project"]["dependencies"]}
     optional_here = {name for name, place in OPTIONAL.items() if file.startswith(place)}
     known = {*sys.stdlib_module_names, *PACKAGES, *declared, *optional_here}
     used = {name[0] for name in imports(file, (ROOT / file).read_text(encoding="utf-8"))}
@@ -136,13 +136,17 @@ def test_a_module_is_imported_with_the_first_use_of_its_names():
     assert result.stdout == "['numpy']\n"
 
 
-def test_the_stub_has_the_names_and_the_modules_that_the_package_imports():
+def test_every_name_of_the_stub_is_public_to_the_program_and_to_type_checkers():
     stub = ast.parse((ROOT / "tinygrad_lab/__init__.pyi").read_text(encoding="utf-8"))
-    told = {node.module: {alias.name for alias in node.names} for node in stub.body if isinstance(node, ast.ImportFrom)}
-    assert told.pop("tinygrad_lab") == {"testing"}
-    assert told == {f"tinygrad_lab.{module}": {*names} for module, names in tinygrad_lab.NAMES.items()}
-    [exported] = [ast.literal_eval(node.value) for node in stub.body if isinstance(node, ast.Assign)]
-    assert sorted(exported) == tinygrad_lab.__all__ == sorted({*tinygrad_lab.__all__} & {*dir(tinygrad_lab)})
+    names = [alias for node in stub.body if isinstance(node, ast.ImportFrom) for alias in node.names]
+    assert [alias.name for alias in names if alias.asname != alias.name] == []  # `import A as A` exports A
+    assert sorted(alias.name for alias in names) == tinygrad_lab.__all__ == dir(tinygrad_lab)
+
+
+def test_a_star_import_brings_every_public_name():
+    namespace: dict[str, object] = {}
+    exec("from tinygrad_lab import *", namespace)
+    assert namespace.keys() - {"__builtins__"} == {*tinygrad_lab.__all__}
 
 
 def test_every_public_name_is_there_and_no_other():

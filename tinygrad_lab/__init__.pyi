@@ -1,141 +1,99 @@
-# The public names for type checkers and editors; `__init__.py` imports the modules when a name is first used.
+# The only list of public names. `__init__.py` reads it when it is imported; type checkers and editors read it too.
+# `A as A` tells them that A is public.
 
-from tinygrad_lab import testing
-from tinygrad_lab.autodiff.derivatives import grad, hessian, hvp, jacobian, jvp, no_grad, value_and_grad, vjp
-from tinygrad_lab.autodiff.functions import concatenate, einsum, matmul, maximum, minimum, stack, where
-from tinygrad_lab.autodiff.graph import CaptureError
-from tinygrad_lab.autodiff.tensor import Tensor
-from tinygrad_lab.codegen import NoLoopFormError, write_source
-from tinygrad_lab.nn.activations import (
-    ACTIVATIONS,
-    ELU,
-    GELU,
-    SELU,
-    Activation,
-    Identity,
-    LeakyReLU,
-    ReLU,
-    Sigmoid,
-    SiLU,
-    Softplus,
-    Tanh,
-    get_activation,
+from . import testing as testing
+from .autodiff.derivatives import (
+    grad as grad,
+    hessian as hessian,
+    hvp as hvp,
+    jacobian as jacobian,
+    jvp as jvp,
+    no_grad as no_grad,
+    value_and_grad as value_and_grad,
+    vjp as vjp,
 )
-from tinygrad_lab.nn.initializers import Constant, HeNormal, HeUniform, Initializer, XavierNormal, XavierUniform, Zeros
-from tinygrad_lab.nn.layers import Layer, Linear, Sequential
-from tinygrad_lab.nn.losses import (
-    BinaryCrossEntropy,
-    CrossEntropy,
-    HalfSquaredError,
-    Huber,
-    Loss,
-    MeanAbsoluteError,
-    MeanSquaredError,
+from .autodiff.functions import (
+    concatenate as concatenate,
+    einsum as einsum,
+    matmul as matmul,
+    maximum as maximum,
+    minimum as minimum,
+    stack as stack,
+    where as where,
 )
-from tinygrad_lab.optim.hooks import ClipGradNorm, ClipGradValue, GradientHook
-from tinygrad_lab.optim.optimizers import SGD, Adam, AdamW, Optimizer, RMSprop
-from tinygrad_lab.optim.penalties import ElasticNetPenalty, L1Penalty, L2Penalty, Penalty
-from tinygrad_lab.optim.schedulers import ConstantLR, CosineDecay, GeometricDecay, LinearDecay, Scheduler, StepDecay, WarmUp
-from tinygrad_lab.program import Program, capture
-from tinygrad_lab.storage.arrays import WeightsError, load_weights, save_weights
-from tinygrad_lab.training import (
-    Callback,
-    Checkpoint,
-    EarlyStopping,
-    History,
-    NonFiniteLossError,
-    ProgressBar,
-    Trainer,
-    checkpoint_bytes,
-    fit_lanes,
-    lanes_as_completed,
+from .autodiff.graph import CaptureError as CaptureError
+from .autodiff.tensor import Tensor as Tensor
+from .codegen import NoLoopFormError as NoLoopFormError, write_source as write_source
+from .nn.activations import (
+    ACTIVATIONS as ACTIVATIONS,
+    ELU as ELU,
+    GELU as GELU,
+    SELU as SELU,
+    Activation as Activation,
+    Identity as Identity,
+    LeakyReLU as LeakyReLU,
+    ReLU as ReLU,
+    Sigmoid as Sigmoid,
+    SiLU as SiLU,
+    Softplus as Softplus,
+    Tanh as Tanh,
+    get_activation as get_activation,
+)
+from .nn.initializers import (
+    Constant as Constant,
+    HeNormal as HeNormal,
+    HeUniform as HeUniform,
+    Initializer as Initializer,
+    XavierNormal as XavierNormal,
+    XavierUniform as XavierUniform,
+    Zeros as Zeros,
+)
+from .nn.layers import Layer as Layer, Linear as Linear, Sequential as Sequential
+from .nn.losses import (
+    BinaryCrossEntropy as BinaryCrossEntropy,
+    CrossEntropy as CrossEntropy,
+    HalfSquaredError as HalfSquaredError,
+    Huber as Huber,
+    Loss as Loss,
+    MeanAbsoluteError as MeanAbsoluteError,
+    MeanSquaredError as MeanSquaredError,
+)
+from .optim.hooks import ClipGradNorm as ClipGradNorm, ClipGradValue as ClipGradValue, GradientHook as GradientHook
+from .optim.optimizers import (
+    SGD as SGD,
+    Adam as Adam,
+    AdamW as AdamW,
+    Optimizer as Optimizer,
+    RMSprop as RMSprop,
+)
+from .optim.penalties import (
+    ElasticNetPenalty as ElasticNetPenalty,
+    L1Penalty as L1Penalty,
+    L2Penalty as L2Penalty,
+    Penalty as Penalty,
+)
+from .optim.schedulers import (
+    ConstantLR as ConstantLR,
+    CosineDecay as CosineDecay,
+    GeometricDecay as GeometricDecay,
+    LinearDecay as LinearDecay,
+    Scheduler as Scheduler,
+    StepDecay as StepDecay,
+    WarmUp as WarmUp,
+)
+from .program import Program as Program, capture as capture
+from .storage.arrays import WeightsError as WeightsError, load_weights as load_weights, save_weights as save_weights
+from .training import (
+    Callback as Callback,
+    Checkpoint as Checkpoint,
+    EarlyStopping as EarlyStopping,
+    History as History,
+    NonFiniteLossError as NonFiniteLossError,
+    ProgressBar as ProgressBar,
+    Trainer as Trainer,
+    checkpoint_bytes as checkpoint_bytes,
+    fit_lanes as fit_lanes,
+    lanes_as_completed as lanes_as_completed,
 )
 
 __version__: str
-
-__all__ = [
-    "ACTIVATIONS",
-    "ELU",
-    "GELU",
-    "SELU",
-    "SGD",
-    "Activation",
-    "Adam",
-    "AdamW",
-    "BinaryCrossEntropy",
-    "Callback",
-    "CaptureError",
-    "Checkpoint",
-    "ClipGradNorm",
-    "ClipGradValue",
-    "Constant",
-    "ConstantLR",
-    "CosineDecay",
-    "CrossEntropy",
-    "EarlyStopping",
-    "ElasticNetPenalty",
-    "GeometricDecay",
-    "GradientHook",
-    "HalfSquaredError",
-    "HeNormal",
-    "HeUniform",
-    "History",
-    "Huber",
-    "Identity",
-    "Initializer",
-    "L1Penalty",
-    "L2Penalty",
-    "Layer",
-    "LeakyReLU",
-    "Linear",
-    "LinearDecay",
-    "Loss",
-    "MeanAbsoluteError",
-    "MeanSquaredError",
-    "NoLoopFormError",
-    "NonFiniteLossError",
-    "Optimizer",
-    "Penalty",
-    "Program",
-    "ProgressBar",
-    "RMSprop",
-    "ReLU",
-    "Scheduler",
-    "Sequential",
-    "SiLU",
-    "Sigmoid",
-    "Softplus",
-    "StepDecay",
-    "Tanh",
-    "Tensor",
-    "Trainer",
-    "WarmUp",
-    "WeightsError",
-    "XavierNormal",
-    "XavierUniform",
-    "Zeros",
-    "capture",
-    "checkpoint_bytes",
-    "concatenate",
-    "einsum",
-    "fit_lanes",
-    "get_activation",
-    "grad",
-    "hessian",
-    "hvp",
-    "jacobian",
-    "jvp",
-    "lanes_as_completed",
-    "load_weights",
-    "matmul",
-    "maximum",
-    "minimum",
-    "no_grad",
-    "save_weights",
-    "stack",
-    "testing",
-    "value_and_grad",
-    "vjp",
-    "where",
-    "write_source",
-]
