@@ -76,6 +76,7 @@ class Tensor(TensorMethods):
 
     @property
     def data(self) -> np.ndarray:
+        """The elements, read-only."""
         self._check_stays(".data")
         self._data.flags.writeable = False
         return self._data.view()
