@@ -21,7 +21,7 @@ from .autodiff.functions import (
     stack as stack,
     where as where,
 )
-from .autodiff.graph import CaptureError as CaptureError
+from .autodiff.recording import CaptureError as CaptureError
 from .autodiff.tensor import Tensor as Tensor
 from .codegen import NoLoopFormError as NoLoopFormError, write_source as write_source
 from .nn.activations import (

@@ -9,24 +9,14 @@ every use of that tensor has sent its share back. Visiting results before their 
 
 from __future__ import annotations
 
-import copy
-import os
-import sys
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import cache
-from types import FrameType
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from tinygrad_lab.autodiff.ops import Op
-
-NOT_THE_USERS = (
-    os.path.dirname(os.path.dirname(__file__)),
-    copy.__file__,
-)  # code whose lines tell a user nothing: ours, and copies
 
 
 class Link:
@@ -50,109 +40,24 @@ class Link:
                 )
 
 
-class CaptureError(RuntimeError):
-    """A computation cannot be captured as a program, because a replay would compute something else."""
+class _Linking(threading.local):
+    def __init__(self) -> None:
+        self.enabled = True
 
 
-class Line(NamedTuple):
-    """One op that ran: a line of a recording."""
-
-    op: Op
-    inputs: Sequence[Any]
-    params: dict[str, Any]
-    result: Any
-    place: str
-
-
-class Recording:
-    """The ops that ran while it was open, in order.
-
-    Parameters
-    ----------
-    traced : iterable of Tensor, optional
-        What the computation is given. Where these are named, no value that was computed from them may leave the
-        recording as a number or an array: a replay would go on with the number of today.
-    """
-
-    def __init__(self, traced: Iterable[Any] | None = None) -> None:
-        self.lines: list[Line] = []
-        self._strict = traced is not None
-        self._traced = {id(tensor) for tensor in traced or ()}
-
-    def add(self, op: Op, inputs: Sequence[Any], params: dict[str, Any], result: Any) -> None:
-        """Append a line."""
-        self.lines.append(Line(op, inputs, params, result, _users_line() if self._strict else ""))
-        if not self._traced.isdisjoint(map(id, inputs)):
-            self._traced.add(id(result))
-
-    def check_stays(self, tensor: Any, way_out: str) -> None:
-        """Refuse to let the value of a traced tensor out."""
-        if id(tensor) in self._traced:
-            raise CaptureError(
-                f"{_users_line()}: {way_out} of a Tensor that changes between replays would be frozen at its value of today; "
-                "compute with Tensors (where, minimum, maximum), or train with engine='eager'"
-            )
-
-    def check_pure(self) -> None:
-        """Refuse the assignment to a leaf: a replay would not repeat it."""
-        if self._strict:
-            raise CaptureError(
-                f"{_users_line()}: a Tensor is assigned to during the step, which a replay would not repeat; "
-                "return new values instead, or train with engine='eager'"
-            )
-
-
-def _users_line() -> str:
-    """Name the innermost line of code outside this package, and outside the module `copy`."""
-    frame: FrameType | None = sys._getframe(1)
-    while frame is not None and not _is_the_users(frame.f_code.co_filename) and frame.f_back is not None:
-        frame = frame.f_back
-    return f"{frame.f_code.co_filename}, line {frame.f_lineno}" if frame is not None else "?"
-
-
-@cache  # it is asked for every op of a capture, some ten times
-def _is_the_users(file: str) -> bool:
-    return not file.startswith(NOT_THE_USERS)
-
-
-class _State(threading.local):
-    linking = True
-    recording: Recording | None = None
-
-
-state = _State()
-"""Per thread: whether results are linked to their inputs, and the recording that is open, if one is."""
+linking = _Linking()
+"""Per thread: whether results are linked to their inputs."""
 
 
 @contextmanager
 def set_linking(enabled: bool) -> Iterator[None]:
     """Switch the linking of results to their inputs on or off for a block."""
-    before = state.linking
-    state.linking = enabled
+    before = linking.enabled
+    linking.enabled = enabled
     try:
         yield
     finally:
-        state.linking = before
-
-
-@contextmanager
-def record(traced: Iterable[Any] | None = None) -> Iterator[Recording]:
-    """Record every op that runs in a block, in order; `traced` is as in `Recording`.
-
-    Examples
-    --------
-    >>> from tinygrad_lab.autodiff.tensor import Tensor
-    >>> with record() as recording:
-    ...     y = Tensor(2.0).exp() + 1.0
-    >>> [line.op.name for line in recording.lines]
-    ['exp', 'add']
-    """
-    before = state.recording
-    state.recording = recording = Recording(traced)
-    try:
-        yield recording
-    finally:
-        state.recording = before
+        linking.enabled = before
 
 
 def ancestors(output: Any) -> list[Any]:

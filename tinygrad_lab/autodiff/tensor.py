@@ -15,9 +15,10 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from tinygrad_lab.autodiff import ops
-from tinygrad_lab.autodiff.graph import Link, ancestors, pull_back, state
+from tinygrad_lab.autodiff.graph import Link, ancestors, linking, pull_back
 from tinygrad_lab.autodiff.methods import TensorMethods
 from tinygrad_lab.autodiff.ops import Op
+from tinygrad_lab.autodiff.recording import current
 
 
 @final
@@ -138,8 +139,8 @@ class Tensor(TensorMethods):
         return self._data.item()
 
     def _check_stays(self, way_out: str) -> None:
-        if state.recording is not None:
-            state.recording.check_stays(self, way_out)
+        if current.recording is not None:
+            current.recording.check_stays(self, way_out)
 
     def detach(self) -> Tensor:
         """Return a constant with the same elements."""
@@ -155,8 +156,8 @@ class Tensor(TensorMethods):
         ValueError
             Where the shape differs, or where this tensor was computed from others.
         """
-        if state.recording is not None:
-            state.recording.check_pure()
+        if current.recording is not None:
+            current.recording.check_pure()
         array = _own_array(value, self.dtype)
         if array.shape != self.shape:
             raise ValueError(f"assign: value has shape {array.shape}, expected {self.shape}")
@@ -305,14 +306,14 @@ def apply(op: Op, *tensors: Tensor, **params: Any) -> Tensor:
     """
     arrays = [tensor._data for tensor in tensors]
     result = wrap(op.run(*arrays, **params))
-    if state.linking and op.vjps:
+    if linking.enabled and op.vjps:
         for tensor in tensors:
             if tensor._requires_grad:
                 result._requires_grad = True
                 result._link = Link(op, tensors, arrays, params)
                 break
-    if state.recording is not None:
-        state.recording.add(op, tensors, params, result)
+    if current.recording is not None:
+        current.recording.add(op, tensors, params, result)
     return result
 
 
@@ -363,7 +364,7 @@ def _are_aligned(operands: Sequence[Any]) -> bool:
 
 def _is_recorded() -> bool:
     """Whether a graph or a recording is to have every op, `broadcast_to` among them."""
-    return state.linking or state.recording is not None
+    return linking.enabled or current.recording is not None
 
 
 def _stretch(x: Tensor, shape: ops.Shape) -> Tensor:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from tinygrad_lab.autodiff.graph import CaptureError, Recording, record
+from tinygrad_lab.autodiff.recording import CaptureError, Recording, record
 from tinygrad_lab.autodiff.tensor import Tensor
 from tinygrad_lab.program.lines import Value
 from tinygrad_lab.program.passes import constant, drop_dead, merge_common, number, rename
@@ -51,7 +51,7 @@ def capture(step: Step, inputs: Mapping[str, Tensor], state: Mapping[str, Tensor
     >>> x = Tensor([1.0])
     >>> capture(lambda: ({"y": x if x.item() > 0 else -x}, {}), {"x": x}, {})  # doctest: +ELLIPSIS
     Traceback (most recent call last):
-    tinygrad_lab.autodiff.graph.CaptureError: ..., line 1: the number of a Tensor that changes between replays would be ...
+    tinygrad_lab.autodiff.recording.CaptureError: ..., line 1: the number of a Tensor that changes between replays would be ...
     """
     declared = {id(tensor) for tensor in (*inputs.values(), *state.values())}
     with record((*inputs.values(), *state.values())) as recording:
@@ -86,22 +86,22 @@ def compare(first: Recording, second: Recording, declared: set[int]) -> None:
         )
     for i, (one, two) in enumerate(zip(first.lines, second.lines, strict=True)):
         if one.op is not two.op or repr(one.params) != repr(two.params) or len(one.inputs) != len(two.inputs):
-            raise CaptureError(f"{one.place}: runs {one.op.name} once and {two.op.name} then, or with other parameters")
+            raise CaptureError(f"{one.source_line}: runs {one.op.name} once and {two.op.name} then, or with other parameters")
         for x, again in zip(one.inputs, two.inputs, strict=True):
             if positions[0].get(id(x)) != positions[1].get(id(again)):
-                raise CaptureError(f"{one.place}: {one.op.name} takes another operand each time the step runs")
+                raise CaptureError(f"{one.source_line}: {one.op.name} takes another operand each time the step runs")
             if id(x) in positions[0] or (id(x) in declared and x is again):
                 continue
             if id(x) in declared:
                 raise CaptureError(
-                    f"{one.place}: {one.op.name} takes a Tensor of shape {x.shape} that the step replaces by another, which a "
-                    "replay would not repeat; train with engine='eager'"
+                    f"{one.source_line}: {one.op.name} takes a Tensor of shape {x.shape} that the step replaces by another, "
+                    "which a replay would not repeat; train with engine='eager'"
                 )
             if x is again:
                 raise CaptureError(
-                    f"{one.place}: {one.op.name} takes a Tensor of shape {x.shape} that is neither declared nor computed in "
-                    "the step, so a replay would never see it change; declare it as an input"
+                    f"{one.source_line}: {one.op.name} takes a Tensor of shape {x.shape} that is neither declared nor computed "
+                    "in the step, so a replay would never see it change; declare it as an input"
                 )
             if not np.array_equal(x._data, again._data, equal_nan=x.dtype.kind == "f"):
-                raise CaptureError(f"{one.place}: {one.op.name} takes a constant that differs each time the step runs")
+                raise CaptureError(f"{one.source_line}: {one.op.name} takes a constant that differs each time the step runs")
         positions[0][id(one.result)] = positions[1][id(two.result)] = i

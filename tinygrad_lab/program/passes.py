@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tinygrad_lab.autodiff.graph import Recording
+from tinygrad_lab.autodiff.recording import Recording
 from tinygrad_lab.autodiff.tensor import Tensor
 from tinygrad_lab.program.lines import Line, Value
 

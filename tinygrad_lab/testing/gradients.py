@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from tinygrad_lab.autodiff.derivatives import grad
-from tinygrad_lab.autodiff.graph import record
+from tinygrad_lab.autodiff.recording import record
 from tinygrad_lab.autodiff.tensor import Tensor, as_tensor, wrap
 from tinygrad_lab.checks import is_positive_integer
 

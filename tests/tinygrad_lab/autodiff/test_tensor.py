@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import tinygrad_lab as tl
 from tinygrad_lab import Tensor
-from tinygrad_lab.autodiff.graph import record
+from tinygrad_lab.autodiff.recording import record
 from tinygrad_lab.testing import check_grad
 from tinygrad_lab.testing.strategies import broadcasting_shapes, distinct_values, shapes, values
 

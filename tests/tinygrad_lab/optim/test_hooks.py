@@ -6,7 +6,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 
 import tinygrad_lab as tl
 from tinygrad_lab import Tensor
-from tinygrad_lab.autodiff.graph import record
+from tinygrad_lab.autodiff.recording import record
 
 elements = st.floats(-1e3, 1e3, allow_subnormal=False)
 gradient_lists = st.lists(

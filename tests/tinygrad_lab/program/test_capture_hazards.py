@@ -18,7 +18,7 @@ import pytest
 
 import tinygrad_lab as tl
 from tinygrad_lab import Tensor
-from tinygrad_lab.autodiff.graph import CaptureError, state
+from tinygrad_lab.autodiff.recording import CaptureError, current
 from tinygrad_lab.program import capture
 
 X = np.linspace(-1.0, 1.0, 6)
@@ -133,7 +133,7 @@ def test_an_exception_half_way_leaves_no_recording_open():
 
     with pytest.raises(ZeroDivisionError):
         captured(function)
-    assert state.recording is None
+    assert current.recording is None
     assert Tensor([1.0]).numpy() == 1.0
 
 

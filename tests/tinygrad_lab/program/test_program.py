@@ -6,7 +6,7 @@ import pytest
 import tinygrad_lab as tl
 from models import TwoHiddenLayerNet
 from tinygrad_lab import Tensor
-from tinygrad_lab.autodiff.graph import record
+from tinygrad_lab.autodiff.recording import record
 from tinygrad_lab.program import capture, drop_dead, merge_common, number
 from tinygrad_lab.training.captured import CapturedStep
 

@@ -8,7 +8,7 @@ import pytest
 
 import tinygrad_lab as tl
 from tests.tinygrad_lab.codegen.test_codegen import interpreted  # noqa: F401 (a fixture)
-from tinygrad_lab.autodiff.graph import CaptureError
+from tinygrad_lab.autodiff.recording import CaptureError
 from tinygrad_lab.training.captured import CapturedStep
 from tinygrad_lab.training.engines import choice
 from tinygrad_lab.training.engines.compiled import CompiledEngine

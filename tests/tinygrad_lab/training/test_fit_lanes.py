@@ -25,7 +25,7 @@ from tests.helpers.lanes import (
     state_of,
 )
 from tests.tinygrad_lab.codegen.test_codegen import cache, compiling, interpreted  # noqa: F401 (fixtures)
-from tinygrad_lab.autodiff.graph import CaptureError
+from tinygrad_lab.autodiff.recording import CaptureError
 from tinygrad_lab.codegen import native
 from tinygrad_lab.program import Program
 from tinygrad_lab.training import lanes

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import tinygrad_lab as tl
-from tinygrad_lab.autodiff.graph import CaptureError
+from tinygrad_lab.autodiff.recording import CaptureError
 from tinygrad_lab.training.captured import CapturedStep
 from tinygrad_lab.training.structure import structure
 

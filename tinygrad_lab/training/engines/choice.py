@@ -8,7 +8,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 
-from tinygrad_lab.autodiff.graph import CaptureError
+from tinygrad_lab.autodiff.recording import CaptureError
 from tinygrad_lab.codegen import NoLoopFormError
 from tinygrad_lab.codegen.native import is_available
 from tinygrad_lab.training.engines.compiled import CompiledEngine
