@@ -90,6 +90,7 @@ from .training import (
     History as History,
     NonFiniteLossError as NonFiniteLossError,
     ProgressBar as ProgressBar,
+    Run as Run,
     Trainer as Trainer,
     checkpoint_bytes as checkpoint_bytes,
     fit_lanes as fit_lanes,

@@ -21,7 +21,7 @@ compilation serves every width.
 The text is made of the op table's expressions and of names given here; no string of a user's enters it.
 """
 
-from tinygrad_lab.codegen.kinds import NoLoopFormError
+from tinygrad_lab.codegen.kinds import CompilerError, NoLoopFormError
 from tinygrad_lab.codegen.source import Source, write_source
 
-__all__ = ["NoLoopFormError", "Source", "write_source"]
+__all__ = ["CompilerError", "NoLoopFormError", "Source", "write_source"]

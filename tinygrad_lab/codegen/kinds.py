@@ -12,6 +12,10 @@ class NoLoopFormError(NotImplementedError):
     """A line of a program cannot be written as loops."""
 
 
+class CompilerError(NoLoopFormError):
+    """The compiler refuses the loops of a program: the expression of an op is at fault, not the step."""
+
+
 def is_reduction(line: Line) -> bool:
     """Whether a line adds up, or compares, several elements for each of its result."""
     if line.op is ops.matmul:

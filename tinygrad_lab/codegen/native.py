@@ -27,7 +27,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from tinygrad_lab.codegen.kinds import NoLoopFormError
+from tinygrad_lab.codegen.kinds import CompilerError
 from tinygrad_lab.codegen.source import Source
 from tinygrad_lab.program import Line
 from tinygrad_lab.storage.files import replacing
@@ -92,7 +92,7 @@ def compile_updates(module: ModuleType, source: Source, *arguments: Any) -> None
 
     Raises
     ------
-    NoLoopFormError
+    CompilerError
         If Numba cannot compile the module. The message names the first line of the program whose expression it refuses,
         where there is one.
     """
@@ -100,7 +100,7 @@ def compile_updates(module: ModuleType, source: Source, *arguments: Any) -> None
     try:
         module.updates.compile(tuple(numba.typeof(argument) for argument in arguments))
     except Exception as error:
-        raise NoLoopFormError(_refused_line(module, source.lines) or f"Numba: {_reason(error)}") from error
+        raise CompilerError(_refused_line(module, source.lines) or f"Numba: {_reason(error)}") from error
 
 
 def _refused_line(module: ModuleType, lines: Iterable[Line]) -> str:

@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Sequence
 
 from tinygrad_lab.autodiff.recording import CaptureError
-from tinygrad_lab.codegen import NoLoopFormError
+from tinygrad_lab.codegen import CompilerError, NoLoopFormError
 from tinygrad_lab.codegen.native import is_available
 from tinygrad_lab.training.engines.compiled import CompiledEngine
 from tinygrad_lab.training.engines.eager import EagerEngine
@@ -61,7 +61,8 @@ def make_engine(step: TrainingStep, first: str, batches: Sequence[Batch]) -> Eng
     Warns
     -----
     UserWarning
-        Where "auto" trains on the eager engine, or where the step cannot be compiled.
+        Where a simpler engine than `first` trains, with the reason. A step without a loop form is no reason to warn if the
+        engine is "auto".
     """
     is_auto = step.engine == "auto"
     names = [kind.name for kind in ENGINES]
@@ -71,7 +72,9 @@ def make_engine(step: TrainingStep, first: str, batches: Sequence[Batch]) -> Eng
         try:
             engine.prepare(batches)
         except NoLoopFormError as error:
-            refusal = "" if is_auto else f"training by replay, since the step cannot be compiled: {error}"
+            # A step without a loop form is no fault: "auto" takes the next engine and says nothing.
+            is_told = not is_auto or isinstance(error, CompilerError)
+            refusal = f"training by replay, since the step cannot be compiled: {error}" if is_told else ""
         except CaptureError as error:
             if not is_auto:
                 raise

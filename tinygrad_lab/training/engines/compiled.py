@@ -12,7 +12,7 @@ import numpy as np
 
 from tinygrad_lab.autodiff.tensor import Tensor
 from tinygrad_lab.codegen import write_source
-from tinygrad_lab.codegen.native import load_module
+from tinygrad_lab.codegen.native import compile_updates, load_module
 from tinygrad_lab.program import Program
 from tinygrad_lab.training.captured import DATA, CapturedStep, Shapes, shapes_of
 from tinygrad_lab.training.data import aligned_empty
@@ -73,7 +73,7 @@ class CompiledEngine(Engine):
         """Return the loops for batches of this shape, written and compiled at the first call."""
         shapes = shapes_of(batch)
         if shapes not in self._loops:
-            self._loops[shapes] = Loops(self._captured.capture(batch), self._captured.state)
+            self._loops[shapes] = Loops(self._captured.capture(batch), self._captured.state, batch)
         return self._loops[shapes]
 
     def _restore(self, state: Sequence[np.ndarray]) -> None:
@@ -122,13 +122,23 @@ class Loops:
     ----------
     program : Program
     state : mapping of str to ndarray
-        Where the state is.
+        The memory of the state.
+    batch : sequence of ndarray
+        A batch: the loops are compiled for arrays of its dtypes.
+
+    Raises
+    ------
+    NoLoopFormError
+        Where the program has no loop form, or the compiler refuses it; the message names the line.
+    ImportError
+        Where Numba is not installed.
     """
 
-    def __init__(self, program: Program, state: Mapping[str, np.ndarray]) -> None:
+    def __init__(self, program: Program, state: Mapping[str, np.ndarray], batch: Batch) -> None:
         source = write_source(program, DATA)
+        module = load_module(source.text)
         names = {x: name for name, x in (*program.inputs.items(), *program.state.items())}
-        self._updates = load_module(source.text).updates
+        self._updates = module.updates
         self._settings = [names[x] for x in source.settings]
         self._arrays = [
             state[names[x]] if x.kind == "state"
@@ -141,6 +151,9 @@ class Loops:
             for x, array in zip(source.arrays, self._arrays, strict=True)
             if x.kind == "input" and x not in source.samples
         ]
+        # No sample, no loss and one empty array a setting: only the types matter.
+        settings = [np.empty(0, x.array.dtype) for x in source.settings]
+        compile_updates(module, source, *batch, np.empty(0, np.int64), np.empty(0), *settings, *self._arrays)
         self._updates_per_call = 1  # grows until a call takes some tenths of a second
 
     def run(self, data: Batch, samples: np.ndarray, rates: np.ndarray, settings: Mapping[str, Tensor]) -> np.ndarray:
