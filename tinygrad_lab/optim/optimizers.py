@@ -1,15 +1,17 @@
 """Optimizers: how gradients change parameters.
 
     gradients --> hooks, in order --> update(parameters, gradients, state, lr) --> new parameters, new state
+                                         |
+                                         for each parameter: rule(w, g, slots, lr) --> new w, new slots
 
-`update` is a pure function of Tensors; `step` and the Trainer call it and assign what it returns. Its state is a dict of
-lists of Tensors, one entry a parameter; a quantity that all parameters share has one entry.
+`update` is a pure function of Tensors. `step` and the Trainer call it and assign what it returns. The state is a dict of
+lists of Tensors. A slot has one Tensor for each parameter; state that all parameters share is a list of any length.
 """
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -19,10 +21,14 @@ from tinygrad_lab.optim.hooks import GradientHook
 from tinygrad_lab.optim.hyperparameters import hyperparameter
 
 State = dict[str, list[Tensor]]
+Slots = dict[str, Tensor]
 
 
-class Optimizer(ABC):
+class Optimizer:
     """The parameters to train, the state of the method, and the hooks on the gradients.
+
+    A subclass has a constructor and a `rule` for a single parameter, which `update` applies to all parameters. One whose
+    method moves all parameters together defines `update` instead.
 
     Parameters
     ----------
@@ -39,6 +45,23 @@ class Optimizer(ABC):
     lr : Tensor of shape ()
     hooks : list of GradientHook
     state : dict of str to list of Tensor
+
+    Examples
+    --------
+    >>> class SignDescent(Optimizer):
+    ...     def __init__(self, parameters, lr, decay):
+    ...         super().__init__(parameters, lr)
+    ...         self.add_slots("mean")
+    ...         self.decay = hyperparameter("SignDescent", "decay", decay, below=1.0)
+    ...     def rule(self, w, g, slots, lr, decay):
+    ...         mean = decay * slots["mean"] + (1.0 - decay) * g
+    ...         return w - lr * mean.sign(), {"mean": mean}
+    >>> w = Tensor([1.0, -1.0], requires_grad=True)
+    >>> optimizer = SignDescent([w], lr=0.25, decay=0.5)
+    >>> (w * w).sum().backward()
+    >>> optimizer.step()
+    >>> w, optimizer.state
+    (Tensor([ 0.75, -0.75], requires_grad=True), {'mean': [Tensor([ 1., -1.])]})
     """
 
     def __init__(self, parameters: Iterable[Tensor], lr: float, hooks: Sequence[GradientHook] = ()) -> None:
@@ -63,7 +86,7 @@ class Optimizer(ABC):
         self.state: State = {}
 
     def __repr__(self) -> str:
-        numbers = [f"{name.lstrip('_')}={x.item()}" for name, x in vars(self).items() if isinstance(x, Tensor) and not x.ndim]
+        numbers = [f"{name}={x.item()}" for name, x in self._hyperparameters().items()]
         return f"{type(self).__name__}({', '.join([*numbers, f'hooks={self.hooks!r}'])})"
 
     @property
@@ -74,11 +97,57 @@ class Optimizer(ABC):
     def lr(self, value: float) -> None:
         self._lr.assign(hyperparameter(type(self).__name__, "lr", value))
 
-    @abstractmethod
+    def add_slots(self, *names: str) -> None:
+        """Add slots to the state: for each name and parameter a Tensor of zeros, of the parameter's shape and dtype."""
+        for name in names:
+            self.state[name] = [Tensor(np.zeros_like(w.data)) for w in self.parameters]
+
+    def _hyperparameters(self) -> dict[str, Tensor]:
+        """Return the attributes that are single numbers, by name."""
+        return {name.lstrip("_"): x for name, x in vars(self).items() if isinstance(x, Tensor) and not x.ndim}
+
+    def rule(self, w: Tensor, g: Tensor, slots: Slots, lr: Tensor, *args: Any, **numbers: Any) -> tuple[Tensor, Slots]:
+        """Return the new value of one parameter and its new slots, changing nothing.
+
+        Parameters
+        ----------
+        w, g : Tensor
+            The parameter and its gradient, of one shape and dtype.
+        slots : dict of str to Tensor
+            What the rule keeps for this parameter.
+        lr : Tensor of shape ()
+            The learning rate, in the parameter's dtype.
+        **numbers : Tensor of shape ()
+            What `shared` returns, in the parameter's dtype: by default the hyper-parameters, named as the attributes.
+        """
+        raise NotImplementedError(f"{type(self).__name__}: defines no rule, expected a method rule(w, g, slots, lr, ...)")
+
+    def shared(self, state: State, lr: Tensor) -> tuple[dict[str, Tensor], State]:  # noqa: ARG002 (a subclass may read it)
+        """Compute once in an update what all parameters share, in double precision.
+
+        Returns
+        -------
+        numbers : dict of str to Tensor of shape ()
+            The arguments of `rule` by name, the learning rate among them.
+        shared : dict of str to list of Tensor
+            The new values of that part of the state that all parameters share.
+        """
+        return self._hyperparameters() | {"lr": lr}, {}
+
     def update(
         self, parameters: Sequence[Tensor], gradients: Sequence[Tensor], state: State, lr: Tensor
     ) -> tuple[list[Tensor], State]:
         """Return the new parameters and the new state, changing nothing."""
+        numbers, shared = self.shared(state, lr)
+        examples = {w.dtype: w for w in parameters}
+        converted = {dtype: {name: x.astype_like(w) for name, x in numbers.items()} for dtype, w in examples.items()}
+        kept = {name: entries for name, entries in state.items() if name not in shared}
+        results = [
+            self.rule(w, g, dict(zip(kept, slots, strict=True)), **converted[w.dtype])
+            for w, g, *slots in zip(parameters, gradients, *kept.values(), strict=True)
+        ]
+        new_state = {name: shared[name] if name in shared else [slots[name] for _, slots in results] for name in state}
+        return [w for w, _ in results], new_state
 
     def run_hooks(self, gradients: Sequence[Tensor]) -> list[Tensor]:
         """Return the gradients as the hooks leave them.
@@ -145,9 +214,6 @@ class Optimizer(ABC):
             raise ValueError(f"{type(self).__name__}: state differs from what this optimizer keeps in {', '.join(odd)}")
         self.state = {name: [Tensor(state[f"{name}.{i}"]) for i in range(len(entries))] for name, entries in self.state.items()}
 
-    def _zeros(self) -> list[Tensor]:
-        return [Tensor(np.zeros_like(parameter.data)) for parameter in self.parameters]
-
 
 class SGD(Optimizer):
     """Stochastic gradient descent, with momentum v <- μ v + g and step -lr v, or -lr (g + μ v) after Nesterov.
@@ -177,23 +243,14 @@ class SGD(Optimizer):
         if nesterov and not momentum:
             raise ValueError("SGD: nesterov=True with momentum 0, expected a momentum above 0")
         if momentum:
-            self.state = {"velocity": self._zeros()}
+            self.add_slots("velocity")
 
-    def update(
-        self, parameters: Sequence[Tensor], gradients: Sequence[Tensor], state: State, lr: Tensor
-    ) -> tuple[list[Tensor], State]:
-        """Return the new parameters and velocities."""
-        if not state:
-            return [w - lr.astype_like(w) * g for w, g in zip(parameters, gradients, strict=True)], state
-        new_parameters = []
-        velocities = []
-        for w, g, velocity in zip(parameters, gradients, state["velocity"], strict=True):
-            momentum = self.momentum.astype_like(w)
-            velocity = momentum * velocity + g
-            velocities.append(velocity)
-            direction = g + momentum * velocity if self.nesterov else velocity
-            new_parameters.append(w - lr.astype_like(w) * direction)
-        return new_parameters, {"velocity": velocities}
+    def rule(self, w: Tensor, g: Tensor, slots: Slots, lr: Tensor, momentum: Tensor) -> tuple[Tensor, Slots]:
+        if not slots:
+            return w - lr * g, slots
+        velocity = momentum * slots["velocity"] + g
+        direction = g + momentum * velocity if self.nesterov else velocity
+        return w - lr * direction, {"velocity": velocity}
 
 
 class RMSprop(Optimizer):
@@ -218,22 +275,13 @@ class RMSprop(Optimizer):
         hooks: Sequence[GradientHook] = (),
     ) -> None:
         super().__init__(parameters, lr, hooks)
+        self.add_slots("square")
         self.alpha = hyperparameter("RMSprop", "alpha", alpha, below=1.0)
         self.eps = hyperparameter("RMSprop", "eps", eps)
-        self.state = {"square": self._zeros()}
 
-    def update(
-        self, parameters: Sequence[Tensor], gradients: Sequence[Tensor], state: State, lr: Tensor
-    ) -> tuple[list[Tensor], State]:
-        """Return the new parameters and running means of squares."""
-        new_parameters = []
-        squares = []
-        for w, g, square in zip(parameters, gradients, state["square"], strict=True):
-            alpha = self.alpha.astype_like(w)
-            square = alpha * square + (1.0 - alpha) * g.square()
-            squares.append(square)
-            new_parameters.append(w - lr.astype_like(w) * (g / (square.sqrt() + self.eps.astype_like(w))))
-        return new_parameters, {"square": squares}
+    def rule(self, w: Tensor, g: Tensor, slots: Slots, lr: Tensor, alpha: Tensor, eps: Tensor) -> tuple[Tensor, Slots]:
+        square = alpha * slots["square"] + (1.0 - alpha) * g.square()
+        return w - lr * (g / (square.sqrt() + eps)), {"square": square}
 
 
 class _MomentEstimator(Optimizer):
@@ -248,31 +296,23 @@ class _MomentEstimator(Optimizer):
             raise ValueError(f"{owner}: betas is {betas!r}, expected two numbers")
         self.betas = [hyperparameter(owner, f"betas[{i}]", beta, below=1.0) for i, beta in enumerate(betas)]
         self.eps = hyperparameter(owner, "eps", eps)
+        self.add_slots("mean", "square")
         # The powers β^t of the corrections are state, so that a step is the same function at every t.
-        self.state = {"mean": self._zeros(), "square": self._zeros(), "powers": [Tensor(1.0), Tensor(1.0)]}
+        self.state["powers"] = [Tensor(1.0), Tensor(1.0)]
 
-    @abstractmethod
-    def _decayed(self, w: Tensor, lr: Tensor) -> Tensor:
-        """Return a parameter as weight decay leaves it."""
-
-    def update(
-        self, parameters: Sequence[Tensor], gradients: Sequence[Tensor], state: State, lr: Tensor
-    ) -> tuple[list[Tensor], State]:
-        """Return the new parameters, running means and powers."""
+    def shared(self, state: State, lr: Tensor) -> tuple[dict[str, Tensor], State]:
+        numbers, _ = super().shared(state, lr)
         powers = [power * beta for power, beta in zip(state["powers"], self.betas, strict=True)]
-        new_parameters = []
-        means = []
-        squares = []
-        for w, g, mean, square in zip(parameters, gradients, state["mean"], state["square"], strict=True):
-            beta1, beta2 = (beta.astype_like(w) for beta in self.betas)
-            correction1, correction2 = ((1.0 - power).astype_like(w) for power in powers)
-            mean = beta1 * mean + (1.0 - beta1) * g
-            square = beta2 * square + (1.0 - beta2) * g.square()
-            means.append(mean)
-            squares.append(square)
-            direction = (mean / correction1) / ((square / correction2).sqrt() + self.eps.astype_like(w))
-            new_parameters.append(self._decayed(w, lr) - lr.astype_like(w) * direction)
-        return new_parameters, {"mean": means, "square": squares, "powers": powers}
+        for i, (beta, power) in enumerate(zip(self.betas, powers, strict=True), start=1):
+            numbers |= {f"beta{i}": beta, f"correction{i}": 1.0 - power}
+        return numbers, {"powers": powers}
+
+    def _direction(self, g: Tensor, slots: Slots, eps: Tensor, **shared: Tensor) -> tuple[Tensor, Slots]:
+        """Return m̂ / (√v̂ + eps) and the new running means."""
+        mean = shared["beta1"] * slots["mean"] + (1.0 - shared["beta1"]) * g
+        square = shared["beta2"] * slots["square"] + (1.0 - shared["beta2"]) * g.square()
+        direction = (mean / shared["correction1"]) / ((square / shared["correction2"]).sqrt() + eps)
+        return direction, {"mean": mean, "square": square}
 
 
 class Adam(_MomentEstimator):
@@ -300,8 +340,9 @@ class Adam(_MomentEstimator):
     ) -> None:
         super().__init__(parameters, lr, betas, eps, hooks)
 
-    def _decayed(self, w: Tensor, lr: Tensor) -> Tensor:  # noqa: ARG002
-        return w
+    def rule(self, w: Tensor, g: Tensor, slots: Slots, lr: Tensor, **numbers: Tensor) -> tuple[Tensor, Slots]:
+        direction, new_slots = self._direction(g, slots, **numbers)
+        return w - lr * direction, new_slots
 
 
 class AdamW(_MomentEstimator):
@@ -330,5 +371,10 @@ class AdamW(_MomentEstimator):
         super().__init__(parameters, lr, betas, eps, hooks)
         self.weight_decay = hyperparameter("AdamW", "weight_decay", weight_decay)
 
-    def _decayed(self, w: Tensor, lr: Tensor) -> Tensor:
-        return w * (1.0 - lr * self.weight_decay).astype_like(w)
+    def shared(self, state: State, lr: Tensor) -> tuple[dict[str, Tensor], State]:
+        numbers, shared = super().shared(state, lr)
+        return numbers | {"decay": 1.0 - lr * numbers.pop("weight_decay")}, shared
+
+    def rule(self, w: Tensor, g: Tensor, slots: Slots, lr: Tensor, decay: Tensor, **numbers: Tensor) -> tuple[Tensor, Slots]:
+        direction, new_slots = self._direction(g, slots, **numbers)
+        return w * decay - lr * direction, new_slots

@@ -269,6 +269,65 @@ def test_hooks_see_all_gradients_at_once_and_leave_grad_alone():
     assert (a.grad.numpy().tolist(), b.grad.item()) == ([3.0], 4.0)
 
 
+# Optimizers of one's own -----------------------------------------------------------------------------------------------
+
+
+class OwnRule(tl.Optimizer):
+    """Momentum by a rule."""
+
+    def __init__(self, parameters, lr, momentum):
+        super().__init__(parameters, lr)
+        self.add_slots("velocity")
+        self.momentum = Tensor(momentum)
+
+    def rule(self, w, g, slots, lr, momentum):
+        assert lr.dtype == momentum.dtype == slots["velocity"].dtype == g.dtype == w.dtype
+        velocity = momentum * slots["velocity"] + g
+        return w - lr * velocity, {"velocity": velocity}
+
+
+class OwnUpdate(tl.Optimizer):
+    """Momentum by an update of all parameters."""
+
+    def __init__(self, parameters, lr, momentum):
+        super().__init__(parameters, lr)
+        self.state = {"velocity": [Tensor(np.zeros_like(w.data)) for w in self.parameters]}
+        self.momentum = momentum
+
+    def update(self, parameters, gradients, state, lr):
+        velocities = [self.momentum * v + g for v, g in zip(state["velocity"], gradients, strict=True)]
+        updated = [w - lr.astype_like(w) * v for w, v in zip(parameters, velocities, strict=True)]
+        return updated, {"velocity": velocities}
+
+
+@pytest.mark.parametrize("kind", [OwnRule, OwnUpdate])
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_an_optimizer_of_ones_own_equals_the_same_one_of_ours(kind, dtype):
+    targets = noisy_targets(20)
+    own = kind([Tensor(w, requires_grad=True, dtype=dtype) for w in start_values()], lr=0.05, momentum=0.9)
+    for w, expected in zip(run(own, targets), run(make("momentum", dtype), targets), strict=True):
+        np.testing.assert_array_equal(w, expected)
+
+
+@every_method
+def test_parameters_of_two_dtypes_move_as_they_would_alone(method):
+    kind, _, options = METHODS[method]
+    dtypes = [np.float64, np.float32, np.float64]
+    parameters = [Tensor(w, requires_grad=True, dtype=dtype) for w, dtype in zip(start_values(), dtypes, strict=True)]
+    targets = noisy_targets(20)
+    alone = {dtype: run(make(method, dtype), targets) for dtype in dtypes}
+    for i, w in enumerate(run(kind(parameters, **options), targets)):
+        np.testing.assert_array_equal(w, alone[dtypes[i]][i])
+
+
+def test_an_optimizer_without_a_rule_is_refused_at_its_first_step():
+    class Empty(tl.Optimizer):
+        pass
+
+    with pytest.raises(NotImplementedError, match=r"^Empty: defines no rule, expected a method rule\(w, g, slots, lr, "):
+        Empty(one_parameter(), lr=0.1).step()
+
+
 # Bad arguments ---------------------------------------------------------------------------------------------------------
 
 NUMBERS = [-0.1, float("nan"), float("inf"), True, "0.1", None, [0.1], 1j, Tensor([0.1, 0.2])]
