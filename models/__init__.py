@@ -8,9 +8,8 @@ The estimators need scikit-learn, the `sklearn` extra; they are imported where t
 from typing import TYPE_CHECKING, Any
 
 from models.builders import build_perceptron
-from models.multilayer_perceptron import MultilayerPerceptron
+from models.networks import MultilayerPerceptron, TwoHiddenLayerNet
 from models.report_data import read_points, stand_in_data
-from models.two_hidden_layer_net import TwoHiddenLayerNet
 
 if TYPE_CHECKING:
     from models.estimators import MLPClassifier as MLPClassifier

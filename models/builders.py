@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 import tinygrad_lab as tl
-from models.multilayer_perceptron import MultilayerPerceptron
+from models.networks import MultilayerPerceptron
 from models.parts import OPTIMIZERS
 
 DEFAULTS: dict[str, Any] = {

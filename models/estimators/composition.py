@@ -10,7 +10,7 @@ from typing import Protocol
 
 import numpy as np
 
-from models.multilayer_perceptron import MultilayerPerceptron
+from models.networks import MultilayerPerceptron
 from models.parts import OptimizerFactory, get_loss, get_optimizer
 from tinygrad_lab import Activation, ClipGradNorm, Initializer, Loss, Optimizer, Penalty, Scheduler, Tensor, Trainer
 

@@ -5,8 +5,7 @@ history so far --Continuation--> history of the new Trainer --epochs--> --fill_g
 
 from __future__ import annotations
 
-from tinygrad_lab import Callback, History
-from tinygrad_lab.training.run import Run
+from tinygrad_lab import Callback, History, Run
 
 
 class Continuation(Callback):

@@ -17,8 +17,8 @@ from sklearn.base import RegressorMixin
 from models.estimators.base import NetworkEstimator
 from models.estimators.composition import compose_trainer
 from models.estimators.samples import Samples, fit_scaler, scaled
+from models.networks import TwoHiddenLayerNet
 from models.parts import OptimizerFactory
-from models.two_hidden_layer_net import TwoHiddenLayerNet
 from tinygrad_lab import (
     SGD,
     Activation,

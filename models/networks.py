@@ -1,4 +1,9 @@
-"""A network of any depth: hidden layers of any sizes, each with an activation of its own, and a linear output."""
+"""Networks composed from the layers of tinygrad_lab: one of any depth, and the report's as a preset of it.
+
+    x -> hidden1 -> activation -> ... -> hiddenN -> activation -> output
+
+A layer is set as an attribute, and the attribute's name is the name of its parameters: ``hidden1.weight``.
+"""
 
 from __future__ import annotations
 
@@ -13,19 +18,16 @@ from tinygrad_lab import Activation, Initializer, Layer, Linear, Tensor, get_act
 class MultilayerPerceptron(Layer):
     """x -> hidden1 -> activation -> ... -> hiddenN -> activation -> output.
 
-    With two hidden layers it has the parameters of `TwoHiddenLayerNet`, under the same names and with the same values from
-    the same generator.
-
     Parameters
     ----------
     in_features : int
     hidden : sequence of int
-        The number of units of each hidden layer, from the input to the output; an empty one makes a linear model.
+        The number of units of each hidden layer, from the input to the output. An empty sequence makes a linear model.
     out_features : int
     activation : str, Activation or sequence of these
         One for all hidden layers, or one for each: names such as ``"relu"``, or objects.
     weight_init : Initializer, optional
-        By default that of `Linear`, the report's; `HeUniform()` keeps the signal of many layers of ReLU.
+        The default is that of `Linear`, which the report uses. `HeUniform()` keeps the signal through many layers of ReLU.
     rng : numpy.random.Generator
         The source of the initial weights.
     dtype : {float64, float32}
@@ -58,7 +60,7 @@ class MultilayerPerceptron(Layer):
         sizes = [in_features, *hidden]
         for number in range(1, self.depth + 1):
             layer = Linear(sizes[number - 1], sizes[number], rng=rng, weight_init=weight_init, dtype=dtype)
-            setattr(self, f"hidden{number}", layer)  # under this name its parameters appear
+            setattr(self, f"hidden{number}", layer)
         self.output = Linear(sizes[-1], out_features, rng=rng, weight_init=weight_init, dtype=dtype)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -68,10 +70,69 @@ class MultilayerPerceptron(Layer):
         return self.output(x)
 
 
+class TwoHiddenLayerNet(MultilayerPerceptron):
+    """x -> hidden1 -> activation -> hidden2 -> activation -> output.
+
+    Weights start Xavier-uniform with variance 1 / (fan_in + fan_out), biases at 0, as in the report.
+
+    Parameters
+    ----------
+    in_features, hidden1, hidden2, out_features : int
+        The numbers of inputs, of units in each hidden layer, and of outputs.
+    activation : str or Activation
+        Of both hidden layers: a name such as ``"leaky_relu"`` (slope 0.05), or an object.
+    rng : numpy.random.Generator
+        The source of the initial weights.
+    dtype : {float64, float32}
+
+    Examples
+    --------
+    >>> net = TwoHiddenLayerNet(1, 75, 50, 1, activation="leaky_relu", rng=np.random.default_rng(0))
+    >>> net(np.zeros((3, 1))).shape
+    (3, 1)
+    >>> print(net.summary())
+    parameter       shape     elements
+    hidden1.weight  (75, 1)         75
+    hidden1.bias    (75,)           75
+    hidden2.weight  (50, 75)      3750
+    hidden2.bias    (50,)           50
+    output.weight   (1, 50)         50
+    output.bias     (1,)             1
+    total                         4001
+    """
+
+    hidden1: Linear
+    hidden2: Linear
+
+    def __init__(
+        self,
+        in_features: int,
+        hidden1: int,
+        hidden2: int,
+        out_features: int,
+        *,
+        activation: str | Activation = "leaky_relu",
+        rng: np.random.Generator,
+        dtype: DTypeLike = np.float64,
+    ) -> None:
+        super().__init__(
+            in_features, (hidden1, hidden2), out_features, activation=get_activation(activation), rng=rng, dtype=dtype
+        )
+
+    @property
+    def activation(self) -> Activation:
+        """The activation of both hidden layers."""
+        return self.activations[0]
+
+    def __repr__(self) -> str:
+        parts = (f"{name}={getattr(self, name)!r}" for name in ("hidden1", "hidden2", "output", "activation"))
+        return f"TwoHiddenLayerNet({', '.join(parts)})"
+
+
 def _one_each(activation: str | Activation | Sequence[str | Activation], depth: int) -> list[Activation]:
     """Return one activation for each of `depth` hidden layers."""
     if not isinstance(activation, (list, tuple)):
-        activation = [activation] * depth  # type: ignore[list-item] # what is no name and no Activation is refused below
+        activation = [activation] * depth  # type: ignore[list-item] # get_activation refuses other types below
     if len(activation) != depth:
         raise ValueError(
             f"MultilayerPerceptron: activation has {len(activation)} entries for {depth} hidden layers, "
