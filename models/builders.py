@@ -1,19 +1,21 @@
-"""A builder for searches that are described by numbers and names alone, as the command line's are.
+"""Trainers built from names and objects, and a builder for searches that are described by numbers and names alone.
 
-configuration: hidden, activation, l1, lr, ... --build_perceptron--> Trainer of a MultilayerPerceptron
+network, "huber", "adam", lr, ... --compose_trainer--> Trainer of the network
+{"hidden": (75, 50), "lr": 0.1, ...} --build_perceptron--> Trainer of a MultilayerPerceptron
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from difflib import get_close_matches
-from typing import Any
+from functools import partial
+from typing import Any, TypedDict
 
 import numpy as np
 
 import tinygrad_lab as tl
 from models.networks import MultilayerPerceptron
-from models.parts import OPTIMIZERS
+from models.parts import OPTIMIZERS, OptimizerFactory, get_loss, get_optimizer
 
 DEFAULTS: dict[str, Any] = {
     "hidden": (75, 50),
@@ -30,6 +32,98 @@ DEFAULTS: dict[str, Any] = {
 }
 
 DECAYS = {"geometric": tl.GeometricDecay, "linear": tl.LinearDecay, "cosine": tl.CosineDecay}
+
+
+class Parts(TypedDict, total=False):
+    """The parts of a training that are chosen by name or given as objects: keywords of `compose_trainer`."""
+
+    loss: str | tl.Loss
+    optimizer: str | OptimizerFactory
+    lr: float | None
+    scheduler: tl.Scheduler | None
+    penalty: tl.Penalty | None
+
+
+def compose_trainer(
+    network: tl.Layer,
+    *,
+    loss: str | tl.Loss = "half_squared_error",
+    optimizer: str | OptimizerFactory = "sgd",
+    lr: float | None = None,
+    scheduler: tl.Scheduler | None = None,
+    penalty: tl.Penalty | None = None,
+    clip_norm: float | None = None,
+    epochs: int,
+    batch_size: int | None,
+    shuffle: bool,
+    seed: int = 0,
+    engine: str = "auto",
+) -> tl.Trainer:
+    """Make the Trainer of a network from parts, each given by name or as an object.
+
+    Parameters
+    ----------
+    network : Layer
+    loss : str or Loss
+        A name in `models.parts.LOSSES`, or an object.
+    optimizer : str or callable
+        A name in `models.parts.OPTIMIZERS`, or a function of the parameters that returns an Optimizer.
+    lr : float, optional
+        The learning rate of all epochs. The default is the optimizer's own.
+    scheduler : Scheduler, optional
+        The learning rate of each epoch, in the place of `lr`.
+    penalty : Penalty, optional
+    clip_norm : float or None
+        The largest global norm of a gradient, after the optimizer's own hooks. None does not clip.
+    epochs, batch_size, shuffle, seed, engine
+        As in `tinygrad_lab.Trainer`.
+
+    Raises
+    ------
+    TypeError
+        If the function `optimizer` returns no Optimizer.
+    ValueError
+        If a name is unknown, or both `lr` and `scheduler` are given.
+
+    Examples
+    --------
+    >>> net = MultilayerPerceptron(1, (8,), 1, rng=np.random.default_rng(0))
+    >>> trainer = compose_trainer(net, loss="huber", optimizer="adam", clip_norm=1.0, epochs=9, batch_size=8, shuffle=True)
+    >>> trainer.loss, trainer.optimizer.hooks
+    (Huber(delta=1.0), [ClipGradNorm(1.0)])
+    """
+    return tl.Trainer(
+        network,
+        get_loss(loss),
+        optimizer=_make_optimizer(network, optimizer, lr, scheduler, clip_norm),
+        scheduler=scheduler,
+        penalty=penalty,
+        epochs=epochs,
+        batch_size=batch_size,
+        shuffle=shuffle,
+        seed=seed,
+        engine=engine,
+    )
+
+
+def _make_optimizer(
+    network: tl.Layer,
+    chosen: str | OptimizerFactory,
+    lr: float | None,
+    scheduler: tl.Scheduler | None,
+    clip_norm: float | None,
+) -> tl.Optimizer:
+    optimizer = get_optimizer(chosen)(network.parameters())
+    if not isinstance(optimizer, tl.Optimizer):
+        kind = type(optimizer).__name__
+        raise TypeError(f"optimizer {chosen!r} returned a {kind}, expected an Optimizer of the parameters")
+    if lr is not None:
+        if scheduler is not None:
+            raise ValueError(f"lr is {lr!r} beside the scheduler {scheduler!r}, expected one of the two")
+        optimizer.lr = lr
+    if clip_norm is not None:
+        optimizer.hooks.append(tl.ClipGradNorm(clip_norm))
+    return optimizer
 
 
 def build_perceptron(
@@ -67,16 +161,15 @@ def build_perceptron(
             raise ValueError(f"build_perceptron: unknown name {name!r}, did you mean {near!r}?")
     options = DEFAULTS | dict(configuration)
     net = MultilayerPerceptron(in_features, options["hidden"], out_features, activation=options["activation"], rng=rng)
-    clip = options["clip_norm"]
     final = options["lr_final"]
     optimizer = _chosen("optimizer", OPTIMIZERS, options)
     decay = _chosen("decay", DECAYS, options)
-    return tl.Trainer(
+    return compose_trainer(
         net,
-        tl.HalfSquaredError(),
-        optimizer=optimizer(net.parameters(), lr=options["lr"], hooks=[] if clip is None else [tl.ClipGradNorm(clip)]),
+        optimizer=partial(optimizer, lr=options["lr"]),
         scheduler=None if final is None else decay(options["lr"], final, epochs=options["epochs"]),
         penalty=tl.L1Penalty(options["l1"], decoupled=True),
+        clip_norm=options["clip_norm"],
         epochs=options["epochs"],
         batch_size=options["batch_size"],
         shuffle=options["shuffle"],

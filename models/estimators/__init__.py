@@ -2,9 +2,10 @@
 
 X, y --> samples (checked, weighted, held out, standardised) --> Trainer --> network_, history_ --> predict, in y's units
 
-BaseEstimator --> NetworkEstimator --> NetworkRegressor --> TwoHiddenLayerRegressor   the report's training, by its numbers
-                                 |                    '---> MLPRegressor              composed of any parts
-                                 '---> MLPClassifier                                  the same, for class labels
+BaseEstimator --> NetworkEstimator --> NetworkRegressor -----> TwoHiddenLayerRegressor   the report's network and training
+                                 |                    '----.
+                                 '--> PerceptronEstimator -+-> MLPRegressor              composed of any parts
+                                                           '-> MLPClassifier             the same, for class labels
 """
 
 try:

@@ -22,9 +22,24 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from models.builders import Parts, compose_trainer
 from models.estimators.continuation import Continuation
 from models.estimators.samples import Samples, fit_scaler, scaled
-from tinygrad_lab import Callback, History, Layer, Tensor, Trainer, no_grad
+from models.networks import MultilayerPerceptron
+from models.parts import OptimizerFactory, get_loss
+from tinygrad_lab import (
+    Activation,
+    Callback,
+    History,
+    Initializer,
+    Layer,
+    Loss,
+    Penalty,
+    Scheduler,
+    Tensor,
+    Trainer,
+    no_grad,
+)
 from tinygrad_lab.training.data import check_weights
 
 LearnTargets = Callable[[Samples], None]
@@ -33,14 +48,18 @@ LearnTargets = Callable[[Samples], None]
 class NetworkEstimator(BaseEstimator, ABC):
     """An estimator whose `fit` trains a network.
 
-    A subclass stores its parameters in ``__init__``, among them those named here, and says how its Trainer is composed and
-    what its targets are.
+    A subclass stores its parameters in ``__init__``, among them the ones named here. It makes the network, says which parts
+    train it, and encodes the targets.
     """
 
+    clip_norm: float | None
     epochs: int
+    batch_size: int | None
+    shuffle: bool
     standardize: bool
     validation_fraction: float | None
     callbacks: Sequence[Callback]
+    engine: str
     warm_start: bool
     random_state: int | RandomState | None
 
@@ -56,8 +75,12 @@ class NetworkEstimator(BaseEstimator, ABC):
     """How scikit-learn is to check y."""
 
     @abstractmethod
-    def _make_trainer(self, in_features: int, out_features: int, seed: int) -> Trainer:
-        """Make a new network and the Trainer around it."""
+    def _make_network(self, in_features: int, out_features: int, rng: np.random.Generator) -> Layer:
+        """Make a new network, with initial weights from `rng`."""
+
+    @abstractmethod
+    def _make_parts(self) -> Parts:
+        """Make the loss, the optimizer, the learning rate and the penalty of a training."""
 
     @abstractmethod
     def _learn_targets(self, train: Samples) -> None:
@@ -146,7 +169,7 @@ class NetworkEstimator(BaseEstimator, ABC):
     def _train(
         self, train: Samples, held_out: Samples | None, begins: bool, epochs: int, callbacks: Sequence[Callback]
     ) -> Self:
-        trainer = self._make_trainer(train.x.shape[1], self._count_outputs(), self._seed)
+        trainer = self._make_trainer(train.x.shape[1], self._count_outputs())
         if not begins:
             trainer.model.load_state_dict(self.network_.state_dict())
             trainer.optimizer.load_state_dict(self._optimizer_state)
@@ -167,6 +190,19 @@ class NetworkEstimator(BaseEstimator, ABC):
 
     def _arrays(self, samples: Samples) -> tuple[np.ndarray, np.ndarray]:
         return scaled(self.x_scaler_, samples.x), self._encode(samples.y)
+
+    def _make_trainer(self, in_features: int, out_features: int) -> Trainer:
+        """Make a new network and the Trainer around it. The seed decides the initial weights and the order of the samples."""
+        return compose_trainer(
+            self._make_network(in_features, out_features, np.random.default_rng(self._seed)),
+            **self._make_parts(),
+            clip_norm=self.clip_norm,
+            epochs=self.epochs,
+            batch_size=self.batch_size,
+            shuffle=self.shuffle,
+            seed=self._seed,
+            engine=self.engine,
+        )
 
     # Checks ----------------------------------------------------------------------------------------------------------
 
@@ -200,6 +236,33 @@ class NetworkEstimator(BaseEstimator, ABC):
         x = validate_data(self, X, reset=False, dtype=np.float64)
         with no_grad():
             return self.network_(scaled(self.x_scaler_, x))
+
+
+class PerceptronEstimator(NetworkEstimator):
+    """An estimator with a network of any depth, trained by any parts of tinygrad_lab."""
+
+    hidden: Sequence[int]
+    activation: str | Activation | Sequence[str | Activation]
+    weight_init: Initializer | None
+    loss: str | Loss
+    optimizer: str | OptimizerFactory
+    lr: float | None
+    scheduler: Scheduler | None
+    penalty: Penalty | None
+
+    @abstractmethod
+    def _check_loss(self, loss: Loss) -> None:
+        """Refuse a loss that does not take the targets of this estimator."""
+
+    def _make_network(self, in_features: int, out_features: int, rng: np.random.Generator) -> Layer:
+        return MultilayerPerceptron(
+            in_features, self.hidden, out_features, activation=self.activation, weight_init=self.weight_init, rng=rng
+        )
+
+    def _make_parts(self) -> Parts:
+        loss = get_loss(self.loss)
+        self._check_loss(loss)
+        return Parts(loss=loss, optimizer=self.optimizer, lr=self.lr, scheduler=self.scheduler, penalty=self.penalty)
 
 
 def _seed(random_state: int | RandomState | None) -> int:

@@ -17,14 +17,13 @@ from sklearn.base import ClassifierMixin
 from sklearn.preprocessing import LabelEncoder
 from sklearn.utils.multiclass import check_classification_targets
 
-from models.estimators.base import NetworkEstimator
-from models.estimators.composition import compose_trainer
+from models.estimators.base import PerceptronEstimator
 from models.estimators.samples import Samples
 from models.parts import OptimizerFactory
-from tinygrad_lab import Activation, Callback, Initializer, Loss, Penalty, Scheduler, Trainer
+from tinygrad_lab import Activation, Callback, Initializer, Loss, Penalty, Scheduler
 
 
-class MLPClassifier(ClassifierMixin, NetworkEstimator):
+class MLPClassifier(ClassifierMixin, PerceptronEstimator):
     """A network of any depth for class labels, trained by any parts of tinygrad_lab.
 
     The network has one output, a logit, for each class; the softmax of the logits are the probabilities.
@@ -94,6 +93,9 @@ class MLPClassifier(ClassifierMixin, NetworkEstimator):
     >>> classifier.predict_proba([[0.0, 0.0]]).shape
     (1, 2)
     """
+
+    classes_: np.ndarray
+    _encoder: LabelEncoder
 
     _target_checks: ClassVar[dict[str, bool]] = {}
 
@@ -230,8 +232,6 @@ class MLPClassifier(ClassifierMixin, NetworkEstimator):
     def _strata(self, y: np.ndarray) -> np.ndarray:
         return y
 
-    def _make_trainer(self, in_features: int, out_features: int, seed: int) -> Trainer:
-        trainer = compose_trainer(self, in_features, out_features, seed)
-        if not trainer.loss.class_labels:
-            raise ValueError(f"MLPClassifier: loss is {trainer.loss!r}, expected one of class labels, such as CrossEntropy()")
-        return trainer
+    def _check_loss(self, loss: Loss) -> None:
+        if not loss.class_labels:
+            raise ValueError(f"MLPClassifier: loss is {loss!r}, expected one of class labels, such as CrossEntropy()")

@@ -13,33 +13,35 @@ import numpy as np
 from numpy.random import RandomState
 from numpy.typing import ArrayLike
 from sklearn.base import RegressorMixin
+from sklearn.preprocessing import StandardScaler
 
-from models.estimators.base import NetworkEstimator
-from models.estimators.composition import compose_trainer
+from models.builders import Parts
+from models.estimators.base import NetworkEstimator, PerceptronEstimator
 from models.estimators.samples import Samples, fit_scaler, scaled
 from models.networks import TwoHiddenLayerNet
 from models.parts import OptimizerFactory
 from tinygrad_lab import (
-    SGD,
     Activation,
     Callback,
-    ClipGradNorm,
     GeometricDecay,
-    HalfSquaredError,
     Initializer,
     L1Penalty,
+    Layer,
     Loss,
     Penalty,
     Scheduler,
-    Trainer,
 )
 from tinygrad_lab.training.data import check_rows
 
 
 class NetworkRegressor(RegressorMixin, NetworkEstimator):
-    """An estimator of one real number or several; abstract, as its Trainer is not said yet."""
+    """An estimator of one or more real numbers."""
 
     standardize_y: bool
+
+    y_scaler_: StandardScaler | None
+    n_outputs_: int
+    _is_flat: bool
 
     _target_checks: ClassVar[dict[str, bool]] = {"multi_output": True, "y_numeric": True}
 
@@ -77,9 +79,9 @@ class NetworkRegressor(RegressorMixin, NetworkEstimator):
         return prediction[:, 0] if self._is_flat else prediction
 
     def _learn_targets(self, train: Samples) -> None:
-        rows = check_rows("y", train.y, np.float64)
-        self.y_scaler_ = fit_scaler(rows, train.weight) if self.standardize_y else None
-        self.n_outputs_ = rows.shape[1]
+        targets = check_rows("y", train.y, np.float64)
+        self.y_scaler_ = fit_scaler(targets, train.weight) if self.standardize_y else None
+        self.n_outputs_ = targets.shape[1]
         self._is_flat = train.y.ndim == 1
 
     def _encode(self, y: np.ndarray) -> np.ndarray:
@@ -98,10 +100,11 @@ class NetworkRegressor(RegressorMixin, NetworkEstimator):
 
 
 class TwoHiddenLayerRegressor(NetworkRegressor):
-    """The report's network and training, by its numbers: with the defaults, those of its best network.
+    """The report's network and training. The defaults are the numbers of the report's best network.
 
-    Gradient descent on half the squared error, one sample at a time in the order of the data; clipping by the global norm,
-    then the L1 penalty; a learning rate that falls by equal ratios from epoch to epoch.
+    A preset: `MLPRegressor` with two hidden layers, gradient descent on half the squared error, clipping by the global norm,
+    then the L1 penalty, and a learning rate that falls by equal ratios from epoch to epoch. By default each update takes one
+    sample, in the order of the data.
 
     Parameters
     ----------
@@ -195,29 +198,22 @@ class TwoHiddenLayerRegressor(NetworkRegressor):
         self.warm_start = warm_start
         self.random_state = random_state
 
-    def _make_trainer(self, in_features: int, out_features: int, seed: int) -> Trainer:
+    def _make_network(self, in_features: int, out_features: int, rng: np.random.Generator) -> Layer:
         if isinstance(self.hidden, str) or np.shape(self.hidden) != (2,):
             raise ValueError(f"TwoHiddenLayerRegressor: hidden is {self.hidden!r}, expected two sizes, such as (75, 50)")
         hidden1, hidden2 = self.hidden
-        network = TwoHiddenLayerNet(
-            in_features, hidden1, hidden2, out_features, activation=self.activation, rng=np.random.default_rng(seed)
-        )
-        hooks = [] if self.clip_norm is None else [ClipGradNorm(self.clip_norm)]
-        return Trainer(
-            network,
-            HalfSquaredError(),
-            optimizer=SGD(network.parameters(), hooks=hooks),
+        return TwoHiddenLayerNet(in_features, hidden1, hidden2, out_features, activation=self.activation, rng=rng)
+
+    def _make_parts(self) -> Parts:
+        return Parts(
+            loss="half_squared_error",
+            optimizer="sgd",
             scheduler=GeometricDecay(self.lr, self.lr_final, epochs=self.epochs),
             penalty=L1Penalty(self.l1, decoupled=True),
-            epochs=self.epochs,
-            batch_size=self.batch_size,
-            shuffle=self.shuffle,
-            seed=seed,
-            engine=self.engine,
         )
 
 
-class MLPRegressor(NetworkRegressor):
+class MLPRegressor(NetworkRegressor, PerceptronEstimator):
     """A network of any depth, trained by any parts of tinygrad_lab.
 
     Parameters
@@ -330,10 +326,6 @@ class MLPRegressor(NetworkRegressor):
         self.warm_start = warm_start
         self.random_state = random_state
 
-    def _make_trainer(self, in_features: int, out_features: int, seed: int) -> Trainer:
-        trainer = compose_trainer(self, in_features, out_features, seed)
-        if trainer.loss.class_labels:
-            raise ValueError(
-                f"MLPRegressor: loss is {trainer.loss!r}, expected one of real numbers, such as HalfSquaredError()"
-            )
-        return trainer
+    def _check_loss(self, loss: Loss) -> None:
+        if loss.class_labels:
+            raise ValueError(f"MLPRegressor: loss is {loss!r}, expected one of real numbers, such as HalfSquaredError()")

@@ -66,6 +66,23 @@ def test_two_hidden_layer_regressor_trains_as_the_report_does():
     assert (regressor.predict(test[0][:, None]) == trainer.predict(test[0])[:, 0]).all()
 
 
+def test_two_hidden_layer_regressor_is_a_preset_of_mlp_regressor():
+    preset = TwoHiddenLayerRegressor((6, 5), "tanh", l1=0.01, lr=0.05, lr_final=0.01, epochs=4, clip_norm=0.5, random_state=3)
+    general = MLPRegressor(
+        (6, 5),
+        "tanh",
+        optimizer="sgd",
+        scheduler=tl.GeometricDecay(0.05, 0.01, epochs=4),
+        penalty=tl.L1Penalty(0.01, decoupled=True),
+        clip_norm=0.5,
+        epochs=4,
+        batch_size=1,
+        shuffle=False,
+        random_state=3,
+    )
+    assert_same(preset.fit(X, Y), general.fit(X, Y))
+
+
 def test_the_defaults_are_those_of_the_report():
     parameters = TwoHiddenLayerRegressor().get_params()
     report = {"hidden": (75, 50), "activation": "leaky_relu", "l1": 1e-3, "lr": 0.075, "lr_final": 0.001, "epochs": 1000}
