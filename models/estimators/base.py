@@ -1,6 +1,6 @@
 """What the estimators share: from checked samples to a trained network, from the start or on from an earlier training.
 
-X, y, sample_weight --> Samples --hold out--> training set --> scalers, targets --> Trainer --> network_, history_
+X, y, sample_weight --> WeightedSamples --hold out--> training set --> scalers, targets --> Trainer --> network_, history_
                                          '--> validation set ----------^               ^
                       warm_start, partial_fit: the network, the optimizer's state and the history so far
 """
@@ -24,7 +24,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from models.builders import Parts, compose_trainer
 from models.estimators.continuation import Continuation
-from models.estimators.samples import Samples, fit_scaler, scaled
+from models.estimators.samples import WeightedSamples, fit_scaler, scaled
 from models.networks import MultilayerPerceptron
 from models.parts import OptimizerFactory, get_loss
 from tinygrad_lab import (
@@ -42,7 +42,7 @@ from tinygrad_lab import (
 )
 from tinygrad_lab.training.data import check_weights
 
-LearnTargets = Callable[[Samples], None]
+LearnTargets = Callable[[WeightedSamples], None]
 
 
 class NetworkEstimator(BaseEstimator, ABC):
@@ -83,7 +83,7 @@ class NetworkEstimator(BaseEstimator, ABC):
         """Make the loss, the optimizer, the learning rate and the penalty of a training."""
 
     @abstractmethod
-    def _learn_targets(self, train: Samples) -> None:
+    def _learn_targets(self, train: WeightedSamples) -> None:
         """Learn from the training set what `_encode` and the predictions need to know of the targets."""
 
     @abstractmethod
@@ -167,7 +167,7 @@ class NetworkEstimator(BaseEstimator, ABC):
         return self._train(train, held_out, begins, epochs, callbacks)
 
     def _train(
-        self, train: Samples, held_out: Samples | None, begins: bool, epochs: int, callbacks: Sequence[Callback]
+        self, train: WeightedSamples, held_out: WeightedSamples | None, begins: bool, epochs: int, callbacks: Sequence[Callback]
     ) -> Self:
         trainer = self._make_trainer(train.x.shape[1], self._count_outputs())
         if not begins:
@@ -188,7 +188,7 @@ class NetworkEstimator(BaseEstimator, ABC):
         self.n_iter_ = self.history_.epochs
         return self
 
-    def _arrays(self, samples: Samples) -> tuple[np.ndarray, np.ndarray]:
+    def _arrays(self, samples: WeightedSamples) -> tuple[np.ndarray, np.ndarray]:
         return scaled(self.x_scaler_, samples.x), self._encode(samples.y)
 
     def _make_trainer(self, in_features: int, out_features: int) -> Trainer:
@@ -213,18 +213,18 @@ class NetworkEstimator(BaseEstimator, ABC):
         sample_weight: ArrayLike | None = None,
         *,
         reset: bool,
-    ) -> Samples:
+    ) -> WeightedSamples:
         x, targets = validate_data(self, X, y, reset=reset, dtype=np.float64, **self._target_checks)
         if sample_weight is None:
-            return Samples(x, targets)
+            return WeightedSamples(x, targets)
         given = np.asarray(sample_weight)
         if given.size and not given.any():
             raise ValueError("sample_weight is zero everywhere, expected a weight above 0 for at least one sample")
         weight = check_weights("sample_weight", given, len(x), x.dtype)
         present = weight > 0
-        return Samples(x[present], targets[present], weight[present])
+        return WeightedSamples(x[present], targets[present], weight[present])
 
-    def _check_validation(self, validation: Any) -> Samples:
+    def _check_validation(self, validation: Any) -> WeightedSamples:
         if not isinstance(validation, (tuple, list)) or len(validation) != 2:
             raise ValueError("fit: validation is no pair, expected (X, y)")
         return self._check_samples(*validation, reset=False)

@@ -18,7 +18,7 @@ from sklearn.preprocessing import LabelEncoder
 from sklearn.utils.multiclass import check_classification_targets
 
 from models.estimators.base import PerceptronEstimator
-from models.estimators.samples import Samples
+from models.estimators.samples import WeightedSamples
 from models.parts import OptimizerFactory
 from tinygrad_lab import Activation, Callback, Initializer, Loss, Penalty, Scheduler
 
@@ -212,10 +212,10 @@ class MLPClassifier(ClassifierMixin, PerceptronEstimator):
         """
         return self._compute_output(X).log_softmax().numpy()
 
-    def _learn_targets(self, train: Samples) -> None:
+    def _learn_targets(self, train: WeightedSamples) -> None:
         self._learn_classes(train.y, train)
 
-    def _learn_classes(self, labels: ArrayLike, train: Samples) -> None:
+    def _learn_classes(self, labels: ArrayLike, train: WeightedSamples) -> None:
         check_classification_targets(train.y)
         self._encoder = LabelEncoder().fit(labels)
         self.classes_ = self._encoder.classes_

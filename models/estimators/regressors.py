@@ -17,7 +17,7 @@ from sklearn.preprocessing import StandardScaler
 
 from models.builders import Parts
 from models.estimators.base import NetworkEstimator, PerceptronEstimator
-from models.estimators.samples import Samples, fit_scaler, scaled
+from models.estimators.samples import WeightedSamples, fit_scaler, scaled
 from models.networks import TwoHiddenLayerNet
 from models.parts import OptimizerFactory
 from tinygrad_lab import (
@@ -78,7 +78,7 @@ class NetworkRegressor(RegressorMixin, NetworkEstimator):
         prediction = output if self.y_scaler_ is None else self.y_scaler_.inverse_transform(output)
         return prediction[:, 0] if self._is_flat else prediction
 
-    def _learn_targets(self, train: Samples) -> None:
+    def _learn_targets(self, train: WeightedSamples) -> None:
         targets = check_rows("y", train.y, np.float64)
         self.y_scaler_ = fit_scaler(targets, train.weight) if self.standardize_y else None
         self.n_outputs_ = targets.shape[1]

@@ -1,7 +1,7 @@
 """Samples with their weights: held out by a fraction, and standardised by what the training set knows.
 
-Samples --split--> training set --fit_scaler--> StandardScaler
-              '--> validation set ----------------scaled--> x, y
+WeightedSamples --split--> training set --fit_scaler--> StandardScaler
+                      '--> validation set ----------------scaled--> x, y
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from tinygrad_lab.checks import is_finite_number
 
 
 @dataclass(frozen=True)
-class Samples:
+class WeightedSamples:
     """Inputs, targets and perhaps weights, one row each a sample."""
 
     x: np.ndarray
@@ -29,23 +29,23 @@ class Samples:
         """The weights, scaled to a mean of 1: a loss divides by the number of samples, not by the sum of their weights."""
         return None if self.weight is None else self.weight / self.weight.mean()
 
-    def split(self, fraction: Any, seed: int, strata: np.ndarray | None) -> tuple[Samples, Samples]:
+    def split(self, fraction: Any, seed: int, strata: np.ndarray | None) -> tuple[WeightedSamples, WeightedSamples]:
         """Divide into a training set and a random `fraction`, which keeps the shares of the labels in `strata`.
 
         Examples
         --------
-        >>> train, held_out = Samples(np.ones((10, 1)), np.ones(10)).split(0.2, seed=0, strata=None)
+        >>> train, held_out = WeightedSamples(np.ones((10, 1)), np.ones(10)).split(0.2, seed=0, strata=None)
         >>> len(train.x), len(held_out.x)
         (8, 2)
         """
         if not is_finite_number(fraction) or not 0 < fraction < 1:
             raise ValueError(f"validation_fraction is {fraction!r}, expected a number above 0 and below 1, or None")
-        rows = np.arange(len(self.x))
-        train, held_out = train_test_split(rows, test_size=float(fraction), random_state=seed, stratify=strata)
+        indices = np.arange(len(self.x))
+        train, held_out = train_test_split(indices, test_size=float(fraction), random_state=seed, stratify=strata)
         return self._take(np.sort(train)), self._take(np.sort(held_out))
 
-    def _take(self, rows: np.ndarray) -> Samples:
-        return Samples(self.x[rows], self.y[rows], None if self.weight is None else self.weight[rows])
+    def _take(self, indices: np.ndarray) -> WeightedSamples:
+        return WeightedSamples(self.x[indices], self.y[indices], None if self.weight is None else self.weight[indices])
 
 
 def fit_scaler(data: np.ndarray, weight: np.ndarray | None) -> StandardScaler:
