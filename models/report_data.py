@@ -88,21 +88,21 @@ def read_points(path: str | os.PathLike[str]) -> Points:
     return x, y
 
 
-def _point(place: str, line: str) -> tuple[float, float]:
+def _point(location: str, line: str) -> tuple[float, float]:
     fields = [field.strip() for field in line.split(",")]
     if len(fields) != 2 or not all(fields):
-        raise ValueError(f"{place}: {line!r:.60} is not two numbers, expected x,y")
-    x, y = (_finite_number(place, field) for field in fields)
+        raise ValueError(f"{location}: {line!r:.60} is not two numbers, expected x,y")
+    x, y = (_finite_number(location, field) for field in fields)
     return x, y
 
 
-def _finite_number(place: str, field: str) -> float:
+def _finite_number(location: str, field: str) -> float:
     try:
         if "_" in field:  # float would read 1_000, which is no number outside Python
             raise ValueError
         number = float(field)
     except ValueError:
-        raise ValueError(f"{place}: {field!r:.60} is no number, expected x,y") from None
+        raise ValueError(f"{location}: {field!r:.60} is no number, expected x,y") from None
     if not isfinite(number):
-        raise ValueError(f"{place}: {field!r:.60} is not finite, expected x,y")
+        raise ValueError(f"{location}: {field!r:.60} is not finite, expected x,y")
     return number

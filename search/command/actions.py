@@ -20,7 +20,9 @@ from search.space.configuration import as_columns
 from search.trials.data import Array
 from tinygrad_lab.storage.arrays import save_arrays
 
-NOTES = ("settings", "settings folder")  # under which a store keeps the text of the TOML file, and where that lay
+# Keys of a store's metadata: the text of the TOML file, and the folder that it was in.
+SETTINGS_KEY = "settings"
+FOLDER_KEY = "settings folder"
 
 
 def run(options: argparse.Namespace) -> None:
@@ -131,7 +133,7 @@ def _run(settings: Settings, options: argparse.Namespace, progress: bool, fork: 
         time_limit=settings.time_limit,
         repeats=settings.repeats,
         fork=fork,
-        notes=dict(zip(NOTES, (settings.text, str(settings.folder)), strict=True)),
+        notes={SETTINGS_KEY: settings.text, FOLDER_KEY: str(settings.folder)},
     )
     return search.run(x, y, outer=settings.outer, progress=progress)
 
@@ -150,9 +152,9 @@ def _finished(options: argparse.Namespace) -> tuple[Settings, SearchResult]:
 
 def _kept_settings(store: Path, advice: str) -> Settings:
     meta = StoredSearch(store).meta
-    if NOTES[0] not in meta:
+    if SETTINGS_KEY not in meta:
         raise SearchError(f"store {store} was made by a Python program: {advice}")
-    return parse_settings(meta[NOTES[0]], Path(meta[NOTES[1]]), f"the settings in {store}")
+    return parse_settings(meta[SETTINGS_KEY], Path(meta[FOLDER_KEY]), f"the settings in {store}")
 
 
 def _test_set(settings: Settings) -> tuple[Array, Array]:

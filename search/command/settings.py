@@ -102,7 +102,7 @@ class Settings:
 
         The default one is told the numbers of features and outputs.
         """
-        build = _imported(self.build, self.folder)
+        build = _import_function(self.build, self.folder)
         if self.build == DEFAULT_BUILD:
             sizes: dict[str, Any] = {"in_features": x.shape[1], "out_features": y.shape[1]}
             build = partial(build, **sizes)
@@ -208,37 +208,37 @@ def parse_settings(text: str, folder: Path, name: str) -> Settings:
         raise SettingsError(f"{name}: {error}") from None
 
 
-def _folds(given: Mapping[str, Any], place: str) -> KFold:
-    options: dict[str, Any] = {"n_splits": 4, "shuffle": True, "seed": 0, **_checked(given, FOLDS, place)}
+def _folds(given: Mapping[str, Any], prefix: str) -> KFold:
+    options: dict[str, Any] = {"n_splits": 4, "shuffle": True, "seed": 0, **_checked(given, FOLDS, prefix)}
     return KFold(options["n_splits"], options["shuffle"], options["seed"] if options["shuffle"] else None)
 
 
-def _checked(given: Mapping[str, Any], known: Kinds, place: str) -> Mapping[str, Any]:
+def _checked(given: Mapping[str, Any], known: Kinds, prefix: str) -> Mapping[str, Any]:
     """Return the table, whose keys are known and whose values are of their types."""
     for key, value in given.items():
         if key not in known:
             [near] = get_close_matches(key, known, n=1, cutoff=0.0)
-            raise SettingsError(f"unknown key {place + key!r}, did you mean {place + near!r}?")
+            raise SettingsError(f"unknown key {prefix + key!r}, did you mean {prefix + near!r}?")
         if type(value) not in known[key]:
             kinds = " or ".join("a table" if kind is dict else kind.__name__ for kind in known[key])
-            raise SettingsError(f"{place}{key} = {value!r}, expected {kinds}")
+            raise SettingsError(f"{prefix}{key} = {value!r}, expected {kinds}")
     return given
 
 
-def _imported(place: str, folder: Path) -> Build:
+def _import_function(name: str, folder: Path) -> Build:
     """Import ``"module:function"``, looked for beside the file too."""
-    module, _, function = place.partition(":")
+    module, _, function = name.partition(":")
     if not module or not function:
-        raise SettingsError(f'build = "{place}", expected "module:function", such as "{DEFAULT_BUILD}"')
+        raise SettingsError(f'build = "{name}", expected "module:function", such as "{DEFAULT_BUILD}"')
     if str(folder) not in sys.path:
         sys.path.append(str(folder))  # worker processes are told the path of their parent
     try:
         imported = import_module(module)
     except (Exception, SystemExit) as error:  # the module is the user's, and may do anything
         raise SettingsError(
-            f'build = "{place}" cannot be imported ({one_line(error)}); the module is looked for in {folder} too'
+            f'build = "{name}" cannot be imported ({one_line(error)}); the module is looked for in {folder} too'
         ) from error
     build: Build | None = getattr(imported, function, None)
     if not callable(build):
-        raise SettingsError(f'build = "{place}": module {module} has no function {function}')
+        raise SettingsError(f'build = "{name}": module {module} has no function {function}')
     return build

@@ -130,7 +130,7 @@ def ranking_table(ranking: Ranking, retrained: Retrained | None, comparison: "Co
     rows = []
     for row, cells in zip(ranking, values, strict=True):
         other = compared.get(row.rank)
-        line = [str(row.rank), *map(setting, cells), number(row.mean)]
+        line = [str(row.rank), *map(str, cells), number(row.mean)]
         if comparison is None:
             line.append(number(row.std, 3))
         elif other is None:
@@ -171,19 +171,14 @@ def failures(ranking: Ranking, retrained: Retrained | None) -> Table:
 
 
 def settings(configuration: Configuration) -> list[tuple[str, str]]:
-    """Return the names of a configuration with their values as text."""
-    return [(name, setting(value)) for name, value in configuration.items()]
-
-
-def setting(value: Any) -> str:
-    """Return a value of a configuration as text, floats to the bit.
+    """Return the names of a configuration with their values as text, floats to the bit.
 
     Examples
     --------
-    >>> setting((75, 50)), setting(1e-05), setting("relu")
-    ('(75, 50)', '1e-05', 'relu')
+    >>> settings({"hidden": (75, 50), "lr": 1e-05, "activation": "relu"})
+    [('hidden', '(75, 50)'), ('lr', '1e-05'), ('activation', 'relu')]
     """
-    return str(value)
+    return [(name, str(value)) for name, value in configuration.items()]
 
 
 def number(value: float | None, digits: int = 5) -> str:

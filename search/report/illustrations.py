@@ -106,11 +106,11 @@ def stability_illustrations(ranking: Ranking, seed_table: ArrayLike | None, top:
 
 
 def _stability(losses: Array, top: int, column: str, what: str) -> Illustration:
-    rows, columns = losses.shape
+    configurations, columns = losses.shape
     return illustrate(
-        f"The place of the best {min(top, rows)} in the ranking (diamond), and the ranks that they would have by {what}: "
-        "the longer the line, the less the place says.",
-        f"Ranks of the best {min(top, rows)} of {rows} configurations by each of {columns} {column}s.",
+        f"The place of the best {min(top, configurations)} in the ranking (diamond), and the ranks that they would "
+        f"have by {what}: the longer the line, the less the place says.",
+        f"Ranks of the best {min(top, configurations)} of {configurations} configurations by each of {columns} {column}s.",
         plot_rank_stability(losses, top, column),
     )
 

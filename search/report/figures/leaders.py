@@ -95,9 +95,9 @@ def plot_rank_stability(losses: ArrayLike, top: int = 20, column: str = "fold") 
     places = np.arange(1, len(ranks) + 1)
     figure, axes = new_figure(f"rank by one {column} alone, of {len(table)}", "place in the ranking")
     axes.hlines(places, ranks.min(axis=1), ranks.max(axis=1), color=BLUE, alpha=0.35, linewidth=2)
-    rows = np.repeat(places, ranks.shape[1])
+    heights = np.repeat(places, ranks.shape[1])
     axes.plot(
-        ranks.ravel(), rows, linestyle="none", marker="o", markersize=4.5, color=BLUE, alpha=0.75, label=f"by one {column}"
+        ranks.ravel(), heights, linestyle="none", marker="o", markersize=4.5, color=BLUE, alpha=0.75, label=f"by one {column}"
     )
     axes.plot(
         places,

@@ -12,10 +12,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-Samples = tuple[ArrayLike, ArrayLike]
+Points = tuple[ArrayLike, ArrayLike]
+"""x and y of one feature each."""
 
 
-def plot_data(train: Samples, test: Samples) -> "Figure":
+def plot_data(train: Points, test: Points) -> "Figure":
     """Draw the training and the test points.
 
     Parameters
@@ -75,7 +76,7 @@ def plot_losses(history: Mapping[str, ArrayLike], validation_label: str = "test"
     return figure
 
 
-def plot_function(x: ArrayLike, prediction: ArrayLike, train: Samples, test: Samples) -> "Figure":
+def plot_function(x: ArrayLike, prediction: ArrayLike, train: Points, test: Points) -> "Figure":
     """Draw an estimated function over the training and the test points.
 
     Parameters
@@ -154,8 +155,8 @@ def plot_seed_distribution(losses: ArrayLike, reported: float | None = None, bes
     return figure
 
 
-def _draw_points(axes: "Axes", train: Samples, test: Samples) -> None:
-    marks: tuple[tuple[str, Samples, dict[str, Any]], ...] = (
+def _draw_points(axes: "Axes", train: Points, test: Points) -> None:
+    marks: tuple[tuple[str, Points, dict[str, Any]], ...] = (
         ("training", train, {"marker": "o", "color": BLUE, "markersize": 4.5, "alpha": 0.75}),
         ("test", test, {"marker": "^", "color": ORANGE, "markersize": 6}),
     )

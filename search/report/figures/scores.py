@@ -72,7 +72,7 @@ def plot_score_map(ranking: Ranking) -> "Figure":
         )
     (y_name, y_values), (x_name, x_values) = mapped.items()
     scores = np.full((len(y_values), len(x_values)), np.nan)
-    cells = _places(done, y_name, y_values), _places(done, x_name, x_values)
+    cells = _value_indices(done, y_name, y_values), _value_indices(done, x_name, x_values)
     np.fmin.at(scores, cells, [row.mean for row in done])
 
     figure, axes = new_figure(as_it_is(x_name), as_it_is(y_name))
@@ -118,32 +118,32 @@ def plot_parallel_coordinates(ranking: Ranking, top: int = 20) -> "Figure":
             f"plot_parallel_coordinates: {len(parameters)} parameters vary and {len(done)} configurations are done, "
             "expected at least 1 of each"
         )
-    columns = [np.array(_places(done, name, values)) / (len(values) - 1) for name, values in parameters.items()]
+    columns = [np.array(_value_indices(done, name, values)) / (len(values) - 1) for name, values in parameters.items()]
     # By rank: a few bad losses would press all others together on a scale of losses.
     lines = np.column_stack([*columns, np.linspace(1.0, 0.0, len(done))])
-    places = np.arange(lines.shape[1])
+    positions = np.arange(lines.shape[1])
     figure, axes = new_figure("", "")
     axes.grid(visible=False)
     axes.spines[:].set_visible(False)
-    axes.vlines(places, 0, 1, color="0.75", linewidth=1, zorder=1)
+    axes.vlines(positions, 0, 1, color="0.75", linewidth=1, zorder=1)
 
-    paths = [np.column_stack([places, line]) for line in lines]
+    paths = [np.column_stack([positions, line]) for line in lines]
     # Thousands of lines as shapes are slow to show, and one picture shows the same.
     axes.add_collection(
         LineCollection(paths[top:], colors=GREY, linewidths=0.6, alpha=0.22, zorder=2, rasterized=len(paths) > 500)
     )
     axes.add_collection(LineCollection(paths[1:top], colors=BLUE, linewidths=1.3, alpha=0.65, zorder=3))
-    axes.plot(places, lines[0], color=ORANGE, linewidth=2.4, marker="D", markersize=6, zorder=4, label="best")
+    axes.plot(positions, lines[0], color=ORANGE, linewidth=2.4, marker="D", markersize=6, zorder=4, label="best")
     axes.plot([], [], color=BLUE, linewidth=1.3, label=f"best {min(top, len(done))}")
     axes.plot([], [], color=GREY, linewidth=0.8, alpha=0.6, label="all others")
-    for place, values in enumerate(parameters.values()):
-        _label_axis(axes, place, [(i / (len(values) - 1), _label(value)) for i, value in enumerate(values)])
+    for position, values in enumerate(parameters.values()):
+        _label_axis(axes, position, [(i / (len(values) - 1), _label(value)) for i, value in enumerate(values)])
     quarters = {row: lines[row, -1] for row in np.linspace(0, len(done) - 1, 5).astype(int)}
     _label_axis(axes, len(parameters), [(height, f"{done[row].mean:.4g}") for row, height in quarters.items()], left=False)
-    axes.set_xticks(places, [*map(as_it_is, parameters), "mean loss"])
+    axes.set_xticks(positions, [*map(as_it_is, parameters), "mean loss"])
     axes.set_yticks([])
     axes.tick_params(length=0, pad=8)
-    axes.set_xlim(-0.55, places[-1] + 0.45)
+    axes.set_xlim(-0.55, positions[-1] + 0.45)
     axes.set_ylim(-0.04, 1.04)
     legend_above(axes)
     return figure
@@ -163,10 +163,10 @@ def _in_order(values: Sequence[Any]) -> list[Any]:
         return sorted(different, key=_text)
 
 
-def _places(rows: Sequence[RankedConfiguration], name: str, values: Sequence[Any]) -> list[int]:
+def _value_indices(ranked: Sequence[RankedConfiguration], name: str, values: Sequence[Any]) -> list[int]:
     """Return which of the values of a parameter each configuration has."""
-    places = {_text(value): place for place, value in enumerate(values)}
-    return [places[_text(row.configuration.get(name, ""))] for row in rows]
+    indices = {_text(value): index for index, value in enumerate(values)}
+    return [indices[_text(row.configuration.get(name, ""))] for row in ranked]
 
 
 def _label(value: Any) -> str:
@@ -176,13 +176,13 @@ def _label(value: Any) -> str:
     return as_it_is(text if len(text) <= 18 else f"{text[:17]}…")
 
 
-def _label_axis(axes: "Axes", place: float, ticks: Sequence[tuple[float, str]], left: bool = True) -> None:
+def _label_axis(axes: "Axes", position: float, ticks: Sequence[tuple[float, str]], left: bool = True) -> None:
     """Write the values of one parameter beside its axis; of many, some."""
     step = math.ceil(len(ticks) / MOST_LABELS)
     for height, text in ticks[::step]:
         axes.annotate(
             text,
-            (place, height),
+            (position, height),
             xytext=(-5 if left else 5, 0),
             textcoords="offset points",
             ha="right" if left else "left",
