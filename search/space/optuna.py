@@ -97,7 +97,7 @@ class OptunaSampler:
     def __repr__(self) -> str:
         return f"OptunaSampler({', '.join(self._distributions)}, n_trials={self.n_trials}, batch={self.batch})"
 
-    def candidates(self, seed: int) -> Configurations:  # noqa: ARG002 (a Strategy)
+    def candidates(self, seed: int) -> Configurations:  # noqa: ARG002
         return ()
 
     def describe(self) -> str:
