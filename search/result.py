@@ -22,7 +22,7 @@ from search.ranking.nested import NestedEstimate
 from search.ranking.optimism import Optimism
 from search.ranking.ranking import RankedConfiguration, Ranking
 from search.run.retraining import Retrained, Samples, as_retrained, retraining_problem, run_in_order
-from search.space.configuration import Configuration, canonical
+from search.space.configuration import Configuration, as_configuration
 from search.trials.data import Array
 from search.trials.fits import Build, Fit, Outcome
 from search.trials.folds import Fold
@@ -176,7 +176,7 @@ class SearchResult:
             If the data are not as expected, `top` is less than one, or a configuration is not in the ranking.
         """
         chosen = self._chosen(top, configurations)
-        fits = [Fit(row.configuration, 0, self._seed(row.configuration, "retrain"), keep=True) for row in chosen]
+        fits = [self._fit(row.configuration, "retrain", keep=True) for row in chosen]
         outcomes = self._run(fits, train, test, progress)
         return Retrained(as_retrained(row, outcome) for row, outcome in zip(chosen, outcomes, strict=True))
 
@@ -214,7 +214,7 @@ class SearchResult:
         """
         if seeds < 1:
             raise ValueError(f"seed_distribution: seeds={seeds}, expected at least 1")
-        return self._losses_over_seeds([canonical(configuration)], seeds, train, test, progress)[0]
+        return self._losses_over_seeds([configuration], seeds, train, test, progress)[0]
 
     def optimism(
         self,
@@ -364,14 +364,10 @@ class SearchResult:
         return self.ranking.best(top) if configurations is None else self.ranking.rows_of(configurations)
 
     def _losses_over_seeds(
-        self, configurations: Sequence[Configuration], seeds: int, train: Samples, test: Samples, progress: bool
+        self, configurations: Sequence[Mapping[str, Any]], seeds: int, train: Samples, test: Samples, progress: bool
     ) -> Array:
         """Return the test losses of some configurations, of shape (configurations, seeds); NaN where there is none."""
-        fits = [
-            Fit(configuration, 0, self._seed(configuration, f"seed {number}"))
-            for configuration in configurations
-            for number in range(seeds)
-        ]
+        fits = [self._fit(configuration, f"seed {number}") for configuration in configurations for number in range(seeds)]
         outcomes = self._run(fits, train, test, progress)
         losses = [outcome.validation_loss if outcome.status == "done" else np.nan for outcome in outcomes]
         return np.reshape(losses, (len(configurations), seeds))
@@ -385,5 +381,7 @@ class SearchResult:
         network = self.build(dict(configuration), np.random.default_rng(0)).model
         return sum(np.size(array) for array in network.state_dict().values())
 
-    def _seed(self, configuration: Mapping[str, Any], label: str) -> np.random.SeedSequence:
-        return fit_seed(self.seed, configuration, label)
+    def _fit(self, given: Mapping[str, Any], label: str, keep: bool = False) -> Fit:
+        """Return a fit on the whole training set, from a seed that follows from the configuration and the label."""
+        configuration = as_configuration(given)
+        return Fit(configuration, 0, fit_seed(self.seed, configuration, label), keep)

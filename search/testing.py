@@ -1,10 +1,11 @@
 """A Trainer small enough for examples and tests of a search: a polynomial, fitted by gradient descent in NumPy."""
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
-from search.space.configuration import Configuration
 from search.trials.data import Array
 
 
@@ -64,7 +65,7 @@ class PolynomialTrainer:
         return float(np.mean(error**2) / 2)
 
 
-def build_polynomial(configuration: Configuration, rng: np.random.Generator) -> PolynomialTrainer:
+def build_polynomial(configuration: Mapping[str, Any], rng: np.random.Generator) -> PolynomialTrainer:
     """Return the trainer of one configuration: ``degree``, and if wanted ``lr`` and ``epochs``.
 
     Examples

@@ -28,7 +28,6 @@ from typing import Any
 import numpy as np
 
 from search.errors import SearchError, one_line
-from search.space.configuration import Configuration
 from search.space.grid import ParameterGrid
 from search.trials.data import Array, as_samples
 from search.trials.fits import Build, build_trainer
@@ -106,7 +105,7 @@ class Settings:
         if self.build == DEFAULT_BUILD:
             sizes: dict[str, Any] = {"in_features": x.shape[1], "out_features": y.shape[1]}
             build = partial(build, **sizes)
-        first: Configuration = next(iter(self.grid))
+        first = next(iter(self.grid))
         try:
             build_trainer(build, first, seed=0)
         except Exception as error:

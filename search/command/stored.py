@@ -5,7 +5,7 @@ import math
 from pathlib import Path
 
 from search.ranking.ranking import Ranking, rank
-from search.space.configuration import Configuration, canonical
+from search.space.configuration import Configuration
 from search.store import Store, owner_of
 from search.trials.fits import Outcome
 
@@ -67,16 +67,14 @@ class StoredSearch:
     def fits(self) -> list[tuple[Configuration, int, int | None, Outcome]]:
         """Return every fit: configuration, number of the fold, after how many epochs it stopped (None: its end), outcome."""
         keys = sorted(self._all_outcomes, key=lambda key: (key[0], key[1], key[2] or math.inf))
-        return [(_configuration(key[0]), key[1], key[2] or None, self._all_outcomes[key]) for key in keys]
+        return [(Configuration(json.loads(key[0])), key[1], key[2] or None, self._all_outcomes[key]) for key in keys]
 
     def ranking(self) -> Ranking:
         """Rank the configurations whose fits have all ended."""
-        return rank(map(_configuration, self._finished()), self.outcomes, max(1, len(self.folds)), self.repeats)
+        return rank(
+            (Configuration(json.loads(text)) for text in self._finished()), self.outcomes, max(1, len(self.folds)), self.repeats
+        )
 
     def _finished(self) -> set[str]:
         numbers = range(max(1, len(self.folds)) * self.repeats)
         return {text for text, _ in self.outcomes if all((text, number) in self.outcomes for number in numbers)}
-
-
-def _configuration(text: str) -> Configuration:
-    return canonical(json.loads(text))

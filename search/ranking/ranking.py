@@ -14,7 +14,7 @@ import numpy as np
 from search.errors import SearchError
 from search.output import write_csv
 from search.ranking.ended import EndedRows
-from search.space.configuration import Configuration, as_columns, canonical_text
+from search.space.configuration import Configuration, as_columns, as_configuration, canonical_text
 from search.table import text_table
 from search.trials.fits import Outcome
 
@@ -223,8 +223,8 @@ def rank(
        2  0.2   nan  nan    0.25  stopped  not among the best of the round to epoch 9
     """
     names = _fold_names(n_folds, repeats)
-    unranked = (_unranked(configuration, outcomes, names, last_rounds or {}) for configuration in configurations)
-    rows = sorted(unranked, key=_order)
+    given = map(as_configuration, configurations)
+    rows = sorted((_unranked(x, outcomes, names, last_rounds or {}) for x in given), key=_order)
     return Ranking((replace(row, rank=place) for place, row in enumerate(rows, start=1)), repeats)
 
 
@@ -235,28 +235,27 @@ def _fold_names(n_folds: int, repeats: int) -> list[str]:
 
 
 def _unranked(
-    configuration: Mapping[str, Any],
+    configuration: Configuration,
     outcomes: Mapping[tuple[str, int], Outcome],
     names: Sequence[str],
     last_rounds: Mapping[str, int],
 ) -> RankedConfiguration:
-    text = canonical_text(configuration)
-    fits = [outcomes[text, number] for number in range(len(names))]
+    fits = [outcomes[configuration.text, number] for number in range(len(names))]
     losses = tuple(outcome.validation_loss for outcome in fits)
     mean, std, status, reason, last_round = math.nan, math.nan, "done", "", None
     bad = next((number for number, outcome in enumerate(fits) if outcome.status != "done"), None)
     if bad is not None:
         status, reason = fits[bad].status, f"{names[bad]}: {fits[bad].reason}"
-    elif text in last_rounds:
-        last_round = last_rounds[text]
+    elif configuration.text in last_rounds:
+        last_round = last_rounds[configuration.text]
         status, reason = "stopped", f"not among the best of the round to epoch {last_round}"
     else:
         mean, std = mean_and_std(losses)
-    return RankedConfiguration(0, dict(configuration), mean, std, losses, status, reason, last_round)
+    return RankedConfiguration(0, configuration, mean, std, losses, status, reason, last_round)
 
 
 def _order(row: RankedConfiguration) -> tuple[int, int, float, str]:
-    text = canonical_text(row.configuration)
+    text = row.configuration.text
     if row.status == "done":
         return 0, 0, row.mean, text
     if row.last_round is not None:

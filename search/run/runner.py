@@ -88,11 +88,12 @@ class Runner:
         plan = Plan(chain.from_iterable(selection.missing(results) for selection in selections), self._workers)
 
         def handle(fit: Fit, outcome: Outcome) -> None:
-            text = results.add(fit, outcome)
+            results.add(fit, outcome)
             plan.learn(fit, outcome)
             key = fit.epochs, first.numbers
             if fit.fold in first.numbers:
-                self._best[key] = min(self._best[key], mean_loss(text, results.at(fit.epochs), first.numbers))
+                loss = mean_loss(fit.configuration.text, results.at(fit.epochs), first.numbers)
+                self._best[key] = min(self._best[key], loss)
                 bar.set_postfix_str(f"best {self._best[key]:.4g}" if math.isfinite(self._best[key]) else "", refresh=False)
             bar.update()
 

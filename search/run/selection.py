@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from search.ranking.ranking import mean_and_std
-from search.space.configuration import Configuration, canonical_text
-from search.space.rounds import Configurations, Round, Strategy
+from search.space.configuration import Configuration
+from search.space.rounds import Configurations, KeptConfigurations, Round, Strategy
 from search.store import Store
 from search.trials.fits import Fit, Outcome
 from search.trials.seeds import fit_seed
@@ -40,12 +40,10 @@ class Results:
         """Return all outcomes that were asked for or added, of fits that stopped or ended."""
         return [outcome for outcomes in self._by_epochs.values() for outcome in outcomes.values()]
 
-    def add(self, fit: Fit, outcome: Outcome) -> str:
-        """Store the outcome of a fit, and return the text of its configuration."""
+    def add(self, fit: Fit, outcome: Outcome) -> None:
+        """Store the outcome of a fit."""
         self._store.add(fit.configuration, fit.fold, outcome, fit.epochs or 0)
-        text = canonical_text(fit.configuration)
-        self.at(fit.epochs)[text, fit.fold] = outcome
-        return text
+        self.at(fit.epochs)[fit.configuration.text, fit.fold] = outcome
 
     def forget_states(self, epochs: int | None) -> None:
         """Drop from memory the trainings that have stopped after some epochs; the store keeps them."""
@@ -78,7 +76,7 @@ class Selection:
         self._seed = seed
         self._n_missing: int | None = None  # of this round, at its beginning
         self._rounds = strategy.rounds(seed)
-        self.round: Round | None = next(self._rounds, None)
+        self.round = _kept(next(self._rounds, None))
 
     def missing(self, results: Results, positions: Iterable[int] | None = None) -> Iterator[Fit]:
         """Yield the fits of this round that have no outcome, or those of the configurations at some positions."""
@@ -87,7 +85,7 @@ class Selection:
         known = results.at(epochs)
         stopped = results.at(self.past[-1].epochs) if self.past and _goes_on(self.past[-1].epochs, epochs) else {}
         for configuration in configurations if positions is None else map(configurations.__getitem__, positions):
-            text = canonical_text(configuration)
+            text = configuration.text
             for fold in self.numbers:
                 if (text, fold) not in known:
                     state = stopped[text, fold].state if (text, fold) in stopped else None
@@ -98,7 +96,8 @@ class Selection:
         if self._n_missing is None:
             assert self.round is not None
             known, configurations = results.at(self.round.epochs), self.round.configurations
-            texts = map(canonical_text, configurations) if known else ()  # of a million configurations, that takes its time
+            # Without results the texts are not needed, and those of a million configurations would take a while.
+            texts = (configuration.text for configuration in configurations) if known else ()
             done = sum((text, fold) in known for text in texts for fold in self.numbers)
             self._n_missing = len(configurations) * len(self.numbers) - done
         return self._n_missing
@@ -110,7 +109,7 @@ class Selection:
         self.past.append(self.round)
         self._n_missing = None
         try:
-            self.round = self._rounds.send(losses)
+            self.round = _kept(self._rounds.send(losses))
         except StopIteration:
             self.round = None
 
@@ -119,16 +118,16 @@ class Selection:
         rounds = [past.configurations for past in self.past if past.epochs is None]
         if len(rounds) == 1:
             return rounds[0]
-        return list({canonical_text(x): x for configurations in rounds for x in configurations}.values())
+        return list({x.text: x for configurations in rounds for x in configurations}.values())
 
     def stopped(self, results: Results) -> tuple[list[Configuration], Outcomes, dict[str, int]]:
         """Return the configurations that were left behind, and by their text what came of their last rounds, and its epochs."""
         left: dict[str, tuple[Configuration, int]] = {}
         for past in self.past:
             if past.epochs is not None:
-                left |= {canonical_text(x): (x, past.epochs) for x in past.configurations}
+                left |= {x.text: (x, past.epochs) for x in past.configurations}
         for x in self.at_their_ends() if left else ():
-            left.pop(canonical_text(x), None)
+            left.pop(x.text, None)
         outcomes = {(text, fold): results.at(epochs)[text, fold] for text, (_, epochs) in left.items() for fold in self.numbers}
         return [x for x, _ in left.values()], outcomes, {text: epochs for text, (_, epochs) in left.items()}
 
@@ -140,7 +139,12 @@ class Selection:
         if lowest == math.inf:
             return None, math.nan
         equal = (configuration for configuration, loss in zip(configurations, losses, strict=True) if loss == lowest)
-        return min(equal, key=canonical_text), lowest
+        return min(equal, key=lambda configuration: configuration.text), lowest
+
+
+def _kept(given: Round | None) -> Round | None:
+    """Return a round whose configurations are made once."""
+    return None if given is None else replace(given, configurations=KeptConfigurations(given.configurations))
 
 
 def _goes_on(stopped: int | None, epochs: int | None) -> bool:
@@ -152,7 +156,7 @@ def mean_losses(
     configurations: Iterable[Configuration], outcomes: Mapping[tuple[str, int], Outcome], numbers: range
 ) -> list[float]:
     """Return the mean loss of each configuration over some folds; infinite where not all of its fits are done."""
-    return [mean_loss(canonical_text(configuration), outcomes, numbers) for configuration in configurations]
+    return [mean_loss(configuration.text, outcomes, numbers) for configuration in configurations]
 
 
 def mean_loss(text: str, outcomes: Mapping[tuple[str, int], Outcome], numbers: Sequence[int]) -> float:

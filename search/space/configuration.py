@@ -1,50 +1,83 @@
 """One configuration: a mapping from names to plain values, with one canonical text for equal content.
 
 {"lr": np.float64(0.1), "hidden": [75, 50]}
-    -> canonical {"lr": 0.1, "hidden": (75, 50)}
-    -> text      '{"hidden":[75,50],"lr":0.1}'
-    -> digest    sha256 of the text: names the configuration in the store and seeds its fits
+    -> Configuration  {"lr": 0.1, "hidden": (75, 50)}
+    -> .text          '{"hidden":[75,50],"lr":0.1}'   names it in the store and seeds its fits
+    -> .digest        sha256 of the text
 """
 
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from functools import cached_property
+from typing import Any, NoReturn
 
 import numpy as np
 
-Configuration = dict[str, Any]
 
+class Configuration(dict[str, Any]):
+    """A dict of plain Python values that cannot be changed, and so can keep its text and its digest.
 
-def canonical(configuration: Mapping[str, Any]) -> Configuration:
-    """Return the configuration as a dict of plain Python values.
+    It is made once, from what a user gives, and then passed on as it is. ``dict(configuration)`` is a copy that can be
+    changed. Two configurations are equal as dicts are, so 1 equals 1.0; their texts tell the two apart.
 
     Parameters
     ----------
-    configuration : mapping
-        Names to None, bool, int, float, str, NumPy scalars of these kinds, or (nested) tuples and lists of them.
-
-    Returns
-    -------
-    dict
-        NumPy scalars as Python's own, lists as tuples. The order of the names is kept.
+    given : mapping
+        Names to None, bool, int, float, str, NumPy scalars of these kinds, or (nested) tuples and lists of them. NumPy
+        scalars become Python's own, lists become tuples. The order of the names is kept.
 
     Raises
     ------
     TypeError
-        If it is no mapping, a name is not a string or a value is of another type.
+        If `given` is no mapping, a name is not a string or a value is of another type.
 
     Examples
     --------
-    >>> canonical({"lr": np.float64(0.1), "hidden": [75, 50]})
+    >>> configuration = Configuration({"lr": np.float64(0.1), "hidden": [75, 50]})
+    >>> configuration
     {'lr': 0.1, 'hidden': (75, 50)}
+    >>> configuration.text
+    '{"hidden":[75,50],"lr":0.1}'
+    >>> configuration["lr"] = 0.2
+    Traceback (most recent call last):
+    TypeError: a configuration cannot be changed, expected a copy: dict(configuration)
     """
-    if not isinstance(configuration, Mapping):
-        raise TypeError(f"configuration: {configuration!r} given, expected a mapping from names to values")
-    for name in configuration:
-        if type(name) is not str or not name:
-            raise TypeError(f"configuration: name {name!r} given, expected a string that is not empty")
-    return {name: canonical_value(name, value) for name, value in configuration.items()}
+
+    def __init__(self, given: Mapping[str, Any]) -> None:
+        if not isinstance(given, Mapping):
+            raise TypeError(f"configuration: {given!r} given, expected a mapping from names to values")
+        for name in given:
+            if type(name) is not str or not name:
+                raise TypeError(f"configuration: name {name!r} given, expected a string that is not empty")
+        super().__init__({name: canonical_value(name, value) for name, value in given.items()})
+
+    @cached_property
+    def text(self) -> str:
+        """The JSON text that two configurations share exactly if they have the same content; see `canonical_text`."""
+        return json.dumps(self, sort_keys=True, separators=(",", ":"))
+
+    @cached_property
+    def digest(self) -> str:
+        """The sha256 of the text, as 64 hexadecimal digits."""
+        return hashlib.sha256(self.text.encode()).hexdigest()
+
+    def __hash__(self) -> int:  # type: ignore[override]
+        return hash(frozenset(self.items()))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Configuration, (dict(self),)  # without the text, which a worker does not need
+
+    def _refuse(self, *_: Any, **__: Any) -> NoReturn:
+        raise TypeError("a configuration cannot be changed, expected a copy: dict(configuration)")
+
+    __setitem__ = __delitem__ = __ior__ = _refuse
+    clear = pop = popitem = setdefault = update = _refuse
+
+
+def as_configuration(given: Mapping[str, Any]) -> Configuration:
+    """Return a Configuration as it is, and another mapping as a Configuration."""
+    return given if isinstance(given, Configuration) else Configuration(given)
 
 
 def canonical_value(name: str, value: Any) -> Any:
@@ -60,6 +93,17 @@ def canonical_value(name: str, value: Any) -> Any:
     )
 
 
+def value_text(value: Any) -> str:
+    """Return one canonical value as it is written in a configuration's text.
+
+    Examples
+    --------
+    >>> value_text((75, 50)), value_text(1), value_text(1.0)
+    ('[75,50]', '1', '1.0')
+    """
+    return json.dumps(value, separators=(",", ":"))
+
+
 def canonical_text(configuration: Mapping[str, Any]) -> str:
     """Return the JSON text that two configurations share exactly if they have the same content.
 
@@ -71,7 +115,7 @@ def canonical_text(configuration: Mapping[str, Any]) -> str:
     >>> canonical_text({"lr": 1e-3, "hidden": (75, 50), "epochs": 1, "l1": -0.0})
     '{"epochs":1,"hidden":[75,50],"l1":-0.0,"lr":0.001}'
     """
-    return json.dumps(canonical(configuration), sort_keys=True, separators=(",", ":"))
+    return as_configuration(configuration).text
 
 
 def as_columns(configurations: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[Any]]]:
@@ -84,16 +128,3 @@ def as_columns(configurations: Sequence[Mapping[str, Any]]) -> tuple[list[str], 
     """
     names = list(dict.fromkeys(name for configuration in configurations for name in configuration))
     return names, [[configuration.get(name, "") for name in names] for configuration in configurations]
-
-
-def digest(configuration: Mapping[str, Any]) -> str:
-    """Return the sha256 of the configuration's canonical text, as 64 hexadecimal digits.
-
-    Examples
-    --------
-    >>> digest({"a": 1, "b": 2.0}) == digest({"b": np.float64(2), "a": 1})
-    True
-    >>> digest({"a": 1}) == digest({"a": 1.0})
-    False
-    """
-    return hashlib.sha256(canonical_text(configuration).encode()).hexdigest()

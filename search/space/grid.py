@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from search.space.configuration import Configuration, canonical_text, canonical_value
+from search.space.configuration import Configuration, canonical_value, value_text
 from search.space.rounds import Configurations, OneRound
 
 
@@ -64,7 +64,7 @@ class ParameterGrid(OneRound):
 
     def __iter__(self) -> Iterator[Configuration]:
         for values in product(*self.axes.values()):
-            yield dict(zip(self.axes, values, strict=True))
+            yield Configuration(dict(zip(self.axes, values, strict=True)))
 
     def __getitem__(self, position: int) -> Configuration:
         remainder = index(position)
@@ -76,7 +76,7 @@ class ParameterGrid(OneRound):
         for values in reversed(self.axes.values()):
             remainder, place = divmod(remainder, len(values))
             chosen.append(values[place])
-        return dict(zip(self.axes, reversed(chosen), strict=True))
+        return Configuration(dict(zip(self.axes, reversed(chosen), strict=True)))
 
     def candidates(self, seed: int) -> Configurations:  # noqa: ARG002
         return self
@@ -97,7 +97,7 @@ def _axis(name: str, values: Sequence[Any]) -> tuple[Any, ...]:
     canonical_values = tuple(canonical_value(name, value) for value in values)
     seen = set()
     for value in canonical_values:
-        text = canonical_text({name: value})
+        text = value_text(value)
         if text in seen:
             raise ValueError(f"ParameterGrid: {name} has {value!r} twice, expected each value once")
         seen.add(text)

@@ -10,8 +10,7 @@ from collections.abc import Iterable, Mapping
 from math import inf
 from typing import Any
 
-from search.space.configuration import canonical_text
-from search.space.rounds import Configurations, Round, Rounds, Strategy, as_strategy
+from search.space.rounds import Configurations, KeptConfigurations, Round, Rounds, Strategy, as_strategy
 from tinygrad_lab.checks import is_positive_integer
 
 
@@ -96,13 +95,11 @@ class SuccessiveHalving:
         return stops[:-1]
 
     def rounds(self, seed: int) -> Rounds:
-        left = self.candidates(seed)
+        left: Configurations = KeptConfigurations(self.candidates(seed))
         for epochs in self.stops(len(left)):
             losses = yield Round(left, epochs)
             # Equal losses stand in the order of the configurations' texts, so that the order of the candidates decides nothing.
-            ranked = sorted(
-                (loss, canonical_text(x), i) for i, (loss, x) in enumerate(zip(losses, left, strict=True)) if loss < inf
-            )
+            ranked = sorted((loss, x.text, i) for i, (loss, x) in enumerate(zip(losses, left, strict=True)) if loss < inf)
             chosen = sorted(i for _, _, i in ranked[: max(1, len(left) // self.factor)])
             left = [left[i] for i in chosen]
         yield Round(left)

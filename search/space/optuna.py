@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from search.space.configuration import Configuration, canonical, canonical_text
+from search.space.configuration import Configuration
 from search.space.grid import ParameterGrid
 from search.space.rounds import Configurations, Round, Rounds
 from tinygrad_lab.checks import is_positive_integer
@@ -115,19 +115,19 @@ class OptunaSampler:
             with _quiet():
                 trials = [study.ask(self._distributions) for _ in range(min(self.batch, self.n_trials - start))]
             asked = [self._configuration(trial) for trial in trials]
-            texts = [canonical_text(configuration) for configuration in asked]
-            distinct = dict(zip(texts, asked, strict=True))
+            distinct = {configuration.text: configuration for configuration in asked}
             losses = dict(zip(distinct, (yield Round(list(distinct.values()))), strict=True))
             with _quiet():
-                for trial, text in zip(trials, texts, strict=True):
-                    done = isfinite(losses[text])
-                    study.tell(trial, losses[text] if done else None, None if done else optuna.trial.TrialState.FAIL)
+                for trial, configuration in zip(trials, asked, strict=True):
+                    loss = losses[configuration.text]
+                    done = isfinite(loss)
+                    study.tell(trial, loss if done else None, None if done else optuna.trial.TrialState.FAIL)
             if ended:
                 return
 
     def _configuration(self, trial: Trial) -> Configuration:
         chosen = trial.params
-        return canonical(
+        return Configuration(
             {name: self._choices[name][chosen[name]] if name in self._choices else chosen[name] for name in self._distributions}
         )
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from search.space.configuration import Configuration, canonical_text, canonical_value
+from search.space.configuration import Configuration
 from search.space.grid import ParameterGrid
 from search.space.rounds import Configurations, ListedConfigurations, OneRound
 from tinygrad_lab.checks import is_positive_integer
@@ -111,10 +111,9 @@ class RandomSampler(OneRound):
         drawn: dict[str, Configuration] = {}
         waited = 0
         while len(drawn) < self.n and waited < PATIENCE:
-            configuration = {name: _draw(name, values, generators[name]) for name, values in self.axes.items()}
-            text = canonical_text(configuration)
-            waited = waited + 1 if text in drawn else 0
-            drawn.setdefault(text, configuration)
+            configuration = Configuration({name: _draw(values, generators[name]) for name, values in self.axes.items()})
+            waited = waited + 1 if configuration.text in drawn else 0
+            drawn.setdefault(configuration.text, configuration)
         if len(drawn) < self.n:
             raise ValueError(
                 f"RandomSampler: n={self.n}, but {PATIENCE} draws found no more than {len(drawn)}; give a smaller n"
@@ -133,7 +132,5 @@ def _generator(seed: int, name: str) -> np.random.Generator:
     return np.random.default_rng(int.from_bytes(hashlib.sha256(content.encode()).digest()))
 
 
-def _draw(name: str, values: Any, rng: np.random.Generator) -> Any:
-    return (
-        values[rng.integers(len(values))] if isinstance(values, tuple) else canonical_value(name, values.rvs(random_state=rng))
-    )
+def _draw(values: Any, rng: np.random.Generator) -> Any:
+    return values[rng.integers(len(values))] if isinstance(values, tuple) else values.rvs(random_state=rng)

@@ -12,7 +12,7 @@ from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from search.space.configuration import Configuration, canonical, canonical_text
+from search.space.configuration import Configuration, as_configuration
 from tinygrad_lab.checks import is_positive_integer
 
 
@@ -24,6 +24,31 @@ class Configurations(Protocol):
     def __iter__(self) -> Iterator[Configuration]: ...
 
     def __getitem__(self, position: int, /) -> Configuration: ...
+
+
+class KeptConfigurations:
+    """The configurations of a round, each made when it is first used and then kept, so that its text is computed once.
+
+    Parameters
+    ----------
+    given : sequence of mapping
+        A strategy of one's own may give plain dicts.
+    """
+
+    def __init__(self, given: Configurations) -> None:
+        self._given = given
+        self._made: dict[int, Configuration] = {}
+
+    def __len__(self) -> int:
+        return len(self._given)
+
+    def __iter__(self) -> Iterator[Configuration]:
+        return map(self.__getitem__, range(len(self)))
+
+    def __getitem__(self, position: int, /) -> Configuration:
+        if position not in self._made:
+            self._made[position] = as_configuration(self._given[position])
+        return self._made[position]
 
 
 @dataclass(frozen=True)
@@ -114,11 +139,10 @@ class ListedConfigurations(OneRound):
     def __init__(self, given: Iterable[Mapping[str, Any]]) -> None:
         distinct: dict[str, Configuration] = {}
         for item in given:
-            configuration = canonical(item)
-            text = canonical_text(configuration)
-            if text in distinct:
-                raise ValueError(f"grid: configuration {text} is there twice, expected each once")
-            distinct[text] = configuration
+            configuration = as_configuration(item)
+            if configuration.text in distinct:
+                raise ValueError(f"grid: configuration {configuration.text} is there twice, expected each once")
+            distinct[configuration.text] = configuration
         if not distinct:
             raise ValueError("grid: no configuration given, expected at least one")
         self._configurations = tuple(distinct.values())

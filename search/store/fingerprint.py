@@ -21,7 +21,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from search.space.configuration import canonical_text, digest
+from search.space.configuration import as_configuration, value_text
 from search.space.grid import ParameterGrid
 from search.trials.data import Array
 from search.trials.fits import Build
@@ -216,26 +216,22 @@ def _parts(arrays: Iterable[Array]) -> Iterator[bytes]:
 def _describe_grid(grid: Iterable[Mapping[str, Any]]) -> str:
     """Return the sorted values of each axis where the configurations are all combinations of them, else their digests."""
     if isinstance(grid, ParameterGrid):
-        axes = {name: {_text(value) for value in values} for name, values in grid.axes.items()}
+        axes = {name: {value_text(value) for value in values} for name, values in grid.axes.items()}
         return _text_of_axes(axes)
     values: dict[str, set[str]] = {}
     members = []
     names = None
     is_rectangular = True
-    for configuration in grid:
+    for configuration in map(as_configuration, grid):
         is_rectangular &= names is None or configuration.keys() == names
         names = configuration.keys()
         for name, value in configuration.items():
-            values.setdefault(name, set()).add(_text(value))
-        members.append(digest(configuration)[:16])
+            values.setdefault(name, set()).add(value_text(value))
+        members.append(configuration.digest[:16])
     # Distinct configurations, as many as there are combinations of their values: they are all of the combinations.
     if is_rectangular and len(members) == math.prod(map(len, values.values())):
         return _text_of_axes(values)
     return json.dumps(sorted(members))
-
-
-def _text(value: Any) -> str:
-    return canonical_text({"_": value})[len('{"_":') : -1]
 
 
 def _text_of_axes(axes: Mapping[str, set[str]]) -> str:

@@ -5,11 +5,9 @@
 
 import hashlib
 import struct
-from collections.abc import Mapping
 from operator import index
 from typing import Any
 
-from search.space.configuration import canonical_text
 from search.trials.fits import Outcome
 
 Row = tuple[Any, ...]
@@ -28,10 +26,10 @@ COLUMNS = (
 )
 
 
-def to_row(configuration: Mapping[str, Any], fold: int, epochs: int, outcome: Outcome) -> Row:
-    """Return an outcome as the values of COLUMNS."""
+def to_row(configuration: str, fold: int, epochs: int, outcome: Outcome) -> Row:
+    """Return the outcome of a fit as the values of COLUMNS; the configuration is given by its text."""
     content = (
-        canonical_text(configuration),
+        configuration,
         index(fold),
         index(epochs),
         outcome.status,

@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from search.errors import StoreError
+from search.space.configuration import as_configuration
 from search.store.file import INSERT, SET_META, check_structure, is_store, lay_out, read_meta
 from search.store.fingerprint import differences, name_differences
 from search.store.fork import Fork
@@ -141,7 +142,7 @@ class Store:
             If it cannot be written, for instance because the disk is full. Earlier results stay.
         """
         with self._one_line_errors("cannot be written"):
-            row = to_row(configuration, fold, epochs, outcome)
+            row = to_row(as_configuration(configuration).text, fold, epochs, outcome)
             with self._transaction("BEGIN IMMEDIATE") as run:
                 if run(INSERT, row).rowcount:
                     self._set("rows", str(self._count() + 1))

@@ -59,7 +59,7 @@ class Trainer(Protocol):
 
 P = ParamSpec("P")
 Result = TypeVar("Result")
-Build = Callable[[Configuration, np.random.Generator], Trainer]
+Build = Callable[[dict[str, Any], np.random.Generator], Trainer]
 
 
 def build_trainer(build: Build, configuration: Mapping[str, Any], seed: np.random.SeedSequence | int) -> Trainer:
@@ -113,7 +113,7 @@ class Problem:
 class Fit:
     """One piece of work: this configuration, on that fold of the problem, from this seed. Equal only to itself."""
 
-    configuration: Mapping[str, Any]
+    configuration: Configuration
     fold: int
     seed: np.random.SeedSequence
     keep: bool = False  # whether the outcome holds the history and the weights

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from search.space.configuration import canonical_text
+from search.space.configuration import as_configuration
 
 
 def fit_seed(seed: int, configuration: Mapping[str, Any], fold: int | str) -> np.random.SeedSequence:
@@ -39,5 +39,5 @@ def fit_seed(seed: int, configuration: Mapping[str, Any], fold: int | str) -> np
     >>> one.entropy == same.entropy, one.entropy == other.entropy
     (True, False)
     """
-    content = f"{seed}\n{canonical_text(configuration)}\n{fold}"
+    content = f"{seed}\n{as_configuration(configuration).text}\n{fold}"
     return np.random.SeedSequence(int.from_bytes(hashlib.sha256(content.encode()).digest()))

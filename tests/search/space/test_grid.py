@@ -7,7 +7,7 @@ import pytest
 from sklearn.model_selection import ParameterGrid as SklearnGrid
 
 from search import ParameterGrid, canonical_text
-from search.space.configuration import canonical, digest
+from search.space.configuration import Configuration
 from search.trials.seeds import fit_seed
 
 
@@ -76,7 +76,7 @@ def test_bad_value_names_the_key(value):
     with pytest.raises(TypeError, match=r"size=.* is of type .*, expected None, bool, int, float, str"):
         ParameterGrid(size=[value])
     with pytest.raises(TypeError, match="size="):
-        canonical({"size": (1, [value])})
+        Configuration({"size": (1, [value])})
 
 
 @pytest.mark.parametrize("name", [1, "", None])
@@ -84,11 +84,11 @@ def test_bad_name(name):
     with pytest.raises(TypeError, match="expected a string that is not empty"):
         ParameterGrid({name: [1]})
     with pytest.raises(TypeError, match="expected a string that is not empty"):
-        canonical({name: 1})
+        Configuration({name: 1})
 
 
 def test_numpy_values_become_plain():
-    configuration = canonical({"a": np.float64(0.1), "b": np.int32(3), "c": np.bool_(True), "d": np.str_("x"), "e": [1]})
+    configuration = Configuration({"a": np.float64(0.1), "b": np.int32(3), "c": np.bool_(True), "d": np.str_("x"), "e": [1]})
     assert configuration == {"a": 0.1, "b": 3, "c": True, "d": "x", "e": (1,)}
     assert [type(value) for value in configuration.values()] == [float, int, bool, str, tuple]
     assert ParameterGrid(lr=np.array([0.1, 0.2]))[1] == {"lr": 0.2}
@@ -114,14 +114,14 @@ def test_text_tells_apart_what_differs():
     ]
     texts = [canonical_text({"v": value}) for value in values]
     assert len(set(texts)) == len(values)
-    assert [repr(canonical(json.loads(text))["v"]) for text in texts] == [repr(value) for value in values]
+    assert [repr(Configuration(json.loads(text))["v"]) for text in texts] == [repr(value) for value in values]
 
 
 def test_text_of_equal_content_is_equal():
     one = {"hidden": (75, 50), "lr": 0.1}
     two = {"lr": np.float64(0.1), "hidden": [np.int64(75), 50]}
     assert canonical_text(one) == canonical_text(two)
-    assert digest(one) == digest(two)
+    assert Configuration(one).digest == Configuration(two).digest
     assert json.loads(canonical_text(one)) == {"hidden": [75, 50], "lr": 0.1}
 
 
