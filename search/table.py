@@ -2,9 +2,20 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
-from typing import Any, TypeVar, overload
+from typing import Any, Protocol, TypeVar, overload
+
+
+class HasStatus(Protocol):
+    """A row that says how it ended."""
+
+    @property
+    def status(self) -> str:
+        """``"done"``, or another word."""
+        ...
+
 
 Row = TypeVar("Row")
+EndedRow = TypeVar("EndedRow", bound=HasStatus)
 
 
 def text_table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
@@ -61,3 +72,12 @@ class Rows(Sequence[Row], ABC):
     @abstractmethod
     def table(self) -> str:
         """Return the rows as an aligned text table."""
+
+
+class EndedRows(Rows[EndedRow]):
+    """Rows of trainings that have ended, done or not: a ranking, re-trained networks."""
+
+    @property
+    def done(self) -> tuple[EndedRow, ...]:
+        """The rows whose status is ``"done"``, in their order."""
+        return tuple(row for row in self if row.status == "done")

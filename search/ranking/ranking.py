@@ -13,9 +13,8 @@ import numpy as np
 
 from search.errors import SearchError
 from search.output import write_csv
-from search.ranking.ended import EndedRows
 from search.space.configuration import Configuration, as_columns, as_configuration, canonical_text
-from search.table import text_table
+from search.table import EndedRows, text_table
 from search.trials.fits import Outcome
 
 if TYPE_CHECKING:

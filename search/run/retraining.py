@@ -16,11 +16,10 @@ from tqdm import tqdm
 
 from search.errors import SearchError
 from search.pool import open_pool, worker_count
-from search.ranking.ended import EndedRows
 from search.ranking.ranking import RankedConfiguration
 from search.run.plan import Plan
 from search.space.configuration import Configuration, as_columns
-from search.table import text_table
+from search.table import EndedRows, text_table
 from search.trials.data import Array, as_samples
 from search.trials.fits import Build, Fit, Outcome, Problem, Trained, run_fits
 
