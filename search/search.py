@@ -11,6 +11,7 @@ import os
 import sys
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
+from inspect import Signature, signature
 from operator import index
 from typing import Any
 
@@ -248,6 +249,12 @@ class Search:
         return rank([*finished, *stopped], outcomes | outcomes_of_stopped, n_folds, self.repeats, last_rounds)
 
 
+def _with_grid(search: Signature, own: Signature) -> Signature:
+    """Return the signature of `Search`, with the grid in the place of the strategy."""
+    parameters = [own.parameters["grid"] if x.name == "strategy" else x for x in search.parameters.values()]
+    return search.replace(parameters=parameters)
+
+
 class GridSearch(Search):
     """A `Search` of every configuration of a grid.
 
@@ -271,20 +278,12 @@ class GridSearch(Search):
     """
 
     def __init__(
-        self,
-        build: Build,
-        grid: ParameterGrid | Iterable[Mapping[str, Any]],
-        folds: Splitter | None = None,
-        store: str | os.PathLike[str] | None = "search.sqlite",
-        seed: int = 0,
-        workers: int | None = None,
-        executor: Executor | None = None,
-        time_limit: float | None = None,
-        repeats: int = 1,
-        fork: str | os.PathLike[str] | None = None,
-        notes: Mapping[str, str] | None = None,
+        self, build: Build, grid: ParameterGrid | Iterable[Mapping[str, Any]], *arguments: Any, **options: Any
     ) -> None:
-        super().__init__(build, grid, folds, store, seed, workers, executor, time_limit, repeats, fork, notes)
+        super().__init__(build, grid, *arguments, **options)
+
+    # For `help` and editors: the parameters of Search, in which the strategy is called grid.
+    __init__.__signature__ = _with_grid(signature(Search.__init__), signature(__init__))  # type: ignore[attr-defined]
 
 
 def _facts(made_from: Mapping[str, str], outcomes: Collection[Outcome]) -> tuple[tuple[str, str], ...]:

@@ -7,13 +7,14 @@ import threading
 import time
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from functools import partial
+from inspect import signature
 from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from search import GridSearch, KFold, ParameterGrid, Store, StoreError
+from search import GridSearch, KFold, ParameterGrid, Search, Store, StoreError
 from search.testing import build_polynomial
 from tests.helpers import ROOT, searches
 from tests.helpers.searches import (
@@ -463,3 +464,15 @@ def test_import_is_light():
     script = "import sys, search; print(sys.modules.keys() & {'matplotlib', 'pandas', 'sklearn', 'models'})"
     ended = subprocess.run([sys.executable, "-c", script], check=True, cwd=ROOT, capture_output=True, text=True)
     assert ended.stdout == "set()\n"
+
+
+def test_a_grid_search_takes_what_a_search_takes_in_the_same_order(tmp_path):
+    ours, theirs = signature(GridSearch).parameters, signature(Search).parameters
+    assert [*ours] == ["grid" if name == "strategy" else name for name in theirs]
+    assert all(ours[name] == theirs[name] for name in ours if name != "grid")
+    search = GridSearch(build_polynomial, SEARCH_GRID, KFold(3), tmp_path / "store", 5, 1)
+    assert (search.strategy, search.folds.n_splits, search.store) == (SEARCH_GRID, 3, tmp_path / "store")
+    assert (search.seed, search.workers) == (5, 1)
+    assert GridSearch(build=build_polynomial, grid=SEARCH_GRID).strategy is SEARCH_GRID
+    with pytest.raises(TypeError, match="grid"):
+        GridSearch(build_polynomial)
