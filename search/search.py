@@ -187,13 +187,13 @@ class Search:
             for key, text in (self.notes | {"plan": self._plan(layout)}).items():
                 store.note(key, text)
             results = Results(store)
-            with open_pool(problem, self.workers, self.executor, self.time_limit) as run:
-                if progress and (told := forecast_round(problem, [own, *inner], results, run, workers)):
+            with open_pool(problem, self.workers, self.executor, self.time_limit) as pool:
+                if progress and (told := forecast_round(problem, [own, *inner], results, pool, workers)):
                     which = "" if self.strategy.describe() == EVERY_CANDIDATE else "first round: "
                     tqdm.write(f"{which}{told}", file=sys.stderr)
                 # It shows itself when the first round has told it how many fits there are.
                 with tqdm(total=0, unit="fit", disable=not progress, delay=1e-9) as bar:
-                    runner = Runner(problem, results, run, workers, bar)
+                    runner = Runner(problem, results, pool, workers, bar)
                     runner.run([own, *inner])
                     nested = self._nested(layout, own, inner, results, runner) if inner else None
             ranking = self._ranking(own, results, layout.n_folds)

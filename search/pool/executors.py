@@ -20,7 +20,7 @@ from search.trials.fits import Problem
 Packed = list[tuple[int, bytes]]
 
 
-class ExecutorRun:
+class ExecutorPool:
     """Runs chunks on an executor, which it does not shut down.
 
     Parameters
@@ -37,8 +37,8 @@ class ExecutorRun:
         self._problem = problem
         self._limit = limit
 
-    def __call__(self, work: Work, chunks: Iterable[Chunk], handle: Handler, retry: bool = True) -> None:
-        """Run chunks, as `Run` says."""
+    def run(self, work: Work, chunks: Iterable[Chunk], handle: Handler, retry: bool = True) -> None:
+        """Do some work on each chunk, as `Pool` says."""
         tasks = Tasks(chunks, handle, retry)
         running: dict[Future[Packed], Chunk] = {}
         try:

@@ -13,9 +13,9 @@ from contextlib import contextmanager
 from threadpoolctl import threadpool_limits
 
 from search.pool.builders import check_build
-from search.pool.executors import ExecutorRun
+from search.pool.executors import ExecutorPool
 from search.pool.supervision import supervised
-from search.pool.tasks import Chunk, Handler, Run, Work
+from search.pool.tasks import Chunk, Handler, Pool, Work
 from search.trials.fits import Problem
 from tinygrad_lab.checks import is_finite_number, is_positive_integer
 
@@ -23,7 +23,7 @@ from tinygrad_lab.checks import is_finite_number, is_positive_integer
 @contextmanager
 def open_pool(
     problem: Problem, workers: int | None = None, executor: Executor | None = None, time_limit: float | None = None
-) -> Iterator[Run]:
+) -> Iterator[Pool]:
     """Open a pool of workers; its block runs chunks of fits on them.
 
     Parameters
@@ -57,23 +57,30 @@ def open_pool(
     check_build(problem.build)
     with threadpool_limits(limits=1):
         if executor is not None:
-            yield ExecutorRun(executor, problem, 2 * count)
+            yield ExecutorPool(executor, problem, 2 * count)
         elif count == 1 and time_limit is None:
-            yield run_here(problem)
+            yield ThisProcess(problem)
         else:
-            with supervised(problem, count, time_limit) as run:
-                yield run
+            with supervised(problem, count, time_limit) as supervisor:
+                yield supervisor
 
 
-def run_here(problem: Problem) -> Run:
-    """Return what runs chunks in this process, where nobody can survive a death."""
+class ThisProcess:
+    """Runs chunks in this process. A fit that kills it ends the search, so there is nothing to try again.
 
-    def run(work: Work, chunks: Iterable[Chunk], handle: Handler, retry: bool = True) -> None:  # noqa: ARG001
+    Parameters
+    ----------
+    problem : Problem
+    """
+
+    def __init__(self, problem: Problem) -> None:
+        self._problem = problem
+
+    def run(self, work: Work, chunks: Iterable[Chunk], handle: Handler, retry: bool = True) -> None:  # noqa: ARG002
+        """Do some work on each chunk, as `Pool` says."""
         for chunk in chunks:
-            for place, result in work(problem, chunk):
+            for place, result in work(self._problem, chunk):
                 handle(chunk[place], result)
-
-    return run
 
 
 def worker_count(workers: int | None) -> int:

@@ -128,8 +128,8 @@ class Supervisor:
         self._workers: list[Worker] = []
         self._failed_starts = 0  # since the last that went well
 
-    def __call__(self, work: Work, chunks: Iterable[Chunk], handle: Handler, retry: bool = True) -> None:
-        """Run chunks, as `Run` says."""
+    def run(self, work: Work, chunks: Iterable[Chunk], handle: Handler, retry: bool = True) -> None:
+        """Do some work on each chunk, as `Pool` says."""
         tasks = Tasks(chunks, handle, retry)
         while True:
             self._hand_out(work, tasks)

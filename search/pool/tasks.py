@@ -19,10 +19,10 @@ Work = Callable[[Problem, Chunk], Iterable[tuple[int, Any]]]
 Handler = Callable[[Fit, Any], None]
 
 
-class Run(Protocol):
-    """How an open pool is used."""
+class Pool(Protocol):
+    """Workers that are ready to run chunks of fits."""
 
-    def __call__(self, work: Work, chunks: Iterable[Chunk], handle: Handler, retry: bool = True) -> None:
+    def run(self, work: Work, chunks: Iterable[Chunk], handle: Handler, retry: bool = True) -> None:
         """Do some work on each chunk, and hand over what it yields.
 
         Parameters

@@ -22,7 +22,7 @@ from typing import TypeVar
 import numpy as np
 
 import tinygrad_lab
-from search.pool import Run
+from search.pool import Pool
 from search.trials.data import Array
 from search.trials.fits import Fit, Outcome, Problem
 
@@ -133,7 +133,7 @@ class Forecast:
         return f"{self.fits:,} fits to do, {side_by_side}: {updates} updates, in about {duration:,g} {unit}"
 
 
-def forecast(problem: Problem, fits: Sequence[Fit], total: int, run: Run, workers: int) -> Forecast:
+def forecast(problem: Problem, fits: Sequence[Fit], total: int, pool: Pool, workers: int) -> Forecast:
     """Count the updates, measure some fits of some groups, and tell how long all will take.
 
     Parameters
@@ -143,8 +143,7 @@ def forecast(problem: Problem, fits: Sequence[Fit], total: int, run: Run, worker
         All that are to be made, or some of them, drawn evenly.
     total : int
         The number of all.
-    run : callable
-        An open pool's.
+    pool : Pool
     workers : int
         Of the pool.
 
@@ -166,9 +165,9 @@ def forecast(problem: Problem, fits: Sequence[Fit], total: int, run: Run, worker
         seconds[group_of(first)] = measured
 
     counted = evenly(list(groups.values()), COUNTED_GROUPS)
-    run(count_steps, counted, handle_count, retry=False)
+    pool.run(count_steps, counted, handle_count, retry=False)
     measurable = [members[:MEASURED_FITS] for members in counted if group_of(members[0]) in updates]
-    run(measure, evenly(measurable, MEASURED_GROUPS), handle_seconds, retry=False)
+    pool.run(measure, evenly(measurable, MEASURED_GROUPS), handle_seconds, retry=False)
     n_counted = sum(map(len, counted))
     all_updates = round(sum(updates.values()) * total / n_counted) if n_counted else 0
     measured = sum(updates[group] for group in seconds)

@@ -153,7 +153,7 @@ def run_in_order(
     plan = Plan(fits, worker_count(workers))
     with (
         tqdm(total=len(fits), unit="fit", disable=not progress) as bar,
-        open_pool(problem, workers, executor, time_limit) as run,
+        open_pool(problem, workers, executor, time_limit) as pool,
     ):
 
         def handle(fit: Fit, outcome: Outcome) -> None:
@@ -161,5 +161,5 @@ def run_in_order(
             plan.learn(fit, outcome)
             bar.update()
 
-        run(run_fits, plan.chunks(), handle)
+        pool.run(run_fits, plan.chunks(), handle)
     return [outcomes[fit] for fit in fits]

@@ -11,7 +11,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from search.pool import Run
+from search.pool import Pool
 from search.run.plan import Forecast, Plan, forecast
 from search.run.selection import Results, Selection, mean_loss
 from search.trials.fits import Fit, Outcome, Problem, run_fits
@@ -20,7 +20,7 @@ LOOKED_AT = 5_000  # configurations, to tell how long a round will take; of more
 
 
 def forecast_round(
-    problem: Problem, selections: Sequence[Selection], results: Results, run: Run, workers: int
+    problem: Problem, selections: Sequence[Selection], results: Results, pool: Pool, workers: int
 ) -> Forecast | None:
     """Tell how long the fits that are missing in the rounds of some selections will take; None where none is missing."""
     total = sum(selection.count_missing(results) for selection in selections if selection.round is not None)
@@ -28,7 +28,7 @@ def forecast_round(
         return None
     limit = LOOKED_AT // len(selections)
     fits = [fit for selection in selections for fit in selection.missing(results, _sample(selection, limit))]
-    return forecast(problem, fits, total, run, workers)
+    return forecast(problem, fits, total, pool, workers)
 
 
 def _sample(selection: Selection, limit: int) -> list[int] | None:
@@ -46,18 +46,17 @@ class Runner:
     problem : Problem
     results : Results
         Where outcomes are found, and go.
-    run : callable
-        An open pool's.
+    pool : Pool
     workers : int
         Of the pool.
     bar : tqdm
         Shows fits, and the lowest mean loss on the first selection's folds, of trainings that stopped or ended alike.
     """
 
-    def __init__(self, problem: Problem, results: Results, run: Run, workers: int, bar: "tqdm[Any]") -> None:
+    def __init__(self, problem: Problem, results: Results, pool: Pool, workers: int, bar: "tqdm[Any]") -> None:
         self._problem = problem
         self._results = results
-        self._run = run
+        self._pool = pool
         self._workers = workers
         self._bar = bar
         self._best: dict[tuple[int | None, range], float] = {}  # mean loss after some epochs, on some folds
@@ -97,7 +96,7 @@ class Runner:
                 bar.set_postfix_str(f"best {self._best[key]:.4g}" if math.isfinite(self._best[key]) else "", refresh=False)
             bar.update()
 
-        self._run(run_fits, plan.chunks(), handle)
+        self._pool.run(run_fits, plan.chunks(), handle)
 
     def _look_up_best(self, selection: Selection) -> None:
         """Look up the best mean loss of a selection among what is stored, where no earlier round has done so."""

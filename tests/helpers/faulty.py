@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from search import Outcome
+from search.space.configuration import Configuration
 from search.testing import PolynomialTrainer, build_polynomial
 from search.trials.fits import Fit, Problem
 
@@ -139,10 +140,14 @@ def make_chunks(*faults, keep=False):
     """Chunks of numbered fits, one for each sequence of faults."""
     numbers = iter(range(1000))
     seed = np.random.SeedSequence(0)
-    return [tuple(Fit({"number": next(numbers), "fault": fault}, 0, seed, keep) for fault in chunk) for chunk in faults]
+
+    def make_fit(fault):
+        return Fit(Configuration({"number": next(numbers), "fault": fault}), 0, seed, keep)
+
+    return [tuple(map(make_fit, chunk)) for chunk in faults]
 
 
-def collect(run, work, chunks, **options):
+def collect(pool, work, chunks, **options):
     """Run chunks, and return the results by the numbers of their fits."""
     results = {}
 
@@ -150,7 +155,7 @@ def collect(run, work, chunks, **options):
         assert fit.configuration["number"] not in results, "handed over twice"
         results[fit.configuration["number"]] = result
 
-    run(work, chunks, handle, **options)
+    pool.run(work, chunks, handle, **options)
     return results
 
 

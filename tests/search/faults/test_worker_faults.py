@@ -69,8 +69,8 @@ def command_of(process):
 
 def test_a_worker_that_hangs_with_the_interpreter_locked(count):
     chunks = make_chunks(("none", "hang with the interpreter locked", "none"), ("none",))
-    with open_pool(problem(), workers=2, time_limit=1.0) as run:
-        results = collect(run, run_fits, chunks)
+    with open_pool(problem(), workers=2, time_limit=1.0) as pool:
+        results = collect(pool, run_fits, chunks)
     count("3 workers")
     assert [results[number].status for number in range(4)] == ["done", "crashed", "done", "done"]
     assert results[1].reason == "its worker died 3 times: no result within 1 s"
@@ -80,8 +80,8 @@ def test_a_worker_that_hangs_with_the_interpreter_locked(count):
 
 
 def test_a_worker_whose_pipe_outlives_it(folder, count):
-    with open_pool(problem(), workers=2) as run:
-        results = collect(run, run_fits, make_chunks(("die while a child holds the pipe",), ("none",)))
+    with open_pool(problem(), workers=2) as pool:
+        results = collect(pool, run_fits, make_chunks(("die while a child holds the pipe",), ("none",)))
     (folder / "finished").touch()
     count("3 workers")
     assert results[0].reason == "its worker died 3 times: exit code 7"
@@ -90,8 +90,8 @@ def test_a_worker_whose_pipe_outlives_it(folder, count):
 
 
 def test_a_worker_that_closes_its_pipe(count):
-    with open_pool(problem(), workers=2) as run:
-        results = collect(run, run_fits, make_chunks(("close all files",), ("none",)))
+    with open_pool(problem(), workers=2) as pool:
+        results = collect(pool, run_fits, make_chunks(("close all files",), ("none",)))
     count("3 workers")
     assert results[0].status == "crashed"
     assert results[0].reason.startswith("its worker died 3 times: ")
@@ -103,8 +103,8 @@ def test_an_interpreter_locked_for_ever_does_not_outlive_an_error():
     def refuse(*_):
         raise OSError("no space left on device")
 
-    with pytest.raises(OSError, match="no space left"), open_pool(problem(), workers=2) as run:
-        run(run_fits, make_chunks(("hang with the interpreter locked",), ("none",)), refuse)
+    with pytest.raises(OSError, match="no space left"), open_pool(problem(), workers=2) as pool:
+        pool.run(run_fits, make_chunks(("hang with the interpreter locked",), ("none",)), refuse)
     assert workers() == []
 
 
@@ -140,9 +140,9 @@ def test_a_fit_that_kills_workers_of_dask_is_recorded_as_crashed(folder, count):
     variables = {"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "0"}  # Dask by itself tries four times, and so does each try
     with (
         cluster(folder, "--nanny", **variables) as (client, _),
-        open_pool(problem(), executor=client.get_executor()) as run,
+        open_pool(problem(), executor=client.get_executor()) as pool,
     ):
-        results = collect(run, run_fits, make_chunks(("none", "segfault", "none"), ("none",)))
+        results = collect(pool, run_fits, make_chunks(("none", "segfault", "none"), ("none",)))
     count("3 workers")
     assert [results[number].status for number in range(4)] == ["done", "crashed", "done", "done"]
     assert results[1].reason.startswith("its worker died 3 times: KilledWorker: ")

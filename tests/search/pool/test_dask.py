@@ -87,8 +87,8 @@ def test_ranking_is_the_local_one_though_a_worker_is_killed_half_way(folder):
 
 
 def test_a_chunk_that_equals_another_is_run_all_the_same(folder):
-    with cluster(folder, "--no-nanny") as (client, _), open_pool(problem(), executor=client.get_executor()) as run:
+    with cluster(folder, "--no-nanny") as (client, _), open_pool(problem(), executor=client.get_executor()) as pool:
         chunks = make_chunks(("none", "none"))
-        collect(run, run_fits, chunks)
-        collect(run, run_fits, chunks)
+        collect(pool, run_fits, chunks)
+        collect(pool, run_fits, chunks)
     assert [starts(0), starts(1)] == [2, 2]

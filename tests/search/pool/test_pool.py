@@ -44,8 +44,8 @@ def test_a_fault_costs_its_fit_three_tries_and_the_others_none():
         "hang": "no result within 1 s",
     }
     chunks = make_chunks(*[("none", fault, "none") for fault in faults], ("none",) * 3)
-    with open_pool(problem(), workers=2, time_limit=1.0) as run:
-        results = collect(run, run_fits, chunks)
+    with open_pool(problem(), workers=2, time_limit=1.0) as pool:
+        results = collect(pool, run_fits, chunks)
     assert len(results) == sum(map(len, chunks))
     crashed = {number: result.reason for number, result in results.items() if result.status != "done"}
     assert crashed == {3 * i + 1: f"its worker died 3 times: {cause}" for i, cause in enumerate(faults.values())}
@@ -56,10 +56,10 @@ def test_a_fault_costs_its_fit_three_tries_and_the_others_none():
 
 
 def test_a_worker_that_dies_for_good_is_replaced_and_no_other():
-    with open_pool(problem(), workers=1, time_limit=60.0) as run:
-        before = collect(run, run_fits, make_chunks(("none", "none")))
-        during = collect(run, run_fits, make_chunks(("none", "exit")))
-        after = collect(run, run_fits, make_chunks(("none",), ("none",)))
+    with open_pool(problem(), workers=1, time_limit=60.0) as pool:
+        before = collect(pool, run_fits, make_chunks(("none", "none")))
+        during = collect(pool, run_fits, make_chunks(("none", "exit")))
+        after = collect(pool, run_fits, make_chunks(("none",), ("none",)))
     first, second, last = ({result.validation_loss for result in results.values()} for results in (before, during, after))
     assert len(first) == 1
     assert {loss for loss in second if loss == loss} == first
@@ -69,8 +69,8 @@ def test_a_worker_that_dies_for_good_is_replaced_and_no_other():
 
 def test_exceptions_end_no_worker():
     faults = ["none", "out of memory", "exception with a lock", "leave", "none"]
-    with open_pool(problem(), workers=1, time_limit=60.0) as run:
-        results = collect(run, run_fits, make_chunks(faults, ["none"]))
+    with open_pool(problem(), workers=1, time_limit=60.0) as pool:
+        results = collect(pool, run_fits, make_chunks(faults, ["none"]))
     assert [results[number].status for number in range(6)] == ["done", "failed", "failed", "failed", "done", "done"]
     assert results[1].reason == "MemoryError: cannot allocate 64 GiB"
     assert results[2].reason.startswith("LockedError: ('stumbled', <unlocked _thread.lock object")
@@ -83,8 +83,8 @@ def test_exceptions_end_no_worker():
 def test_results_that_cannot_be_sent(elsewhere):
     faults = ["weights that cannot be sent", "weights that cannot be read", "none"]
     executor = ThreadPoolExecutor(1) if elsewhere else None
-    with open_pool(problem(), workers=2, executor=executor) as run:
-        results = collect(run, run_fits, make_chunks(faults, keep=True))
+    with open_pool(problem(), workers=2, executor=executor) as pool:
+        results = collect(pool, run_fits, make_chunks(faults, keep=True))
     assert [results[number].status for number in range(3)] == ["failed", "failed", "done"]
     told = "its result cannot be sent from a worker process: "
     assert results[0].reason == f"{told}TypeError: cannot pickle '_thread.lock' object"
@@ -93,8 +93,8 @@ def test_results_that_cannot_be_sent(elsewhere):
 
 
 def test_work_that_looks_ahead_is_not_tried_again():
-    with open_pool(problem(), workers=2) as run:
-        results = collect(run, faulty.die, make_chunks(("none", "none"), ("none", "none", "none")), retry=False)
+    with open_pool(problem(), workers=2) as pool:
+        results = collect(pool, faulty.die, make_chunks(("none", "none"), ("none", "none", "none")), retry=False)
     assert results == {0: Outcome("done", 1.0, 1.0), 2: Outcome("done", 1.0, 1.0)}
 
 
@@ -157,25 +157,25 @@ def test_a_worker_that_cannot_start(source, message, imports, folder, monkeypatc
     source = f"open({str(folder / 'log')!r}, 'a').write('imported ')\n{source}"
     with (
         pytest.raises(SearchError, match=f"a worker process {message}") as caught,
-        open_pool(problem_of_module(folder, monkeypatch, source), workers=1, time_limit=60.0) as run,
+        open_pool(problem_of_module(folder, monkeypatch, source), workers=1, time_limit=60.0) as pool,
     ):
-        collect(run, run_fits, make_chunks(("none",)))
+        collect(pool, run_fits, make_chunks(("none",)))
     assert "\n" not in str(caught.value)
     assert (folder / "log").read_text().count("imported") == imports
 
 
 def test_a_worker_that_is_killed_once_while_it_starts(folder, monkeypatch):
     source = f"name = {str(folder / 'marker')!r}\nif not os.path.exists(name): open(name, 'w'); os.kill(os.getpid(), 9)"
-    with open_pool(problem_of_module(folder, monkeypatch, source), workers=1, time_limit=60.0) as run:
-        results = collect(run, run_fits, make_chunks(("none",)))
+    with open_pool(problem_of_module(folder, monkeypatch, source), workers=1, time_limit=60.0) as pool:
+        results = collect(pool, run_fits, make_chunks(("none",)))
     assert results[0].status == "done"
     assert starts(0) == 1
 
 
 def test_no_more_workers_are_started_than_there_are_chunks():
-    with open_pool(problem(), workers=3) as run:
-        results = collect(run, run_fits, make_chunks(("none",) * 4))
-        assert len(run._workers) == 1
+    with open_pool(problem(), workers=3) as pool:
+        results = collect(pool, run_fits, make_chunks(("none",) * 4))
+        assert len(pool._workers) == 1
     assert len({result.validation_loss for result in results.values()}) == 1
 
 
@@ -229,8 +229,8 @@ class MortalExecutor(Executor):
 @pytest.mark.parametrize("error", [KilledWorker("of chunk-1"), BrokenProcessPool("of chunk-1")])
 def test_a_worker_of_an_executor_that_dies(error):
     executor = MortalExecutor(1, error)
-    with open_pool(problem(), workers=2, executor=executor) as run:
-        results = collect(run, run_fits, make_chunks(("none",) * 3, ("none",) * 2))
+    with open_pool(problem(), workers=2, executor=executor) as pool:
+        results = collect(pool, run_fits, make_chunks(("none",) * 3, ("none",) * 2))
     assert executor.submitted == [[0, 1, 2], [3, 4], [0], [1], [2], [1]]
     assert {number: result.status for number, result in results.items()} == {0: "done", 1: "crashed"} | dict.fromkeys(
         (2, 3, 4), "done"
@@ -244,9 +244,9 @@ def test_an_executor_that_fails():
     done = []
     with (
         pytest.raises(SearchError, match="could not run a chunk of fits: ModuleNotFoundError: No module named 'search'; a"),
-        open_pool(problem(), workers=2, executor=executor) as run,
+        open_pool(problem(), workers=2, executor=executor) as pool,
     ):
-        run(run_fits, make_chunks(("none",), ("none", "none")), lambda fit, _: done.append(fit.configuration["number"]))
+        pool.run(run_fits, make_chunks(("none",), ("none", "none")), lambda fit, _: done.append(fit.configuration["number"]))
     assert done == [0]
 
 
@@ -254,9 +254,9 @@ def test_an_executor_that_is_broken():
     with (
         pytest.raises(SearchError, match=r"the executor is broken, since a worker process died .*: BrokenProcessPool; a"),
         ProcessPoolExecutor(1, mp_context=get_context("spawn")) as executor,
-        open_pool(problem(), executor=executor) as run,
+        open_pool(problem(), executor=executor) as pool,
     ):
-        collect(run, run_fits, make_chunks(("exit",)))
+        collect(pool, run_fits, make_chunks(("exit",)))
 
 
 # ---- Ctrl-C ----------------------------------------------------------------------------------------------------------

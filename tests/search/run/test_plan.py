@@ -113,8 +113,8 @@ def make_problem(build=build_network, n=24, folds=4):
 
 def forecast_of(grid, build=build_network, n=24, folds=4, workers=1):
     problem, fits = make_problem(build, n, folds), make_fits(grid, folds)
-    with open_pool(problem, 1) as run:
-        return forecast(problem, fits, len(fits), run, workers)
+    with open_pool(problem, 1) as pool:
+        return forecast(problem, fits, len(fits), pool, workers)
 
 
 @pytest.mark.parametrize("groups", [1, 3, 100])
@@ -132,8 +132,8 @@ def test_of_folds_that_a_user_gives_each_is_counted():
     folds = tuple((np.arange(n), np.arange(20, 24)) for n in (3, 7, 20))
     x, y = (array[:, np.newaxis] for array in data())
     problem = Problem(build_network, x, y, folds)
-    with open_pool(problem, 1) as run:
-        told = forecast(problem, make_fits([{"batch_size": 5, "epochs": 2}], 3), 3, run, 1)
+    with open_pool(problem, 1) as pool:
+        told = forecast(problem, make_fits([{"batch_size": 5, "epochs": 2}], 3), 3, pool, 1)
     assert told.updates == 2 * (1 + 2 + 4)
 
 
@@ -142,20 +142,23 @@ def test_seconds_are_those_of_the_measured_groups_in_proportion_to_their_updates
     updates = 54.0 * 2 * 4  # of a group
     problem = make_problem()
 
-    def run(work, chunks, handle, retry):
-        assert not retry
-        for chunk in chunks:
-            if work is count_steps:
-                handle(chunk[0], dict(count_steps(problem, chunk))[0])
-            else:
-                assert work is measure
-                assert len(chunk) == plan.MEASURED_FITS
-                handle(chunk[0], chunk[0].configuration["hidden"][0])
+    class Clock:
+        """A pool where an update takes as many seconds as the first layer has units."""
+
+        def run(self, work, chunks, handle, retry):
+            assert not retry
+            for chunk in chunks:
+                if work is count_steps:
+                    handle(chunk[0], dict(count_steps(problem, chunk))[0])
+                else:
+                    assert work is measure
+                    assert len(chunk) == plan.MEASURED_FITS
+                    handle(chunk[0], chunk[0].configuration["hidden"][0])
 
     for groups, measured in ((100, range(1, 11)), (5, (1, 3, 5, 7, 9)), (4, (1, 4, 7, 10)), (1, (1,))):
         monkeypatch.setattr(plan, "MEASURED_GROUPS", groups)
 
-        told = forecast(problem, make_fits(grid, 4), 80, run, workers=2)
+        told = forecast(problem, make_fits(grid, 4), 80, Clock(), workers=2)
         assert told.updates == 10 * updates
         assert told.seconds == pytest.approx(np.mean(measured) * 10 * updates / 2, rel=1e-12)
         assert told.workers == 2
@@ -168,8 +171,8 @@ def test_of_many_groups_some_are_counted_and_of_many_fits_some_are_looked_at(mon
     assert (told.fits, told.updates, told.is_exact) == (80, 10 * 54 * 2 * 4, False)
     assert str(told).startswith("80 fits to do, one after the other: about 4,320 updates, in about ")
     problem = make_problem()
-    with open_pool(problem, 1) as run:
-        told = forecast(problem, make_fits([{"hidden": (3, 1)}], 4), 4_000_000, run, 2)
+    with open_pool(problem, 1) as pool:
+        told = forecast(problem, make_fits([{"hidden": (3, 1)}], 4), 4_000_000, pool, 2)
     assert (told.fits, told.updates, told.is_exact) == (4_000_000, 54 * 4_000_000, False)
     assert str(told).startswith("4,000,000 fits to do, 2 side by side: about 216,000,000 updates, in about ")
 
@@ -189,8 +192,8 @@ def test_fits_are_drawn_as_they_are_handed_out(monkeypatch):
 def test_a_round_that_stops_early_is_counted_and_measured_as_such():
     problem = make_problem()
     fits = [replace(fit, epochs=2) for fit in make_fits([{"epochs": 50}, {"epochs": 1}], 4)]
-    with open_pool(problem, 1) as run:
-        assert forecast(problem, fits, len(fits), run, 1).updates == 4 * 18 * (2 + 1)
+    with open_pool(problem, 1) as pool:
+        assert forecast(problem, fits, len(fits), pool, 1).updates == 4 * 18 * (2 + 1)
 
 
 def test_what_cannot_be_measured_is_not_told():
