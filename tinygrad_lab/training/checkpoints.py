@@ -1,6 +1,7 @@
-"""Checkpoints: a training on disk or in memory, and the proof that it is this training that goes on.
+"""Checkpoints: a run on disk or in memory, with what is needed to see that the same training goes on.
 
-parameters, optimizer state, history, callbacks --> arrays; what must be equal for the same bits --> texts
+parameters, optimizer state, history, callbacks --> arrays
+what must be equal for the same bits            --> texts, compared when the run is resumed
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Checking data before a training: arrays of finite numbers, one row a sample."""
+"""Checks of the data of a training: arrays of finite numbers, with one row for each sample."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, DTypeLike
 
 
 def check_rows(name: str, data: ArrayLike, dtype: DTypeLike | None = None) -> np.ndarray:
-    """Return `data` as an array with one row a sample; a 1-D array is one feature.
+    """Return `data` as an array with one row for each sample; a 1-D array is one feature.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ def check_rows(name: str, data: ArrayLike, dtype: DTypeLike | None = None) -> np
         raise ValueError(f"{name} has shape {array.shape}, expected at least one sample, of shape (samples, features)")
     if dtype is None:
         dtype = np.float32 if array.dtype == np.float32 else np.float64
-    with np.errstate(over="ignore"):  # what is too large for single precision is found below
+    with np.errstate(over="ignore"):  # a number too large for single precision is found below
         rows = (array[:, None] if array.ndim == 1 else array).astype(dtype, order="C")
     finite = np.isfinite(rows).reshape(array.shape)
     if not finite.all():

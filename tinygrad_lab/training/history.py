@@ -1,4 +1,4 @@
-"""What a training records: one number an epoch for each loss and for the learning rate."""
+"""What a training records: for each epoch its losses and its learning rate."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class History(Mapping[str, np.ndarray]):
         return max(map(len, self._values.values()), default=0)
 
     def append(self, **values: float) -> None:
-        """Add one epoch; what it does not have is nan in it, and what earlier ones did not have in those."""
+        """Add one epoch. A name that an epoch lacks, this one or an earlier one, is nan there."""
         epochs = self.epochs
         for name in {**self._values, **values}:
             self._values.setdefault(name, [nan] * epochs).append(float(values.get(name, nan)))

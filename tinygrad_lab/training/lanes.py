@@ -1,10 +1,10 @@
-"""Lanes: many Trainers trained together, each with its own weights, data, learning rate, penalty, seed and epochs.
+"""Lanes: many Trainers that are trained together, each with its own weights, data, learning rate, penalty and seed.
 
     trainers, data --> groups of one structure --> compiled: one engine, one Trainer after the other
                                                --> replay:   one program, its lanes side by side
                                                --> eager:    each by itself
 
-What a Trainer learns does not depend on the others, to the bit.
+The result of a Trainer does not depend on the other Trainers, to the bit.
 """
 
 from __future__ import annotations
@@ -36,36 +36,36 @@ def fit_lanes(
 ) -> list[NonFiniteLossError | None]:
     """Train each Trainer on its own data, with the same results as its `fit` would have, in less time.
 
-    Trainers of one structure, which differ in nothing but the numbers of their Tensors, share a program; others are
+    Trainers have one structure if they differ only in the numbers of their Tensors. Those share a program; all others are
     trained one by one. Callbacks and validation are for `fit` only.
 
     Parameters
     ----------
     trainers : sequence of Trainer
     data : sequence of (x, y) or (x, y, sample_weight)
-        What each is trained on, as for its `fit`; the numbers of samples may differ.
+        The data of each Trainer, as for its `fit`; the numbers of samples may differ.
     epochs : int, optional
         Overrides those of the Trainers.
     until : int, optional
-        Stop after this epoch, though the trainings are not at their ends: they can go on later.
+        Stop after this epoch, before the trainings have ended. They can go on later.
     resume : sequence of bytes or None, optional
-        For each Trainer what `checkpoint_bytes` returned for one that is built alike, and whose training goes on here: in
-        the end with the same result to the bit as if it had never stopped. None begins a new training.
+        For each Trainer what `checkpoint_bytes` returned for the run of an equal one, which goes on here. The result is the
+        same to the bit as if it had never stopped. None begins a new training.
 
     Returns
     -------
     list of NonFiniteLossError or None
-        For each Trainer, why it stopped before its last epoch, if it did; the others went on. Its `history` has the
-        epochs that it finished.
+        For each Trainer, why it stopped before its last epoch, or None. Its `history` has the epochs that it finished. One
+        that stops does not stop the rest.
 
     Raises
     ------
     TypeError, ValueError
-        Where data do not fit their Trainer, or two Trainers share a parameter; then none is trained.
+        Where data do not fit their Trainer, or two Trainers share a parameter. Then none is trained.
     WeightsError
-        Where a checkpoint is that of another training; then none is trained, but others may have taken up theirs.
+        Where a checkpoint belongs to another training. Then none is trained, but some may have loaded their checkpoints.
     CaptureError
-        As `fit` does. Trainers of other structures may have been trained by then.
+        As in `fit`. Trainers of other structures may have been trained before.
 
     Examples
     --------
@@ -134,7 +134,7 @@ def _check(
     until: int | None,
     checkpoints: Sequence[bytes | None],
 ) -> None:
-    """Raise a TypeError or ValueError where these are no Trainers of their own, each with its data."""
+    """Raise a TypeError or ValueError unless these are separate Trainers, each with its data."""
     for count, kind in ((len(data), "sets of data"), (len(checkpoints), "checkpoints")):
         if count != len(trainers):
             raise ValueError(f"fit_lanes: {len(trainers)} trainers and {count} {kind}, expected one for each")
@@ -154,14 +154,10 @@ def _check(
 
 def _fit_group(lanes: Mapping[int, Run]) -> Iterator[list[int]]:
     """Train lanes of one structure, and yield the positions of those that end together."""
-    first = next(iter(lanes.values()))
+    runs = list(lanes.values())
     with np.errstate(all="ignore"):  # a loss that is not finite is an error in its own right
-        engine = first.make_engine()
-        together = (
-            _side_by_side(list(lanes.values()), engine.captured)
-            if isinstance(engine, ReplayEngine) and len(lanes) > 1
-            else None
-        )
+        engine = runs[0].make_engine()
+        together = _side_by_side(runs, engine)
         if together is not None:
             together.run()
     if together is not None:
@@ -172,10 +168,13 @@ def _fit_group(lanes: Mapping[int, Run]) -> Iterator[list[int]]:
         yield [i]
 
 
-def _side_by_side(lanes: Sequence[Run], captured: CapturedStep) -> ReplayLanes | None:
+def _side_by_side(lanes: Sequence[Run], engine: Engine) -> ReplayLanes | None:
+    """Return the lanes as one program, or None where the engine has none or an op has no rule for lanes."""
+    if len(lanes) == 1 or not isinstance(engine, ReplayEngine):
+        return None
     try:
-        return ReplayLanes(lanes, captured)
-    except NotImplementedError:  # an op without a rule for lanes
+        return ReplayLanes(lanes, engine.captured)
+    except NotImplementedError:
         return None
 
 
@@ -214,7 +213,7 @@ class ReplayLanes:
         self._programs: dict[int, BoundProgram] = {}  # by their number of samples
         for size, batch in {size: batch for lane in lanes for size, batch in lane.examples.items()}.items():
             self._programs[size] = captured.bind(batch).program.lanes(len(lanes)).bind(self._state)
-        # The samples of an epoch in its order, as many as the longest lane has.
+        # The samples of an epoch in its order; room for as many as the longest lane has.
         longest = max(lane.samples for lane in lanes)
         self._ordered = [np.zeros((len(lanes), longest, *array.shape[1:]), array.dtype) for array in lanes[0].data]
 

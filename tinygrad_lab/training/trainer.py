@@ -1,6 +1,8 @@
 """The Trainer: the parts of a training, and `fit`, the one call that people type.
 
-x, y --check--> Run --train--> History            Trainer: what is trained, and how; Run: on what, and what came of it
+    x, y --check--> Run --train--> History
+
+The Trainer says what is trained and how. A Run says on which data, and records the result.
 """
 
 from __future__ import annotations
@@ -24,11 +26,12 @@ from tinygrad_lab.program import Program
 from tinygrad_lab.training.captured import CapturedStep
 from tinygrad_lab.training.checkpoints import load_checkpoint
 from tinygrad_lab.training.data import check_labels, check_rows, check_same_length, check_weights
+from tinygrad_lab.training.engines.choice import ENGINES
 from tinygrad_lab.training.history import History
 from tinygrad_lab.training.run import Callback, Run
 from tinygrad_lab.training.step import TrainingStep
 
-ENGINES = ("auto", "eager", "replay", "compiled")
+ENGINE_NAMES = ("auto", *(kind.name for kind in reversed(ENGINES)))
 
 
 class Trainer(TrainingStep):
@@ -39,21 +42,21 @@ class Trainer(TrainingStep):
     model : Layer
     loss : Loss
     optimizer : Optimizer
-        Over parameters of `model`.
+        Its parameters are parameters of `model`.
     scheduler : Scheduler, optional
-        The learning rate of each epoch; by default that of the optimizer.
+        The learning rate of each epoch. By default the optimizer's own, in all epochs.
     penalty : Penalty, optional
     epochs : int
         The number of passes over the data.
     batch_size : int or None
-        The number of samples an update; the last batch of an epoch may have fewer. None is the whole set.
+        The number of samples in an update; the last batch of an epoch may have fewer. None is the whole set.
     shuffle : bool
-        Whether every epoch visits the samples in an order of its own.
+        Whether each epoch visits the samples in another order.
     seed : int
-        Decides those orders: that of an epoch depends on the seed and the epoch only.
+        Decides those orders. The order of an epoch depends on the seed and the epoch only.
     engine : {"auto", "eager", "replay", "compiled"}
-        What runs the updates; see `tinygrad_lab.training.engines`. "auto" compiles where Numba is installed and the training
-        is long, replays otherwise, and is eager where the step cannot be captured.
+        What runs the updates; see `tinygrad_lab.training.engines`. "auto" compiles if Numba is installed and the training is
+        long. Otherwise it replays, and it is eager if the step cannot be captured.
 
     Examples
     --------
@@ -106,8 +109,8 @@ class Trainer(TrainingStep):
         if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
             raise ValueError(f"Trainer: seed is {seed!r}, expected an integer of at least 0")
         self.seed = int(seed)
-        if engine not in ENGINES:
-            raise ValueError(f"Trainer: engine is {engine!r}, expected {', '.join(ENGINES)}")
+        if engine not in ENGINE_NAMES:
+            raise ValueError(f"Trainer: engine is {engine!r}, expected {', '.join(ENGINE_NAMES)}")
         self.engine = engine
         self.history = History()
 
@@ -276,10 +279,10 @@ class Trainer(TrainingStep):
         return data
 
     def _stand_in_prediction(self, inputs: np.ndarray) -> np.ndarray:
-        """Return an array of the shape and dtype of the prediction for `inputs`: computing that would take time.
+        """Return an array of the shape and dtype of the prediction for `inputs`, without computing all of it.
 
-        The model sees as many samples as in an update, since it may be one of a fixed set of samples; but not a single one,
-        which would not tell a model that mixes them.
+        The model sees as many samples as in an update, because it may work for one batch size only. It sees at least two: a
+        single one would not reveal a model that mixes samples.
         """
         few = inputs if self.batch_size is None else inputs[: max(2, self.batch_size)]
         with no_grad(), np.errstate(all="ignore"):
