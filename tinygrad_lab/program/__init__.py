@@ -4,8 +4,9 @@ capture(step, inputs, state)                                                    
     run the step under a recording, twice, and compare     --> lines: v7 = multiply(v3, v6)
     merge common lines, drop dead ones                     --> fewer lines           (`passes`)
 program.lanes(n) : n copies side by side                   --> the same lines        (`lanes`)
-program.bind() : one buffer for each result, shared by lifetime; views made once     (`replay`)
-replay: copy the inputs in; for f, args in calls: f(*args); copy the outputs out; commit the state last
+program.bind()                                                                       (`program`)
+    one buffer for each result, shared by lifetime; each view is made once           (`memory`)
+    copy the inputs in; for f, args in calls: f(*args); copy the outputs out; commit the state last      (`replay`)
 """
 
 from tinygrad_lab.program.capture import capture

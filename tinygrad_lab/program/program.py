@@ -172,4 +172,4 @@ class Program:
         state : mapping of str to ndarray, optional
             Arrays to keep the state in, so that several programs can share it; new ones by default.
         """
-        return BoundProgram(self, state)
+        return BoundProgram(self.inputs, self.state, self.lines, self.outputs, self.new_state, self.lane_count, state)

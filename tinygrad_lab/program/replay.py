@@ -6,25 +6,29 @@ set_inputs --> run: for f, args in calls: f(*args) --> copies of the outputs
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from tinygrad_lab.program.lines import Line, Value
-
-if TYPE_CHECKING:
-    from tinygrad_lab.program.program import Program
+from tinygrad_lab.program.memory import Memory
 
 
 class BoundProgram:
     """A program with its memory: every view made, every buffer allocated, every call ready to run.
 
+    `Program.bind` makes it.
+
     Parameters
     ----------
-    program : Program
-    state : mapping of str to ndarray, optional
+    inputs, state : dict of str to Value
+    lines : sequence of Line
+    outputs, new_state : dict of str to Value
+    lane_count : int or None
+        The length of the lane axis; None for a program without lanes.
+    arrays : mapping of str to ndarray, optional
         Arrays to keep the state in; by default copies of what the state held at the capture.
 
     Attributes
@@ -48,18 +52,26 @@ class BoundProgram:
     array([0.2, 0.1])
     """
 
-    def __init__(self, program: Program, state: Mapping[str, np.ndarray] | None = None) -> None:
-        self.program = program
-        self.inputs = {name: np.array(x.array, order="C") for name, x in program.inputs.items()}
-        self.state = {name: np.array(x.array, order="C") for name, x in program.state.items()} if state is None else dict(state)
-        self._memory: dict[Value, np.ndarray] = {program.inputs[name]: array for name, array in self.inputs.items()}
-        self._memory |= {program.state[name]: array for name, array in self.state.items()}
-        self._owner: dict[Value, Value] = {}  # of a view: the value whose memory it shows
-        self._calls: list[tuple[Callable[..., Any], tuple[np.ndarray, ...]]] = []
-        self.buffers = 0
-        self._bind_lines()
-        self._outputs = {name: self._array(x) for name, x in program.outputs.items()}
-        self._commits = [(self.state[name], self._new_value(x)) for name, x in program.new_state.items()]
+    def __init__(
+        self,
+        inputs: Mapping[str, Value],
+        state: Mapping[str, Value],
+        lines: Sequence[Line],
+        outputs: Mapping[str, Value],
+        new_state: Mapping[str, Value],
+        lane_count: int | None = None,
+        arrays: Mapping[str, np.ndarray] | None = None,
+    ) -> None:
+        self.inputs = {name: np.array(x.array, order="C") for name, x in inputs.items()}
+        self.state = {name: np.array(x.array, order="C") for name, x in state.items()} if arrays is None else dict(arrays)
+        declared = {inputs[name]: array for name, array in self.inputs.items()}
+        declared |= {state[name]: array for name, array in self.state.items()}
+        memory = Memory(declared, lines, [*outputs.values(), *new_state.values()])
+        self.buffers = memory.buffers
+        self._lane_count = lane_count
+        self._calls = [_call(line, memory) for line in lines if not memory.is_view(line.result)]
+        self._outputs = {name: memory.array(x) for name, x in outputs.items()}
+        self._commits = [(self.state[name], *self._new_value(memory.array(x))) for name, x in new_state.items()]
 
     def set_inputs(self, **arrays: np.ndarray) -> None:
         """Copy new values into the inputs of these names.
@@ -101,72 +113,29 @@ class BoundProgram:
         """
         if active is not None:
             self._check_active(active)
-        for own, new in [(own, new.copy() if shared else new) for own, (new, shared) in self._commits]:
-            np.copyto(own, new, where=True if active is None else active.reshape(-1, *[1] * (own.ndim - 1)))
+        for old, new in [(old, new.copy() if shared else new) for old, new, shared in self._commits]:
+            np.copyto(old, new, where=True if active is None else active.reshape(-1, *[1] * (old.ndim - 1)))
 
     def _check_active(self, active: np.ndarray) -> None:
-        n = self.program.lane_count
+        n = self._lane_count
         if n is None:
             raise ValueError("commit: active is given, but the program has no lanes; make them with Program.lanes(n)")
         if not isinstance(active, np.ndarray) or active.dtype != bool or active.shape != (n,):
             given = f"{active.dtype} {active.shape}" if isinstance(active, np.ndarray) else repr(active)
             raise ValueError(f"commit: active is {given}, expected an array of bool, shape ({n},): one for each lane")
 
-    def _array(self, x: Value) -> np.ndarray:
-        return x.array if x.kind == "constant" else self._memory[x]
-
-    def _new_value(self, x: Value) -> tuple[np.ndarray, bool]:
-        """Return the array of a new state, and whether it lies in the memory of the old one: then it is copied first."""
-        array = self._array(x)
-        return array, any(np.may_share_memory(array, own) for own in self.state.values())
-
-    def _bind_lines(self) -> None:
-        """Allocate a buffer for each result; one that nothing reads any more serves again."""
-        last_use = self._last_uses()
-        free: dict[Any, list[np.ndarray]] = {}
-        for i, line in enumerate(self.program.lines):
-            arrays = tuple(self._array(x) for x in line.operands)
-            view = line.op.run(*arrays, **line.params) if line.op.view else None
-            if view is not None and np.may_share_memory(view, arrays[0]):
-                self._memory[line.result] = view
-                self._owner[line.result] = self._owner.get(line.operands[0], line.operands[0])
-            else:
-                layout = _layout(line.result.array)
-                buffer = free[layout].pop() if free.get(layout) else self._allocate(line.result.array)
-                self._memory[line.result] = buffer
-                self._calls.append(_call(line, arrays, buffer))
-            for x in {self._owner.get(x, x) for x in (*line.operands, line.result)}:
-                if x.kind == "result" and last_use[x] == i:
-                    free.setdefault(_layout(x.array), []).append(self._memory[x])
-
-    def _allocate(self, like: np.ndarray) -> np.ndarray:
-        self.buffers += 1
-        return np.empty_like(like)  # in the layout of the capture: a sum runs along memory, and its order decides its bits
-
-    def _last_uses(self) -> dict[Value, int]:
-        """Return the line after which nobody reads the memory of each result, counting reads through views."""
-        last: dict[Value, int] = {}
-        owner: dict[Value, Value] = {}
-        end = len(self.program.lines)
-        for i, line in enumerate(self.program.lines):
-            last[line.result] = i
-            if line.op.view:  # it may turn out to be a copy; to keep the memory a little longer does no harm
-                owner[line.result] = owner.get(line.operands[0], line.operands[0])
-            for x in line.operands:
-                last[owner.get(x, x)] = last[x] = i
-        for x in (*self.program.outputs.values(), *self.program.new_state.values()):
-            last[owner.get(x, x)] = last[x] = end
-        return last
+    def _new_value(self, array: np.ndarray) -> tuple[np.ndarray, bool]:
+        """Return the array of a new state, and whether it shares memory with an old one: then it is copied first."""
+        return array, any(np.may_share_memory(array, old) for old in self.state.values())
 
 
-def _layout(array: np.ndarray) -> Any:
-    return array.dtype, array.shape, array.strides
-
-
-def _call(line: Line, arrays: tuple[np.ndarray, ...], out: np.ndarray) -> tuple[Callable[..., Any], tuple[np.ndarray, ...]]:
+def _call(line: Line, memory: Memory) -> tuple[Callable[..., Any], tuple[np.ndarray, ...]]:
+    """Return a function and arguments that compute the result of a line."""
+    arrays = tuple(memory.array(x) for x in line.operands)
+    out = memory.array(line.result)
     if line.op.view:  # a reshape that has to copy
         return np.copyto, (out.reshape(arrays[0].shape), arrays[0])
-    # A ufunc takes the memory of its result by position too, which is faster; NumPy wants these two to have it by name.
+    # Most ufuncs take `out` as a positional argument, which is faster; NumPy requires a keyword for maximum and minimum.
     if isinstance(line.op.run, np.ufunc) and line.op.run not in (np.maximum, np.minimum):
         return line.op.run, (*arrays, out)
     return partial(line.op.run, out=out, **line.params), arrays

@@ -23,7 +23,7 @@ from tinygrad_lab.optim.optimizers import State
 from tinygrad_lab.optim.penalties import Penalty
 from tinygrad_lab.program import BoundProgram, Program, capture
 from tinygrad_lab.program.capture import Step
-from tinygrad_lab.training.data import aligned_empty
+from tinygrad_lab.program.memory import aligned_empty
 from tinygrad_lab.training.step import TrainingStep
 
 DATA = ("x", "y", "sample_weight")

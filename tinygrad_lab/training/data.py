@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from math import prod
 from typing import Any
 
 import numpy as np
@@ -92,24 +91,3 @@ def _real_array(name: str, data: ArrayLike) -> np.ndarray:
     if array.dtype.kind not in "fiub":
         raise TypeError(f"{name} has dtype {array.dtype}, expected real numbers")
     return array
-
-
-# Compiled loops look whether arrays lie within some vectors of each other, and go one element at a time where they do: in
-# another order of additions, so with other last bits. Nothing lies so near an array that has this many bytes around it.
-APART = 1024
-
-
-def aligned_empty(shape: tuple[int, ...], dtype: DTypeLike) -> np.ndarray:
-    """Allocate an array that starts on a cache line of 64 bytes; NumPy's own may start in the middle of one.
-
-    Examples
-    --------
-    >>> array = aligned_empty((3, 5), np.float32)
-    >>> array.shape, array.dtype, array.ctypes.data % 64
-    ((3, 5), dtype('float32'), 0)
-    """
-    dtype = np.dtype(dtype)
-    size = prod(shape) * dtype.itemsize
-    memory = np.empty(size + 2 * APART + 64, np.uint8)
-    start = APART - (memory.ctypes.data + APART) % 64 + 64
-    return memory[start : start + size].view(dtype).reshape(shape)

@@ -23,7 +23,7 @@ from tinygrad_lab import Tensor
 from tinygrad_lab.autodiff import ops
 from tinygrad_lab.codegen import NoLoopFormError, Source, native, write_source
 from tinygrad_lab.program import capture
-from tinygrad_lab.training.data import aligned_empty
+from tinygrad_lab.program.memory import aligned_empty
 from tinygrad_lab.training.engines import choice
 
 SOURCE = textwrap.dedent(

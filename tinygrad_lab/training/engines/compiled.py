@@ -14,8 +14,8 @@ from tinygrad_lab.autodiff.tensor import Tensor
 from tinygrad_lab.codegen import write_source
 from tinygrad_lab.codegen.native import compile_updates, load_module
 from tinygrad_lab.program import Program
+from tinygrad_lab.program.memory import aligned_empty
 from tinygrad_lab.training.captured import DATA, CapturedStep, Shapes, shapes_of
-from tinygrad_lab.training.data import aligned_empty
 from tinygrad_lab.training.engines.engine import Batch, Engine
 from tinygrad_lab.training.step import TrainingStep
 
