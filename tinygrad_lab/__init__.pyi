@@ -12,15 +12,8 @@ from .autodiff.derivatives import (
     value_and_grad as value_and_grad,
     vjp as vjp,
 )
-from .autodiff.functions import (
-    concatenate as concatenate,
-    einsum as einsum,
-    matmul as matmul,
-    maximum as maximum,
-    minimum as minimum,
-    stack as stack,
-    where as where,
-)
+from .autodiff.functions import concatenate as concatenate, einsum as einsum, matmul as matmul, stack as stack
+from .autodiff.ops import maximum as maximum, minimum as minimum, where as where
 from .autodiff.recording import CaptureError as CaptureError
 from .autodiff.tensor import Tensor as Tensor
 from .codegen import NoLoopFormError as NoLoopFormError, write_source as write_source

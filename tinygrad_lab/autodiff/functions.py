@@ -1,6 +1,23 @@
 """Functions of several tensors that follow from the ops: matrix products, einsum, joining.
 
-They take and return what the ops do: given Tensors, or Tensors and arrays, they build a graph; given arrays, they compute.
+Like the ops, they build a graph when an operand is a Tensor, and compute with NumPy when all operands are arrays.
+
+Three public functions are ops themselves, see `tinygrad_lab.autodiff.ops`. Their operands broadcast together.
+
+- ``where(condition, a, b)`` takes the elements of `a` where `condition` holds, and those of `b` elsewhere. The gradient of an
+  element goes to the operand that it came from. The other operand gets 0, even where the gradient is infinite.
+- ``maximum(a, b)`` and ``minimum(a, b)`` compare elementwise. Where two elements are equal, each gets half of the gradient.
+
+Examples
+--------
+>>> import tinygrad_lab as tl
+>>> x = tl.Tensor([-1.0, 2.0])
+>>> tl.where(x > 0.0, x, 0.1 * x)
+Tensor([-0.1,  2. ])
+>>> tl.maximum(x, 0.0)
+Tensor([0., 2.])
+>>> tl.minimum(x, 0.0)
+Tensor([-1.,  0.])
 """
 
 from __future__ import annotations
@@ -18,56 +35,6 @@ from tinygrad_lab.autodiff import ops
 def _operand(x: Any) -> Any:
     """Return `x` with a shape: itself where it is a Tensor, else an array."""
     return x if hasattr(x, "__op__") else np.asarray(x)
-
-
-def where(condition: Any, a: Any, b: Any) -> Any:
-    """Choose elements of `a` where `condition` holds and of `b` elsewhere.
-
-    The gradient of an element goes to the operand that it was chosen from; the other one gets 0, even where the gradient is
-    infinite.
-
-    Parameters
-    ----------
-    condition : array_like or Tensor of bool
-    a, b : array_like or Tensor
-        The three broadcast together.
-
-    Returns
-    -------
-    Tensor or ndarray
-
-    Examples
-    --------
-    >>> from tinygrad_lab import Tensor
-    >>> x = Tensor([-1.0, 2.0])
-    >>> where(x > 0.0, x, 0.1 * x)
-    Tensor([-0.1,  2. ])
-    """
-    return ops.where(condition, a, b)
-
-
-def maximum(a: Any, b: Any) -> Any:
-    """Return the greater of `a` and `b`, elementwise; where they are equal, each gets half of the gradient.
-
-    Examples
-    --------
-    >>> from tinygrad_lab import Tensor
-    >>> maximum(Tensor([-1.0, 2.0]), 0.0)
-    Tensor([0., 2.])
-    """
-    return ops.maximum(a, b)
-
-
-def minimum(a: Any, b: Any) -> Any:
-    """Return the lesser of `a` and `b`, elementwise; where they are equal, each gets half of the gradient.
-
-    Examples
-    --------
-    >>> from tinygrad_lab import Tensor
-    >>> minimum(Tensor([-1.0, 2.0]), 0.0)
-    Tensor([-1.,  0.])
-    """
-    return ops.minimum(a, b)
 
 
 def matmul(a: Any, b: Any) -> Any:
