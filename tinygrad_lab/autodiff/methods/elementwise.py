@@ -20,31 +20,47 @@ class Elementwise:
     dtype: Any
     detach: Any
 
-    # Operators --------------------------------------------------------------------------------------------------------
+    # Arithmetic: methods, their operators, and the operators with the Tensor on the right ------------------------------
 
-    def __add__(self, other: Any) -> Self:
+    def add(self, other: Any) -> Self:
+        """Return the sum with `other`, elementwise."""
         return ops.add(self, other)
+
+    __add__ = add
 
     def __radd__(self, other: Any) -> Self:
         return ops.add(other, self)
 
-    def __sub__(self, other: Any) -> Self:
+    def subtract(self, other: Any) -> Self:
+        """Return the difference from `other`, elementwise."""
         return ops.subtract(self, other)
+
+    __sub__ = subtract
 
     def __rsub__(self, other: Any) -> Self:
         return ops.subtract(other, self)
 
-    def __mul__(self, other: Any) -> Self:
+    def multiply(self, other: Any) -> Self:
+        """Return the product with `other`, elementwise."""
         return ops.multiply(self, other)
+
+    __mul__ = multiply
 
     def __rmul__(self, other: Any) -> Self:
         return ops.multiply(other, self)
 
-    def __truediv__(self, other: Any) -> Self:
+    def divide(self, other: Any) -> Self:
+        """Return the quotient by `other`, elementwise."""
         return ops.divide(self, other)
+
+    __truediv__ = divide
 
     def __rtruediv__(self, other: Any) -> Self:
         return ops.divide(other, self)
+
+    def power(self, other: Any) -> Self:
+        """Return each element to the power of `other`, whose derivative at x ** 0 is 0."""
+        return ops.power(self, other)
 
     def __pow__(self, other: Any) -> Self:
         return self.square() if isinstance(other, int) and other == 2 else ops.power(self, other)
@@ -52,32 +68,31 @@ class Elementwise:
     def __rpow__(self, other: Any) -> Self:
         return ops.power(other, self)
 
-    def __matmul__(self, other: Any) -> Self:
+    def matmul(self, other: Any) -> Self:
+        """Return the matrix product with `other`."""
         return functions.matmul(self, other)
+
+    __matmul__ = matmul
 
     def __rmatmul__(self, other: Any) -> Self:
         return functions.matmul(other, self)
 
-    def __neg__(self) -> Self:
+    def negative(self) -> Self:
+        """Return each element with the other sign."""
         return ops.negative(self)
+
+    __neg__ = negative
 
     def __pos__(self) -> Self:
         return self
 
-    def __abs__(self) -> Self:
+    def abs(self) -> Self:
+        """Return the absolute value of each element; its derivative at 0 is 0."""
         return ops.absolute(self)
 
-    def __and__(self, other: Any) -> Self:
-        _check_booleans("&", self, other)
-        return ops.logical_and(self, other)
+    __abs__ = abs
 
-    def __or__(self, other: Any) -> Self:
-        _check_booleans("|", self, other)
-        return ops.logical_or(self, other)
-
-    def __invert__(self) -> Self:
-        _check_booleans("~", self)
-        return ops.logical_not(self)
+    # Comparisons and logic --------------------------------------------------------------------------------------------
 
     def __lt__(self, other: Any) -> Self:
         return ops.less(self, other)
@@ -97,31 +112,19 @@ class Elementwise:
     def __ne__(self, other: Any) -> Self:  # type: ignore[override]
         return ops.not_equal(self, other)
 
-    # Elementwise -----------------------------------------------------------------------------------------------------
+    def __and__(self, other: Any) -> Self:
+        _check_booleans("&", self, other)
+        return ops.logical_and(self, other)
 
-    def add(self, other: Any) -> Self:
-        """Return the sum with `other`, elementwise."""
-        return ops.add(self, other)
+    def __or__(self, other: Any) -> Self:
+        _check_booleans("|", self, other)
+        return ops.logical_or(self, other)
 
-    def subtract(self, other: Any) -> Self:
-        """Return the difference from `other`, elementwise."""
-        return ops.subtract(self, other)
+    def __invert__(self) -> Self:
+        _check_booleans("~", self)
+        return ops.logical_not(self)
 
-    def multiply(self, other: Any) -> Self:
-        """Return the product with `other`, elementwise."""
-        return ops.multiply(self, other)
-
-    def divide(self, other: Any) -> Self:
-        """Return the quotient by `other`, elementwise."""
-        return ops.divide(self, other)
-
-    def power(self, other: Any) -> Self:
-        """Return each element to the power of `other`, whose derivative at x ** 0 is 0."""
-        return ops.power(self, other)
-
-    def negative(self) -> Self:
-        """Return each element with the other sign."""
-        return ops.negative(self)
+    # Functions of each element ---------------------------------------------------------------------------------------
 
     def maximum(self, other: Any) -> Self:
         """Return the greater of each element and `other`; where equal, each gets half of the gradient."""
@@ -130,10 +133,6 @@ class Elementwise:
     def minimum(self, other: Any) -> Self:
         """Return the lesser of each element and `other`; where equal, each gets half of the gradient."""
         return ops.minimum(self, other)
-
-    def matmul(self, other: Any) -> Self:
-        """Return the matrix product with `other`."""
-        return functions.matmul(self, other)
 
     def exp(self) -> Self:
         """Return e to the power of each element."""
@@ -154,10 +153,6 @@ class Elementwise:
     def sqrt(self) -> Self:
         """Return the square root of each element."""
         return ops.sqrt(self)
-
-    def abs(self) -> Self:
-        """Return the absolute value of each element; its derivative at 0 is 0."""
-        return ops.absolute(self)
 
     def sign(self) -> Self:
         """Return -1, 0 or 1 by the sign of each element; constant to differentiation."""
