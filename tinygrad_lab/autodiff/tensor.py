@@ -9,6 +9,7 @@ so that each gradient comes back in its operand's dtype and shape with no furthe
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NoReturn, final
 
 import numpy as np
@@ -165,6 +166,16 @@ class Tensor(TensorMethods):
             raise ValueError(f"assign: this Tensor is the result of {self._link.op.name}; only a leaf can be assigned to")
         self._data = np.asarray(array, order="C")  # one layout, whatever it was computed from
 
+    @contextmanager
+    def _holding(self, array: np.ndarray) -> Iterator[None]:
+        """Hold another array for a block, of any dtype and seen by every graph, to evaluate a function elsewhere."""
+        before = self._data
+        self._data = array
+        try:
+            yield
+        finally:
+            self._data = before
+
     def __repr__(self) -> str:
         text = np.array2string(self._data, separator=", ", prefix="Tensor(")
         dtype = f", dtype={self.dtype}" if self.dtype not in (np.float64, np.int64, np.bool_) else ""
@@ -258,14 +269,17 @@ def _own_array(data: Any, dtype: DTypeLike | None) -> np.ndarray:
     return array.astype(wanted, copy=False)
 
 
-def wrap(array: Any) -> Tensor:
-    """Make a constant of an array without a copy: for results, which nobody else holds."""
+def wrap(array: Any, link: Link | None = None) -> Tensor:
+    """Make a Tensor of an array without a copy, for results, which no one else holds: a constant unless it has a link.
+
+    It sets the fields of `Tensor.__init__` without its checks, which would take longer than a small op.
+    """
     tensor = Tensor.__new__(Tensor)
     tensor._data = array if type(array) is np.ndarray else np.asarray(array)  # a ufunc turns 0-d arrays into scalars
-    tensor._link = None
+    tensor._link = link
     tensor.grad = None
     tensor._is_frozen = False
-    tensor._requires_grad = False
+    tensor._requires_grad = link is not None
     return tensor
 
 
@@ -305,13 +319,14 @@ def apply(op: Op, *tensors: Tensor, **params: Any) -> Tensor:
     Tensor([3.])
     """
     arrays = [tensor._data for tensor in tensors]
-    result = wrap(op.run(*arrays, **params))
+    array = op.run(*arrays, **params)
+    link = None
     if linking.enabled and op.vjps:
         for tensor in tensors:
             if tensor._requires_grad:
-                result._requires_grad = True
-                result._link = Link(op, tensors, arrays, params)
+                link = Link(op, tensors, arrays, params)
                 break
+    result = wrap(array, link)
     if current.recording is not None:
         current.recording.add(op, tensors, params, result)
     return result

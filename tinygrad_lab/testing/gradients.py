@@ -11,7 +11,7 @@ sixth order, good to about 1e-12 of the function's scale, which looks 0.3 % to e
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import numpy as np
@@ -155,24 +155,17 @@ def _check_order(
 @contextmanager
 def _in_double(variables: Sequence[Tensor]) -> Iterator[None]:
     """Let the variables hold double precision for a block, and give them their own arrays back."""
-    arrays = [x._data for x in variables]
-    try:
+    with ExitStack() as stack:
         for x in variables:
-            x._data = x._data.astype(np.float64)
+            stack.enter_context(x._holding(x._data.astype(np.float64)))
         yield
-    finally:
-        for x, array in zip(variables, arrays, strict=True):
-            x._data = array
 
 
 def _shifted(objective: Callable[[], Tensor], x: Tensor, index: tuple[int, ...], step: complex) -> Any:
-    array = x._data
-    x._data = array.astype(np.result_type(array, type(step)))
-    x._data[index] += step
-    try:
+    array = x._data.astype(np.result_type(x._data, type(step)))
+    array[index] += step
+    with x._holding(array):
         return objective().item()
-    finally:
-        x._data = array
 
 
 def _complex_step(objective: Callable[[], Tensor], x: Tensor, index: tuple[int, ...]) -> float:
