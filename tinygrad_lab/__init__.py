@@ -1,8 +1,9 @@
-"""Train small neural networks on an ordinary CPU, with an autodiff engine made to be read.
+"""Train small neural networks on an ordinary CPU, with an autodiff engine that is written to be read.
 
     Tensor --> Layer, Activation, Loss, Penalty --> grad --> hooks --> Optimizer, Scheduler --> Trainer --> History
 
 Start reading at `autodiff.ops` (what is computed and how it is differentiated), then `graph`, `tensor` and `derivatives`.
+
 The public names are listed in `__init__.pyi`. The first use of a name imports its module, so that a program loads only
 what it needs.
 """

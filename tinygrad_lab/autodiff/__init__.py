@@ -1,4 +1,4 @@
 """What is computed, and how it is differentiated.
 
-ops --> graph --> recording --> functions --> methods --> tensor --> derivatives      each imports only from those before it
+ops --> graph --> recording --> functions --> methods --> tensor --> derivatives      each imports only from modules to its left
 """

@@ -1,9 +1,9 @@
-"""Derivatives of functions of Tensors: gradients of any order, products with Jacobians and Hessians, and whole ones.
+"""Derivatives of functions of Tensors: gradients of any order, Jacobians, Hessians, and products with them.
 
     f, x --run f--> y --grad(create_graph=True)--> dy/dx, itself a function of x --grad--> d²y/dx² --> ...
 
-All of it is reverse mode. A Jacobian-vector product (forward mode) is the reverse mode used twice: the pullback u -> uᵀJ
-is linear in u, so pulling v back through *that* gives Jv, whatever u is.
+All of these use reverse mode. *How does reverse mode give a Jacobian-vector product?* By applying it twice. The pullback
+u -> uᵀJ is linear in u. Its own pullback takes v to Jv, for any u.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from tinygrad_lab.autodiff.tensor import Tensor, as_tensor, starting_cotangent, 
 
 
 def no_grad() -> AbstractContextManager[None]:
-    """Compute without a graph for the length of a block: results inside are constants.
+    """Compute without a graph inside a block: the results are constants.
 
     Examples
     --------
@@ -44,21 +44,21 @@ def grad(
     loss : Tensor
         One element, unless `cotangent` is given.
     wrt : sequence of Tensor
-        Tensors that require a gradient: leaves, or results on the way to `loss`.
+        Tensors that require a gradient: leaves, or results that `loss` was computed from.
     create_graph : bool
-        Whether the gradients can be differentiated in their turn.
+        Whether the gradients can be differentiated again.
     cotangent : array_like, optional
-        The weights of the elements of `loss`, of its shape: the gradient is that of ``(cotangent * loss).sum()``.
+        Weights of the elements of `loss`, of the same shape. The gradient is that of ``(cotangent * loss).sum()``.
 
     Returns
     -------
     list of Tensor
-        Each of the shape and dtype of its tensor in `wrt`; zeros where `loss` does not depend on it.
+        Each has the shape and dtype of its tensor in `wrt`; zeros if `loss` does not depend on that tensor.
 
     Raises
     ------
     ValueError
-        Where `loss` or a tensor of `wrt` requires no gradient, or `loss` has more than one element and no cotangent.
+        If `loss` or a tensor of `wrt` requires no gradient, or if `loss` has more than one element and no cotangent is given.
 
     Examples
     --------
@@ -86,14 +86,16 @@ def _filled(gradients: Sequence[Tensor | None], wrt: Sequence[Tensor]) -> list[T
 
 
 def _run(function: Callable[..., Tensor], inputs: Sequence[ArrayLike | Tensor]) -> tuple[Tensor, list[Tensor], bool]:
-    """Run `function` on differentiable stand-ins of `inputs`.
+    """Run `function` on copies of `inputs` that require a gradient.
 
     Returns
     -------
-    value, variables : Tensor, list of Tensor
+    value : Tensor
+    variables : list of Tensor
+        The copies. The copy of an input that requires a gradient is linked to it.
     linked : bool
-        Whether an input required a gradient. Then its stand-in is linked to it, and what is derived can be differentiated
-        in its turn; otherwise nobody can ask for that, and it is given back as a constant.
+        Whether an input required a gradient. If so, the caller returns derivatives that can be differentiated again.
+        Otherwise it returns constants.
     """
     variables = []
     for x in inputs:
@@ -127,7 +129,7 @@ def value_and_grad(function: Callable[..., Tensor]) -> Callable[..., tuple[Tenso
 
 
 def vjp(function: Callable[..., Tensor], *inputs: ArrayLike | Tensor) -> tuple[Tensor, Callable[..., list[Tensor]]]:
-    """Return the value of `function` at `inputs`, and the map from a cotangent u of it to uᵀJ for each input.
+    """Return the value of `function` at `inputs`, and a function that maps a cotangent u of the value to uᵀJ of each input.
 
     Examples
     --------
@@ -144,7 +146,7 @@ def vjp(function: Callable[..., Tensor], *inputs: ArrayLike | Tensor) -> tuple[T
 
 
 def jvp(function: Callable[..., Tensor], inputs: Sequence[Any], tangents: Sequence[Any]) -> tuple[Tensor, Tensor]:
-    """Return the value of `function` at `inputs`, and its derivative Jv along the `tangents` v, one for each input.
+    """Return the value of `function` at `inputs`, and its derivative Jv in the direction v, the `tangents` of the inputs.
 
     Examples
     --------
@@ -167,9 +169,9 @@ def jvp(function: Callable[..., Tensor], inputs: Sequence[Any], tangents: Sequen
 
 
 def hvp(function: Callable[[Tensor], Tensor], x: ArrayLike | Tensor, v: ArrayLike | Tensor) -> Tensor:
-    """Return the product of the Hessian of the scalar `function` at `x` with `v`, without forming the Hessian.
+    """Return the product of the Hessian of the scalar `function` at `x` with `v`, without computing the Hessian.
 
-    The gradient of gᵀv, where g is the gradient (Pearlmutter, Neural Computation 6, 1994).
+    It is the gradient of gᵀv, where g is the gradient (Pearlmutter, Neural Computation 6, 1994).
 
     Examples
     --------
@@ -178,7 +180,7 @@ def hvp(function: Callable[[Tensor], Tensor], x: ArrayLike | Tensor, v: ArrayLik
     """
     value, (variable,), linked = _run(function, [x])
     slope = grad(value, [variable], create_graph=True)[0] if value.requires_grad else value
-    if not slope.requires_grad:  # a linear function
+    if not slope.requires_grad:  # the function is linear, so its Hessian is 0
         return Tensor(np.zeros_like(variable._data))
     return grad(slope, [variable], create_graph=linked or _is_linked(v), cotangent=v)[0]
 

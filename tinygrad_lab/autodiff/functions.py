@@ -1,4 +1,4 @@
-"""Functions of several tensors that follow from the ops: matrix products, einsum, joining.
+"""Functions of several tensors, composed of ops: matrix products, einsum, joining.
 
 Like the ops, they build a graph when an operand is a Tensor, and compute with NumPy when all operands are arrays.
 
@@ -33,7 +33,7 @@ from tinygrad_lab.autodiff import ops
 
 
 def _operand(x: Any) -> Any:
-    """Return `x` with a shape: itself where it is a Tensor, else an array."""
+    """Return `x` if it is a Tensor, else make an array of it."""
     return x if hasattr(x, "__op__") else np.asarray(x)
 
 
@@ -52,7 +52,7 @@ def matmul(a: Any, b: Any) -> Any:
     Raises
     ------
     ValueError
-        Where an operand has no axes, or the inner lengths differ.
+        If an operand has no axes, or the inner lengths differ.
 
     Examples
     --------
@@ -84,7 +84,7 @@ def matmul(a: Any, b: Any) -> Any:
 
 
 def concatenate(tensors: Sequence[Any], axis: int = 0) -> Any:
-    """Join tensors along an axis that they have.
+    """Join tensors along an existing axis.
 
     Examples
     --------
@@ -122,14 +122,14 @@ def stack(tensors: Sequence[Any], axis: int = 0) -> Any:
 
 
 def einsum(subscripts: str, *operands: Any) -> Any:
-    """Contract by Einstein's convention, with NumPy's subscripts, ellipsis and implicit result included.
+    """Sum products of elements by Einstein's convention. The subscripts are NumPy's, with ellipsis and implicit result.
 
-    An axis of length 1 does not broadcast: axes of one letter have one length.
+    All axes of one letter must have the same length: an axis of length 1 does not broadcast.
 
     Parameters
     ----------
     subscripts : str
-        Such as ``"ij,jk->ik"``.
+        For example ``"ij,jk->ik"``.
     *operands : array_like or Tensor
 
     Returns
@@ -139,7 +139,7 @@ def einsum(subscripts: str, *operands: Any) -> Any:
     Raises
     ------
     ValueError
-        Where the subscripts do not fit the operands.
+        If the subscripts do not fit the operands.
 
     Examples
     --------
@@ -155,10 +155,10 @@ def einsum(subscripts: str, *operands: Any) -> Any:
     terms, result = _explicit_subscripts(subscripts, tensors)
     for position, term in enumerate(terms):
         for letter in dict.fromkeys(term):
-            while terms[position].count(letter) > 1:  # a letter twice in one term is a diagonal
+            while terms[position].count(letter) > 1:  # a repeated letter means a diagonal
                 tensors[position], terms[position] = _diagonal(tensors[position], terms[position], letter)
         elsewhere = result + "".join(terms[:position] + terms[position + 1 :])
-        for letter in set(terms[position]) - set(elsewhere):  # a letter that stands nowhere else is a plain sum
+        for letter in set(terms[position]) - set(elsewhere):  # an axis that is used nowhere else is summed
             tensors[position] = tensors[position].sum(terms[position].index(letter))
             terms[position] = terms[position].replace(letter, "")
     explicit = f"{','.join(terms)}->{result}"
@@ -167,7 +167,7 @@ def einsum(subscripts: str, *operands: Any) -> Any:
 
 
 def _explicit_subscripts(subscripts: str, tensors: Sequence[Any]) -> tuple[list[str], str]:
-    """Spell out the ellipsis and the result of `subscripts`."""
+    """Replace the ellipsis by letters and add the result if it is implicit."""
     inputs, arrow, result = subscripts.replace(" ", "").partition("->")
     terms = inputs.split(",")
     if len(terms) != len(tensors):
@@ -191,7 +191,7 @@ def _explicit_subscripts(subscripts: str, tensors: Sequence[Any]) -> tuple[list[
 
 
 def _diagonal(x: Any, term: str, letter: str) -> tuple[Any, str]:
-    """Take the diagonal of the first two axes named `letter`; it becomes the last axis."""
+    """Take the diagonal of the first two axes named `letter`. It becomes the last axis."""
     first, second = [i for i, other in enumerate(term) if other == letter][:2]
     rest = [i for i in range(x.ndim) if i not in (first, second)]
     if x.shape[first] != x.shape[second]:

@@ -3,8 +3,9 @@
     w --multiply--> p --add--> z            forward: every result keeps a Link to its inputs
     w̄ <----vjp----- p̄ <--vjp-- z̄ = 1        backward: `pull_back` follows the links, last result first
 
-The reverse mode in one paragraph: the derivative of the output with respect to a tensor, its *cotangent*, is known once
-every use of that tensor has sent its share back. Visiting results before their inputs guarantees that; the shares add up.
+*In which order are gradients computed?* The cotangent of a tensor is the derivative of the output with respect to it. It is
+the sum of one share for each use of the tensor. So every use must be visited before the tensor itself: `pull_back` visits
+results before their inputs.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from tinygrad_lab.autodiff.ops import Op
 
 
 class Link:
-    """How a result was made: the op, its input tensors, the arrays that these held, and the op's parameters."""
+    """How a result was made: the op, its input tensors, the arrays that they held, and the op's parameters."""
 
     __slots__ = ("arrays", "inputs", "op", "params")
 
@@ -31,7 +32,7 @@ class Link:
         self.params = params
 
     def check_unchanged(self) -> None:
-        """Refuse to differentiate through inputs that hold another array now than when the op ran."""
+        """Raise an error if an input holds another array now than when the op ran: its VJP would use the wrong values."""
         for tensor, array in zip(self.inputs, self.arrays, strict=True):
             if tensor._data is not array:
                 raise RuntimeError(
@@ -46,7 +47,7 @@ class _Linking(threading.local):
 
 
 linking = _Linking()
-"""Per thread: whether results are linked to their inputs."""
+"""Whether results are linked to their inputs, in this thread."""
 
 
 @contextmanager
@@ -61,10 +62,10 @@ def set_linking(enabled: bool) -> Iterator[None]:
 
 
 def ancestors(output: Any) -> list[Any]:
-    """List the tensors that require a gradient and that `output` was computed from, and itself, inputs first."""
+    """List `output` and all tensors with a gradient that it was computed from, inputs before results."""
     order: list[Any] = []
     visited: set[int] = set()
-    stack = [(output, False)]  # a stack of our own: recursion would end at a depth of about a thousand
+    stack = [(output, False)]  # an explicit stack: Python limits recursion to about 1,000 calls
     while stack:
         tensor, inputs_listed = stack.pop()
         if inputs_listed:
@@ -78,29 +79,29 @@ def ancestors(output: Any) -> list[Any]:
 
 
 def pull_back(output: Any, cotangent: Any, wrt: Sequence[Any], *, create_graph: bool = False) -> list[Any]:
-    """Carry `cotangent` from `output` back along the links to each tensor of `wrt`.
+    """Propagate `cotangent` from `output` back along the links to each tensor of `wrt`.
 
     Parameters
     ----------
     output : Tensor
     cotangent : Tensor
-        dL/d(output) for the scalar L in question, of the shape of `output`.
+        dL/d(output) for a scalar L, of the shape of `output`.
     wrt : sequence of Tensor
     create_graph : bool
-        Whether the results are linked in their turn, so that they can be differentiated.
+        Whether the results are linked to their inputs, so that they can be differentiated again.
 
     Returns
     -------
     list of Tensor or None
-        dL/dx for each x of `wrt`; None where `output` does not depend on it.
+        dL/dx for each x of `wrt`; None if `output` does not depend on x.
 
     Raises
     ------
     RuntimeError
-        Where an input was assigned a new value after the graph used it.
+        If an input was assigned a new value after the graph used it.
     """
     order = ancestors(output)
-    needed = {id(tensor) for tensor in wrt}  # the tensors through which the output depends on wrt
+    needed = {id(tensor) for tensor in wrt}  # the tensors on a path from wrt to the output
     wanted = set(needed)
     for tensor in order:
         if tensor._link is not None and any(id(x) in needed for x in tensor._link.inputs):

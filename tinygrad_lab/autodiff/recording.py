@@ -1,9 +1,9 @@
-"""The recording: the ops that ran while it was open, in order, and what may not leave it.
+"""The recording: a list of the ops that ran while it was open, in order, and the values that must not leave it.
 
-    apply(op, *tensors) --add--> Recording.lines --> tinygrad_lab.program, which makes a program of them
+    apply(op, *tensors) --add--> Recording.lines --> tinygrad_lab.program makes a program of them
 
-A program repeats the recorded ops on other numbers. A recording of a step therefore refuses what a repetition would miss:
-a value that leaves it as a number, and the assignment to a Tensor. The error names the user's line of code.
+A program repeats the recorded ops with other numbers. It cannot repeat Python code. So a recording refuses to turn a Tensor
+into a number, and to assign to a Tensor. The error names the line of code that did it.
 """
 
 from __future__ import annotations
@@ -20,18 +20,16 @@ from typing import Any, NamedTuple
 
 from tinygrad_lab.autodiff.ops import Op
 
-NOT_THE_USERS = (
-    os.path.dirname(os.path.dirname(__file__)),
-    copy.__file__,
-)  # code whose lines tell a user nothing: ours, and copies
+INTERNAL_CODE = (os.path.dirname(os.path.dirname(__file__)), copy.__file__)
+"""Files that an error message does not name: this package, and the module `copy`, which calls it."""
 
 
 class CaptureError(RuntimeError):
-    """A computation cannot be captured as a program, because a replay would compute something else."""
+    """A computation cannot be captured as a program, because its replay would compute something else."""
 
 
 class RecordedOp(NamedTuple):
-    """One op that ran: a line of a recording."""
+    """One op that ran, and the line of the user's code that ran it (empty if the recording is not strict)."""
 
     op: Op
     inputs: Sequence[Any]
@@ -46,8 +44,8 @@ class Recording:
     Parameters
     ----------
     traced : iterable of Tensor, optional
-        What the computation is given. Where these are named, no value that was computed from them may leave the
-        recording as a number or an array: a replay would go on with the number of today.
+        The Tensors whose values change between replays. If they are given, the recording is strict: a value computed from
+        them must not leave it as a number or an array, because a replay would use the old number. By default it only records.
     """
 
     def __init__(self, traced: Iterable[Any] | None = None) -> None:
@@ -56,13 +54,13 @@ class Recording:
         self._traced = {id(tensor) for tensor in traced or ()}
 
     def add(self, op: Op, inputs: Sequence[Any], params: dict[str, Any], result: Any) -> None:
-        """Append a line."""
+        """Append an op that ran. Its result is traced if one of its inputs is."""
         self.lines.append(RecordedOp(op, inputs, params, result, _users_line() if self._strict else ""))
         if not self._traced.isdisjoint(map(id, inputs)):
             self._traced.add(id(result))
 
     def check_stays(self, tensor: Any, way_out: str) -> None:
-        """Refuse to let the value of a traced tensor out."""
+        """Raise an error if `tensor` is traced: its value is about to leave by `way_out`."""
         if id(tensor) in self._traced:
             raise CaptureError(
                 f"{_users_line()}: {way_out} of a Tensor that changes between replays would be frozen at its value of today; "
@@ -70,7 +68,7 @@ class Recording:
             )
 
     def check_pure(self) -> None:
-        """Refuse the assignment to a leaf: a replay would not repeat it."""
+        """Raise an error if the recording is strict: a Tensor is about to be assigned to, which a replay would not repeat."""
         if self._strict:
             raise CaptureError(
                 f"{_users_line()}: a Tensor is assigned to during the step, which a replay would not repeat; "
@@ -79,16 +77,16 @@ class Recording:
 
 
 def _users_line() -> str:
-    """Name the innermost line of code outside this package, and outside the module `copy`."""
+    """Name the innermost line of code that is not in INTERNAL_CODE."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None and not _is_the_users(frame.f_code.co_filename) and frame.f_back is not None:
         frame = frame.f_back
     return f"{frame.f_code.co_filename}, line {frame.f_lineno}" if frame is not None else "?"
 
 
-@cache  # it is asked for every op of a capture, some ten times
+@cache  # called about ten times for each op of a capture
 def _is_the_users(file: str) -> bool:
-    return not file.startswith(NOT_THE_USERS)
+    return not file.startswith(INTERNAL_CODE)
 
 
 class _Current(threading.local):
@@ -97,12 +95,12 @@ class _Current(threading.local):
 
 
 current = _Current()
-"""Per thread: the open recording, if there is one."""
+"""The open recording of this thread, or None."""
 
 
 @contextmanager
 def record(traced: Iterable[Any] | None = None) -> Iterator[Recording]:
-    """Record every op that runs in a block, in order; `traced` is as in `Recording`.
+    """Record every op that runs in a block, in order. `traced` is explained in `Recording`.
 
     Examples
     --------

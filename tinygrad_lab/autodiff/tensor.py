@@ -2,8 +2,8 @@
 
     operators, methods, NumPy's functions --> align operands --> apply(op, *tensors) --> Tensor, linked to its inputs
 
-Aligning means that operands become Tensors of one dtype and one shape, by `astype` and `broadcast_to` ops of their own,
-so that each gradient comes back in its operand's dtype and shape with no further rule.
+Aligning makes the operands Tensors of one dtype and one shape. It runs the ops `astype` and `broadcast_to`, whose VJPs bring
+each gradient back to the dtype and shape of its operand. So no other op needs a rule for that.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ class Tensor(TensorMethods):
     Parameters
     ----------
     data : array_like
-        Numbers or booleans; copied. Python floats and float64 arrays give float64, float32 arrays float32.
+        Numbers or booleans, which are copied. Python floats become float64; arrays keep their dtype.
     requires_grad : bool
-        Whether derivatives with respect to this tensor can be asked for.
+        Whether gradients with respect to this tensor can be computed.
     dtype : {float64, float32} or integer dtype, optional
         The dtype to convert to.
 
@@ -40,14 +40,14 @@ class Tensor(TensorMethods):
     data : ndarray
         The elements, read-only. `assign` gives a leaf new ones.
     grad : Tensor or None
-        What `backward` has accumulated; only on tensors that were not computed from others.
+        The sum of the gradients that `backward` has added; leaves only.
 
     Raises
     ------
     TypeError
-        Where `data` holds complex numbers, strings or objects, or integers require a gradient.
+        If `data` holds complex numbers, strings or objects, or if integers require a gradient.
     ValueError
-        Where `data` is ragged.
+        If `data` is ragged.
 
     Examples
     --------
@@ -105,7 +105,7 @@ class Tensor(TensorMethods):
 
     @property
     def requires_grad(self) -> bool:
-        """Whether derivatives with respect to this tensor can be asked for; it can be set on a leaf of floats."""
+        """Whether gradients with respect to this tensor can be computed. It can be set on a leaf of floats."""
         return self._requires_grad
 
     @requires_grad.setter
@@ -119,16 +119,16 @@ class Tensor(TensorMethods):
 
     @property
     def is_parameter(self) -> bool:
-        """Whether this is a leaf that requires a gradient, or did before it was frozen by ``requires_grad = False``."""
+        """Whether this is a leaf that requires a gradient, or required one until ``requires_grad = False`` froze it."""
         return self._link is None and (self._requires_grad or self._is_frozen)
 
     @property
     def is_leaf(self) -> bool:
-        """Whether this tensor was given, rather than computed from others that require a gradient."""
+        """Whether this tensor has no graph: it was not computed from Tensors that require a gradient."""
         return self._link is None
 
     def numpy(self) -> np.ndarray:
-        """Return a copy of the elements, outside of any graph."""
+        """Return a copy of the elements as an array, which has no graph."""
         self._check_stays(".numpy()")
         return self._data.copy()
 
@@ -148,14 +148,14 @@ class Tensor(TensorMethods):
         return apply(ops.detach, self)
 
     def assign(self, value: ArrayLike | Tensor) -> None:
-        """Give a leaf new elements of the same shape; they are converted to its dtype.
+        """Replace the elements of a leaf by others of the same shape, converted to its dtype.
 
-        A graph that has used the old ones refuses from then on to be differentiated through this tensor.
+        A graph that used the old elements can no longer be differentiated with respect to them: `grad` then raises an error.
 
         Raises
         ------
         ValueError
-            Where the shape differs, or where this tensor was computed from others.
+            If the shape differs, or if this tensor was computed from others.
         """
         if current.recording is not None:
             current.recording.check_pure()
@@ -164,11 +164,11 @@ class Tensor(TensorMethods):
             raise ValueError(f"assign: value has shape {array.shape}, expected {self.shape}")
         if self._link is not None:
             raise ValueError(f"assign: this Tensor is the result of {self._link.op.name}; only a leaf can be assigned to")
-        self._data = np.asarray(array, order="C")  # one layout, whatever it was computed from
+        self._data = np.asarray(array, order="C")  # one memory layout, so that a captured program fits every later value
 
     @contextmanager
     def _holding(self, array: np.ndarray) -> Iterator[None]:
-        """Hold another array for a block, of any dtype and seen by every graph, to evaluate a function elsewhere."""
+        """Hold another array of any dtype inside a block, to evaluate a function at another point."""
         before = self._data
         self._data = array
         try:
@@ -215,26 +215,26 @@ class Tensor(TensorMethods):
     # Differentiation -------------------------------------------------------------------------------------------------
 
     def backward(self, gradient: ArrayLike | Tensor | None = None) -> None:
-        """Add the gradient of this tensor to `.grad` of every leaf that it was computed from and that requires one.
+        """Add the gradient of this tensor to the `.grad` of every leaf with `requires_grad` that it was computed from.
 
         Parameters
         ----------
         gradient : array_like, optional
-            The cotangent of this tensor; needed unless it has one element, whose cotangent is 1.
+            The cotangent of this tensor. A tensor of one element has the cotangent 1 by default.
 
         Raises
         ------
         ValueError
-            Where this tensor depends on nothing that requires a gradient, or `gradient` is missing or of another shape.
+            If this tensor depends on nothing that requires a gradient, or if `gradient` is missing or has another shape.
         """
         cotangent = starting_cotangent("backward", self, gradient)
         leaves = [tensor for tensor in ancestors(self) if tensor._link is None]
         for leaf, share in zip(leaves, pull_back(self, cotangent, leaves), strict=True):
-            leaf.grad = share.detach() if leaf.grad is None else leaf.grad + share  # a Tensor of its own
+            leaf.grad = share.detach() if leaf.grad is None else leaf.grad + share  # not the caller's `gradient` itself
 
     __hash__ = object.__hash__
 
-    # Protocols: an op or NumPy's `asarray` meets a Tensor ------------------------------------------------------------
+    # Protocols, called by ops and by NumPy's `asarray` ---------------------------------------------------------------
 
     def __op__(self, op: Op, operands: Sequence[Any], params: dict[str, Any]) -> Tensor:
         return apply(op, *_align(op, operands), **params)
@@ -249,11 +249,11 @@ class Tensor(TensorMethods):
 
 
 def _own_array(data: Any, dtype: DTypeLike | None) -> np.ndarray:
-    """Copy `data` into an array of our own, so that writes to the original never reach a graph."""
+    """Copy `data`, so that later writes to the original do not change the Tensor."""
     if isinstance(data, Tensor):
         data._check_stays("a copy")
         if dtype is None or data.dtype == dtype:
-            return data._data  # which nobody writes to
+            return data._data  # the array of a Tensor is never written to, so it may be shared
         data = data._data
     if isinstance(data, np.ma.MaskedArray):
         raise TypeError("Tensor: data is a masked array, whose mask would be lost; fill it first")
@@ -284,14 +284,14 @@ def wrap(array: Any, link: Link | None = None) -> Tensor:
 
 
 def _frozen(array: np.ndarray) -> Tensor:
-    """Make a frozen parameter anew, from a copy or a pickle of it."""
+    """Make a frozen parameter, for a copy or a pickle of one."""
     tensor = Tensor(array, requires_grad=True)
     tensor.requires_grad = False
     return tensor
 
 
 def as_tensor(data: ArrayLike | Tensor) -> Tensor:
-    """Return `data` itself where it is a Tensor, else a constant Tensor with a copy of it."""
+    """Return `data` if it is a Tensor, else a constant Tensor with a copy of it."""
     return data if isinstance(data, Tensor) else Tensor(data)
 
 
@@ -299,13 +299,13 @@ def as_tensor(data: ArrayLike | Tensor) -> Tensor:
 
 
 def apply(op: Op, *tensors: Tensor, **params: Any) -> Tensor:
-    """Run `op` on aligned tensors and link the result to them: every op of every computation passes here.
+    """Run `op` on aligned tensors and link the result to them. Every op on Tensors runs here.
 
     Parameters
     ----------
     op : Op
     *tensors : Tensor
-        The operands; those of an elementwise op have equal shapes and, except for conditions, equal dtypes.
+        The operands. Those of an elementwise op have equal shapes, and equal dtypes except for conditions.
     **params
         The op's metadata.
 
@@ -333,10 +333,10 @@ def apply(op: Op, *tensors: Tensor, **params: Any) -> Tensor:
 
 
 def _align(op: Op, operands: Sequence[Any]) -> Sequence[Tensor]:
-    """Make Tensors of the operands, their values of one floating dtype, and for an elementwise op of one shape.
+    """Make the operands Tensors of one floating dtype, and of one shape if the op is elementwise.
 
-    A Python number takes the dtype of the tensors beside it. Integers and booleans become floats beside floats. Two
-    different floating dtypes are refused: precision changes only where it is asked for.
+    A Python number takes the dtype of the Tensors. Integers and booleans become floats if another operand is a float. Two
+    different floating dtypes are refused, because precision must never change silently.
     """
     if _are_aligned(operands):
         return operands
@@ -357,14 +357,17 @@ def _align(op: Op, operands: Sequence[Any]) -> Sequence[Tensor]:
     if not op.elementwise:
         return [as_tensor(x) for x in mixed]
     shape = _broadcast_shape(op, mixed)
-    if common is None:  # integers and booleans: a number takes part as NumPy lets it
+    if common is None:  # all Tensors are integers or booleans, so NumPy's rule decides the dtype of a number
         dtypes = [x._data.dtype for x in mixed[op.values] if type(x) is Tensor]
         return [_stretch(x, shape) if type(x) is Tensor else _constant(x, shape, np.result_type(*dtypes, x)) for x in mixed]
     return [_stretch(x, shape) if type(x) is Tensor else _constant(x, shape, common) for x in mixed]
 
 
 def _are_aligned(operands: Sequence[Any]) -> bool:
-    """Whether operands are Tensors of one dtype and shape; unrecorded, also of no shape: NumPy itself repeats a number."""
+    """Whether the operands are Tensors of one dtype and shape.
+
+    When nothing is recorded, a Tensor without axes may pass as it is: NumPy broadcasts it.
+    """
     first = operands[0]
     if type(first) is not Tensor:
         return False
@@ -378,7 +381,7 @@ def _are_aligned(operands: Sequence[Any]) -> bool:
 
 
 def _is_recorded() -> bool:
-    """Whether a graph or a recording is to have every op, `broadcast_to` among them."""
+    """Whether every op must run through `apply`, `broadcast_to` too, for a graph or a recording."""
     return linking.enabled or current.recording is not None
 
 
@@ -391,7 +394,7 @@ def _is_number(x: Any) -> bool:
 
 
 def _constant(number: Any, shape: ops.Shape, dtype: np.dtype | None) -> Tensor:
-    """Repeat a number over `shape` in a single element of memory."""
+    """Make a constant of `shape` whose elements all share one number in memory."""
     element = np.array(number, dtype)
     return wrap(np.ndarray(shape, element.dtype, element, strides=(0,) * len(shape)))
 

@@ -1,8 +1,8 @@
-"""The methods of a Tensor that follow from the ops: everything here is said in terms of `ops` and operators.
+"""The methods of a Tensor that are composed of ops.
 
-    Elementwise <-- Movement <-- Reductions <-- NumPyProtocol <-- TensorMethods      each may use those before it
+    Elementwise <-- Movement <-- Reductions <-- NumPyProtocol <-- TensorMethods      each class inherits from the one before
 
-A method that NumPy has under the same name computes what NumPy's does, for the arguments that it takes.
+A method with the name of a NumPy function computes the same, for the arguments that it takes.
 """
 
 from tinygrad_lab.autodiff.methods.protocol import NumPyProtocol
@@ -11,7 +11,7 @@ __all__ = ["TensorMethods"]
 
 
 class TensorMethods(NumPyProtocol):
-    """A mixin of composed methods, for a class whose instances the ops accept as operands.
+    """The mixin that has all of these methods, for a class whose instances are operands of the ops.
 
     Examples
     --------

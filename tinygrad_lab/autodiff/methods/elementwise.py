@@ -78,7 +78,7 @@ class Elementwise:
         return functions.matmul(other, self)
 
     def negative(self) -> Self:
-        """Return each element with the other sign."""
+        """Return each element times -1."""
         return ops.negative(self)
 
     __neg__ = negative
@@ -127,11 +127,11 @@ class Elementwise:
     # Functions of each element ---------------------------------------------------------------------------------------
 
     def maximum(self, other: Any) -> Self:
-        """Return the greater of each element and `other`; where equal, each gets half of the gradient."""
+        """Return the greater of each element and `other`; if they are equal, each gets half of the gradient."""
         return ops.maximum(self, other)
 
     def minimum(self, other: Any) -> Self:
-        """Return the lesser of each element and `other`; where equal, each gets half of the gradient."""
+        """Return the smaller of each element and `other`; if they are equal, each gets half of the gradient."""
         return ops.minimum(self, other)
 
     def exp(self) -> Self:
@@ -155,7 +155,7 @@ class Elementwise:
         return ops.sqrt(self)
 
     def sign(self) -> Self:
-        """Return -1, 0 or 1 by the sign of each element; constant to differentiation."""
+        """Return the sign of each element, -1, 0 or 1; its derivative is 0."""
         return ops.sign(self)
 
     def sin(self) -> Self:
@@ -191,7 +191,7 @@ class Elementwise:
         return ops.where(ops.less_equal(self, 0.0), 0.0, self)
 
     def clip(self, min: Any = None, max: Any = None) -> Self:
-        """Limit each element to [min, max]; at a bound and beyond, the derivative passes to the bound."""
+        """Limit each element to [min, max]; at a bound and beyond, the gradient goes to the bound."""
         clipped = self
         if min is not None:
             clipped = ops.where(ops.less_equal(clipped, min), min, clipped)
@@ -200,7 +200,7 @@ class Elementwise:
         return clipped
 
     def astype(self, dtype: DTypeLike) -> Self:
-        """Return the elements in another dtype; gradients come back in this one. Integers are constants."""
+        """Return the elements in another dtype. Gradients have the original dtype; integers have none."""
         target = np.dtype(dtype)
         if target == self.dtype:
             return self
@@ -210,12 +210,12 @@ class Elementwise:
 
     def astype_like(self, other: Any) -> Self:
         """Return the elements in the dtype of another Tensor."""
-        complex_step = "c" in (self.dtype.kind, other.dtype.kind)  # it passes through, as complex numbers beside floats
+        complex_step = "c" in (self.dtype.kind, other.dtype.kind)  # check_grad's: complex numbers beside floats
         return self if complex_step else self.astype(other.dtype)
 
 
 def _check_booleans(symbol: str, *operands: Any) -> None:
-    """Refuse numbers, on which NumPy's `&`, `|` and `~` work bit by bit."""
+    """Raise an error if an operand holds numbers: NumPy's `&`, `|` and `~` would act on their bits."""
     dtypes = [x.dtype if hasattr(x, "dtype") else np.asarray(x).dtype for x in operands]
     if any(dtype.kind != "b" for dtype in dtypes):
         given = " and ".join(dict.fromkeys(map(str, dtypes)))

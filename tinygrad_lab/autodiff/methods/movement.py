@@ -22,7 +22,7 @@ class Movement(Elementwise):
     __slots__ = ()
 
     def _axes(self, axis: Axis) -> tuple[int, ...]:
-        """Write `axis` as distinct numbers that count from the right, in ascending order."""
+        """Convert `axis` to distinct negative numbers, which count from the right, in ascending order."""
         if axis is None:
             return tuple(range(-self.ndim, 0))
         return tuple(sorted(i - self.ndim for i in normalize_axis_tuple(axis, self.ndim)))
@@ -42,7 +42,7 @@ class Movement(Elementwise):
         return ops.reshape(self, shape=ops.reshape.shape(self.shape, shape=target))
 
     def transpose(self, *axes: Any) -> Self:
-        """Return the axes in another order, reversed by default."""
+        """Permute the axes; by default, reverse them."""
         order = _one_tuple(axes) or tuple(reversed(range(self.ndim)))
         chosen = tuple(i - self.ndim for i in normalize_axis_tuple(order, self.ndim))
         if len(chosen) != self.ndim:
@@ -55,14 +55,14 @@ class Movement(Elementwise):
         return self.transpose()
 
     def swapaxes(self, axis1: int, axis2: int) -> Self:
-        """Return the axes with two of them exchanged."""
+        """Exchange two axes."""
         first, second = (normalize_axis_index(axis, self.ndim) for axis in (axis1, axis2))
         order = list(range(self.ndim))
         order[first], order[second] = second, first
         return self.transpose(order)
 
     def squeeze(self, axis: Axis = None) -> Self:
-        """Drop axes of length 1: those of `axis`, or all."""
+        """Remove axes of length 1: those in `axis`, or all."""
         axes = self._axes(tuple(i for i, n in enumerate(self.shape) if n == 1) if axis is None else axis)
         if any(self.shape[i] != 1 for i in axes):
             raise ValueError(f"squeeze: axis {axis} of shape {self.shape} has another length than 1")
@@ -86,7 +86,7 @@ class Movement(Elementwise):
         return [ops.getitem(self, index=(..., slice(a, b), *rest)) for a, b in pairwise(edges)]
 
     def split(self, sections: int | Sequence[int], axis: int = 0) -> list[Self]:
-        """Cut along `axis` into so many equal `sections`, or at the given indices."""
+        """Cut along `axis`, into a number of equal `sections` or at the given indices."""
         (axis,) = self._axes(axis)
         if isinstance(sections, (int, np.integer)):
             n = self.shape[axis]
@@ -101,14 +101,14 @@ class Movement(Elementwise):
 
 
 def _one_tuple(arguments: tuple[Any, ...]) -> tuple[int, ...]:
-    """Accept ``f(2, 3)`` and ``f((2, 3))`` alike."""
+    """Return the same tuple for ``f(2, 3)`` and ``f((2, 3))``."""
     if len(arguments) == 1 and isinstance(arguments[0], (tuple, list)):
         return tuple(arguments[0])
     return arguments
 
 
 def _normalise_index(index: Any, shape: ops.Shape) -> tuple[tuple[Any, ...], list[Any]]:
-    """Split what stands in the brackets into a template that counts axes from the right, and the index arrays."""
+    """Split an index into a template, which counts axes from the right, and its index arrays."""
     items: list[Any] = []
     arrays: list[Any] = []
     for item in index if isinstance(index, tuple) else (index,):
@@ -117,12 +117,12 @@ def _normalise_index(index: Any, shape: ops.Shape) -> tuple[tuple[Any, ...], lis
             continue
         array = np.asarray(item) if not hasattr(item, "__op__") else item
         if array.size == 0 and isinstance(item, list):
-            array = array.astype(int)  # as NumPy takes an empty list
+            array = array.astype(int)  # NumPy takes an empty list as integers
         if array.dtype == bool:
             if array.ndim == 0:
                 raise IndexError("a single True or False is no index; give a mask of the axes' shape")
-            np.broadcast_to(False, shape)[index]  # NumPy refuses a mask of another shape
-            positions = np.asarray(array).nonzero()  # a mask stands for the positions where it holds
+            np.broadcast_to(False, shape)[index]  # NumPy raises an error if the mask has another shape
+            positions = np.asarray(array).nonzero()  # a mask selects the positions where it is True
         elif array.dtype.kind not in "iu":
             raise IndexError(f"an index is made of integers, slices, None, ... and masks, got {item!r}")
         elif array.ndim == 0:
@@ -134,7 +134,7 @@ def _normalise_index(index: Any, shape: ops.Shape) -> tuple[tuple[Any, ...], lis
         arrays.extend(positions)
 
     if Ellipsis in items and arrays and len(items) == 1 + len(shape) + items.count(None):
-        return tuple(items), arrays  # an ellipsis that stands for no axis still separates index arrays for NumPy
+        return tuple(items), arrays  # keep it: NumPy orders axes differently if index arrays are separated
     used = sum(item is not None and item is not Ellipsis for item in items)
     if items.count(Ellipsis) > 1 or used > len(shape):
         raise IndexError(f"index {index!r} does not fit shape {shape}")

@@ -1,4 +1,4 @@
-"""NumPy's protocol: its functions keep the graph of a Tensor, or refuse to lose it."""
+"""NumPy's protocol: its functions keep the graph of a Tensor, or raise an error."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tinygrad_lab.autodiff.methods.reductions import Reductions
 
 
 class NumPyProtocol(Reductions):
-    """What NumPy calls where a function of its own meets an operand of another kind."""
+    """The methods that NumPy calls if an operand of one of its functions is a Tensor."""
 
     __slots__ = ()
 

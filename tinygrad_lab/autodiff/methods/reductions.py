@@ -1,6 +1,6 @@
 """Reductions over one axis, several axes or all (``axis=None``).
 
-A primitive reduction keeps its axes at length 1; the methods drop them.
+The reduction ops keep their axes with length 1. The methods remove them, unless `keepdims` is set.
 """
 
 from __future__ import annotations
@@ -51,12 +51,12 @@ class Reductions(Movement):
         return ops.divide(deviation.square().sum(axis, keepdims), self._count(axis) - ddof)
 
     def _root(self) -> Self:
-        """Return the square root with derivative 0 at 0, where that of a norm is chosen to be 0."""
+        """Return the square root, with derivative 0 at 0: the choice for norms, see docs/numerics.md."""
         zero = ops.equal(self, 0.0)
         return ops.where(zero, 0.0, ops.sqrt(ops.where(zero, 1.0, self)))
 
     def std(self, axis: Axis = None, ddof: int = 0, keepdims: bool = False) -> Self:
-        """Return the standard deviation over `axis`; its derivative where all elements are equal is 0."""
+        """Return the standard deviation over `axis`; its derivative is 0 if all elements are equal."""
         return self.var(axis, ddof, keepdims)._root()
 
     def norm(self, axis: Axis = None, keepdims: bool = False) -> Self:
@@ -65,9 +65,9 @@ class Reductions(Movement):
         return values.square().sum(axis, keepdims)._root()
 
     def prod(self, axis: Axis = None, keepdims: bool = False) -> Self:
-        """Return the product over `axis`, by multiplying halves: right where elements are 0, at any order."""
+        """Return the product over `axis`; it multiplies halves and never divides, so derivatives at 0 are right."""
         axes = self._axes(axis)
-        product = self.astype(np.prod(np.empty(0, self.dtype)).dtype)  # NumPy multiplies small integers as large ones
+        product = self.astype(np.prod(np.empty(0, self.dtype)).dtype)  # NumPy multiplies small integers as int64
         for i in axes:
             while (n := product.shape[i]) > 1:
                 first, second, odd = product._split_along(i, [n // 2, n // 2 * 2])
@@ -79,7 +79,7 @@ class Reductions(Movement):
         return product if keepdims or not axes else product._drop(axes)
 
     def _shift(self, axis: Axis) -> Self:
-        """Return the maximum over `axis` as a constant, 0 where infinite: subtracted first, it keeps exp in range."""
+        """Return the maximum over `axis` as a constant, or 0 if it is infinite. Subtract it so that exp does not overflow."""
         top = self.max(axis, keepdims=True).detach()
         return ops.where(ops.equal(ops.absolute(top), inf), 0.0, top)
 
@@ -97,5 +97,5 @@ class Reductions(Movement):
 
     def log_softmax(self, axis: Axis = -1) -> Self:
         """Return the logarithm of the softmax over `axis`, without overflow."""
-        shifted = ops.subtract(self, self._shift(axis))  # without adding the shift back, which would cost digits
+        shifted = ops.subtract(self, self._shift(axis))  # the shift is not added back, which would lose digits
         return ops.subtract(shifted, shifted.exp().sum(axis, keepdims=True).log())
