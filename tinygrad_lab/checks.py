@@ -1,4 +1,4 @@
-"""What counts as a number: the checks behind the errors of every constructor."""
+"""Checks of numbers, which all constructors use to validate their arguments."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, TypeGuard
 
 
 def is_finite_number(value: Any) -> TypeGuard[float]:
-    """Whether `value` is a finite real number of Python or NumPy; True and False are none.
+    """Whether `value` is a finite real number of Python or NumPy. True and False do not count as numbers.
 
     Examples
     --------
@@ -24,7 +24,7 @@ def is_finite_number(value: Any) -> TypeGuard[float]:
 
 
 def is_positive_integer(value: Any) -> TypeGuard[int]:
-    """Whether `value` is an integer of Python or NumPy above 0; True is none.
+    """Whether `value` is an integer of Python or NumPy above 0. True does not count as a number.
 
     Examples
     --------

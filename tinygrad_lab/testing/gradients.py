@@ -1,11 +1,13 @@
-"""One gradient checker: analytic derivatives of any order beside numerical ones, element by element.
+"""The gradient checker: it compares derivatives of any order with numerical ones, element by element.
 
     phi_1 = sum(u * f(x)), random u --grad--> phi_2 = sum(v * grad phi_1), random v --grad--> ...
 
-The derivative of phi_k is checked for k = 1 up to the order. *Where does the numerical derivative come from?* Where every op
-on the way continues analytically to complex numbers, from a complex step: Im phi(x + ih) / h has no subtraction, so h can be
-1e-30 and the result is exact to rounding (Squire & Trapp, SIAM Review 40, 1998). Elsewhere from a central difference of
-sixth order, good to about 1e-12 of the function's scale, which looks 0.3 % to each side of a value.
+The gradient of phi_k is checked for each k from 1 to the order.
+
+*Where does the numerical derivative come from?* If every op is analytic, from a complex step: Im phi(x + ih) / h. It has no
+subtraction, so h can be 1e-30 and the result is exact to rounding (Squire & Trapp, SIAM Review 40, 1998). Otherwise from a
+central difference of sixth order. Its error is about 1e-12 of the function's scale, and it reads the function up to 0.3 %
+away from each value.
 """
 
 from __future__ import annotations
@@ -41,29 +43,29 @@ def check_grad(
     Parameters
     ----------
     function : callable
-        Takes the inputs as Tensors, returns a Tensor of any shape. Parameters of a layer are given as inputs too; the
-        function may ignore that argument and use the layer, since the check changes these very Tensors.
+        Takes the inputs as Tensors, returns a Tensor of any shape. To check a layer, give its parameters as inputs too.
+        The function may ignore these arguments and call the layer, because the check changes the values of these Tensors.
     *inputs : array_like or Tensor
         The point at which to check. Keep away from kinks and from the edges of the domain.
     order : int
         The highest order of derivative to check.
     rtol : float, optional
         The error allowed, relative to the largest derivative with respect to that input. By default 1e-8 for float64 and
-        1e-4 for float32, which is compared with derivatives in float64.
+        1e-4 for float32, whose numerical derivatives are computed in float64.
     elements : int
-        How many elements of an input to check at most; beyond that, a random choice.
+        How many elements of an input to check. A larger input has this many chosen at random.
     seed : int
-        Decides the random weights and choices.
+        The seed of the random weights and choices.
 
     Returns
     -------
     float
-        The largest relative error met.
+        The largest relative error.
 
     Raises
     ------
     AssertionError
-        Where a derivative differs, naming the order, the ops, the input, the index and both numbers.
+        If a derivative differs. The message names the order, the ops, the input, the index and both numbers.
 
     Examples
     --------
@@ -104,7 +106,7 @@ def _variable(x: ArrayLike | Tensor) -> Tensor:
 
 
 def _random_weights(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-    """Draw weights of both signs that are not near 0, so that no element of a derivative can hide."""
+    """Draw weights of both signs that are not near 0, so that an error in any element has an effect."""
     return rng.uniform(0.5, 1.5, shape) * rng.choice([-1.0, 1.0], shape)
 
 
@@ -154,7 +156,7 @@ def _check_order(
 
 @contextmanager
 def _in_double(variables: Sequence[Tensor]) -> Iterator[None]:
-    """Let the variables hold double precision for a block, and give them their own arrays back."""
+    """Convert the variables to float64 inside a block."""
     with ExitStack() as stack:
         for x in variables:
             stack.enter_context(x._holding(x._data.astype(np.float64)))

@@ -1,6 +1,6 @@
 """Wrong VJPs, to show that a gradient check can fail.
 
-with mutant(ops.exp, position=0, factor=1.01): check_grad(...)  --> AssertionError, or the check is worth nothing
+with mutant(ops.exp, position=0, factor=1.01): check_grad(...)  --> AssertionError if the check works
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from tinygrad_lab.autodiff.ops import VJP, Op
 
 @contextmanager
 def mutant(op: Op, position: int, factor: float) -> Iterator[None]:
-    """Scale the VJP of `op` for the input at `position` by `factor`, for the length of a block.
+    """Scale the VJP of `op` for the input at `position` by `factor`, inside a block.
 
     Parameters
     ----------
     op : Op
     position : int
     factor : float
-        1.01 for a small error, 0 for a gradient that does not arrive.
+        1.01 for a small error, 0 for a missing gradient.
 
     Raises
     ------
     ValueError
-        Where the op is constant in that input.
+        If the op is constant in that input.
 
     Examples
     --------

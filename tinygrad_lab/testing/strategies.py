@@ -1,7 +1,7 @@
 """Hypothesis strategies for the inputs of gradient checks: shapes, broadcasting pairs, dtypes and well-scaled values.
 
-A value is a point of a grid of steps of 1/8 within ±2, off 0 and off the whole numbers: exact in float32, and at least 1/32
-from every kink of the ops. The values of two arrays lie on grids shifted against each other, so no two ever tie.
+Values are points of a grid with steps of 1/8 within ±2, shifted by 1/32 or more from 0. They are exact in float32, and at
+least 1/32 away from the kinks of the ops. Arrays on grids with different shifts have no value in common, so there are no ties.
 
 This module needs hypothesis (``pip install tinygrad-lab[test]``).
 """
@@ -18,7 +18,7 @@ DTYPES = (np.float64, np.float32)
 
 
 def shapes(min_dims: int = 0, max_dims: int = 3, max_side: int = 4) -> st.SearchStrategy[tuple[int, ...]]:
-    """Draw the shape of an array, of a few elements."""
+    """Draw the shape of a small array."""
     return hnp.array_shapes(min_dims=min_dims, max_dims=max_dims, min_side=1, max_side=max_side)
 
 
@@ -50,7 +50,7 @@ def values(
     low, high : float
         Bounds, multiples of 1/8.
     grid : int
-        Which of the shifted grids, from 0 to 2: arrays on different ones have no value in common.
+        The number of the shifted grid, from 0 to 2. Arrays on different grids have no value in common.
     """
     offset = (1 + grid) / 32
     points = st.integers(round(low * 8), round(high * 8) - 1).map(lambda k: k / 8 + offset)
@@ -58,6 +58,6 @@ def values(
 
 
 def distinct_values(shape: tuple[int, ...], dtype: Any = np.float64) -> st.SearchStrategy[np.ndarray]:
-    """Draw an array of well-scaled values no two of which are equal, for maxima; up to 32 elements."""
+    """Draw an array of up to 32 well-scaled values, all different, for maxima."""
     points = st.integers(-16, 15).map(lambda k: k / 8 + 1 / 32)
     return hnp.arrays(dtype, shape, elements=points, unique=True)
