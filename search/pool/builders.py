@@ -2,13 +2,12 @@
 
 import pickle
 import sys
-from collections.abc import Iterator, Mapping
-from functools import partial
-from types import MethodType
+from collections.abc import Mapping
 from typing import Any
 
 from search.errors import SearchError
 from search.trials.fits import Build
+from tinygrad_lab.contents import children
 
 
 def check_build(build: Build) -> None:
@@ -20,6 +19,7 @@ def check_build(build: Build) -> None:
     Traceback (most recent call last):
     TypeError: build=<lambda> cannot be sent to a worker process, expected a function at the top level of a module
     >>> import threading
+    >>> from functools import partial
     >>> check_build(partial(print, file=threading.Lock()))
     Traceback (most recent call last):
     TypeError: build=functools.partial(...) cannot be sent to a worker process because of build.keywords['file']: cannot ...
@@ -64,37 +64,16 @@ def _culprit(thing: object, error: Exception) -> tuple[str, Exception]:
     path = ""
     seen = {id(thing)}
     while True:
-        for step, part in _parts(thing):
+        for key, part in children(thing):
             part_error = None if id(part) in seen else _pickling_error(part)
             if part_error:
-                path, thing, error = path + step, part, part_error
+                path, thing, error = path + _access(thing, key), part, part_error
                 seen.add(id(thing))
                 break
         else:
             return path, error
 
 
-def _parts(thing: Any) -> Iterator[tuple[str, Any]]:
-    """Yield what pickle would visit next, each with the code that leads there."""
-    if isinstance(thing, Mapping):
-        yield from ((f"[{key!r}]", value) for key, value in thing.items())
-    elif isinstance(thing, (list, tuple)):
-        yield from ((f"[{i}]", value) for i, value in enumerate(thing))
-    elif isinstance(thing, partial):
-        yield from ((f".{name}", getattr(thing, name)) for name in ("func", "args", "keywords"))
-    elif isinstance(thing, MethodType):
-        yield ".__self__", thing.__self__
-    else:
-        for attributes in _states(thing):
-            yield from ((f".{name}", value) for name, value in attributes.items())
-
-
-def _states(thing: Any) -> Iterator[Mapping[str, Any]]:
-    """Yield the attributes that pickle would store; those in slots are apart from the others."""
-    try:
-        state = thing.__getstate__()
-    except Exception:  # the object's own: it is to blame itself
-        return
-    for part in state if isinstance(state, tuple) else (state,):
-        if isinstance(part, Mapping):
-            yield part
+def _access(thing: object, key: Any) -> str:
+    """Return the code that leads from an object to its part of a key."""
+    return f"[{key!r}]" if isinstance(thing, (Mapping, list, tuple)) else f".{key}"

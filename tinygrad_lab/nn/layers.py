@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike, DTypeLike
 
 from tinygrad_lab.autodiff.tensor import Tensor, as_tensor
 from tinygrad_lab.checks import is_positive_integer
+from tinygrad_lab.contents import children
 from tinygrad_lab.nn.activations import Activation
 from tinygrad_lab.nn.initializers import Initializer, XavierUniform, Zeros
 
@@ -135,18 +136,16 @@ def _is_part(x: Any) -> bool:
 
 
 def named_tensors(
-    fields: Mapping[Any, Any], prefix: str = "", parts: tuple[type, ...] = (Layer,)
+    fields: dict[str, Any] | list[Any] | tuple[Any, ...], prefix: str = "", parts: tuple[type, ...] = (Layer,)
 ) -> Iterator[tuple[str, Tensor]]:
-    """Walk the Tensors among the fields of an object, in lists, dicts and objects of the classes `parts` too."""
-    for key, value in fields.items():
+    """Yield the Tensors among the fields of an object, with their names; also those in lists, dicts and objects of `parts`."""
+    for key, value in children(fields):
         name = f"{prefix}{key}"
         if isinstance(value, Tensor):
             yield name, value
         elif isinstance(value, parts):
             yield from named_tensors(vars(value), f"{name}.", parts)
-        elif isinstance(value, (list, tuple)):
-            yield from named_tensors(dict(enumerate(value)), f"{name}.", parts)
-        elif isinstance(value, dict):
+        elif isinstance(value, (dict, list, tuple)):
             yield from named_tensors(value, f"{name}.", parts)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_lab.autodiff.tensor import Tensor
+from tinygrad_lab.contents import children
 
 
 def describe(x: Any) -> str:
@@ -41,19 +42,18 @@ def _describe(x: Any, seen: dict[int, Any]) -> str:
         return repr(x.item()) if x.size == 1 else f"Tensor {digest_arrays([x._data])}"
     if isinstance(x, np.ndarray) and not x.dtype.hasobject:
         return f"array {digest_arrays([x])}"
-    if isinstance(x, tuple):
-        return f"[{', '.join(map(part, x))}]"
     if isinstance(x, (FunctionType, BuiltinFunctionType, type)):
         return x.__qualname__
     if isinstance(x, ModuleType):
         return x.__name__
-    if id(x) in seen:
-        return f"{type(x).__name__}..."
-    seen[id(x)] = x  # kept, so that nothing else gets its id
+    if not isinstance(x, tuple):
+        if id(x) in seen:
+            return f"{type(x).__name__}..."
+        seen[id(x)] = x  # kept, so that nothing else gets its id
     if isinstance(x, Mapping):
-        return "{" + ", ".join(f"{key!r}: {part(value)}" for key, value in x.items()) + "}"
-    if isinstance(x, list):
-        return f"[{', '.join(map(part, x))}]"
+        return "{" + ", ".join(f"{key!r}: {part(value)}" for key, value in children(x)) + "}"
+    if isinstance(x, (list, tuple)):
+        return f"[{', '.join(part(item) for _, item in children(x))}]"
     if isinstance(x, (set, frozenset)):
         return "{" + ", ".join(sorted(map(part, x))) + "}"
     if isinstance(x, partial):

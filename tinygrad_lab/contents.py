@@ -1,0 +1,62 @@
+"""What an object consists of: the one list of the parts in which others search.
+
+    object --children--> [(key, part), ...] --children--> ...
+
+The caller decides which parts are leaves, and what becomes of them. Nothing is run but `__getstate__`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from types import MethodType
+from typing import Any
+
+
+def children(x: Any) -> list[tuple[Any, Any]]:
+    """List the parts of an object in their order, each with its key.
+
+    The parts are the values of a mapping, the items of a list or tuple, the function and arguments of a
+    `functools.partial`, and the object of a bound method. Any other object consists of the attributes that pickle would
+    store, those in slots included. An object without parts, such as a number, has an empty list.
+
+    Examples
+    --------
+    >>> children({"a": 1, "b": [2, 3]})
+    [('a', 1), ('b', [2, 3])]
+    >>> children([2, 3])
+    [(0, 2), (1, 3)]
+    >>> children(partial(max, 1, key=abs))
+    [('func', <built-in function max>), ('args', (1,)), ('keywords', {'key': <built-in function abs>})]
+    >>> children(5)
+    []
+    """
+    if isinstance(x, Mapping):
+        return list(x.items())
+    if isinstance(x, (list, tuple)):
+        return list(enumerate(x))
+    if isinstance(x, partial):
+        return [(name, getattr(x, name)) for name in ("func", "args", "keywords")]
+    if isinstance(x, MethodType):
+        return [("__self__", x.__self__)]
+    return attributes(x)
+
+
+def attributes(x: Any) -> list[tuple[str, Any]]:
+    """List the attributes of an object as pickle would store them, those in slots last.
+
+    Examples
+    --------
+    >>> class Point:
+    ...     __slots__ = ("x", "y", "__dict__")
+    >>> point = Point()
+    >>> point.x, point.name = 1, "a"
+    >>> attributes(point)
+    [('name', 'a'), ('x', 1)]
+    """
+    try:
+        state = x.__getstate__()
+    except Exception:  # a class, or an object whose own method refuses
+        return []
+    fields = state if isinstance(state, tuple) else (state,)  # a tuple: first the attributes, then those in slots
+    return [item for part in fields if isinstance(part, Mapping) for item in part.items()]
