@@ -6,7 +6,7 @@ import numpy as np
 
 import tinygrad_lab as tl
 from models import TwoHiddenLayerNet
-from tinygrad_lab.training.structure import structure
+from tinygrad_lab.training.lanes import structure
 
 RNG = np.random.default_rng(5)
 LENGTHS = (23, 9, 30, 16)  # of the lanes' data: with batches of 7, last ones of 2, 2, 2 and 2; see `data` for others

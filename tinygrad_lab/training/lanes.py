@@ -22,7 +22,7 @@ from tinygrad_lab.training.checkpoints import load_checkpoint
 from tinygrad_lab.training.engines.engine import Engine
 from tinygrad_lab.training.engines.replay import ReplayEngine
 from tinygrad_lab.training.run import NonFiniteLossError, Run
-from tinygrad_lab.training.structure import structure
+from tinygrad_lab.training.structure import Opaque, describe_step
 from tinygrad_lab.training.trainer import Trainer
 
 
@@ -150,6 +150,26 @@ def _check(
     uses = Counter(id(parameter) for trainer in trainers for parameter in trainer.model.parameters())
     if any(uses[id(parameter)] > 1 for trainer in trainers for parameter in trainer.optimizer.parameters):
         raise ValueError("fit_lanes: two Trainers share a parameter, expected each with a model of its own")
+
+
+def structure(trainer: Trainer) -> Hashable:
+    """Return a description that is equal for two Trainers only if their training steps are one program.
+
+    It is what `describe_step` returns. But the step of a subclass of Trainer may read anything, so a Trainer of a subclass
+    equals only itself.
+
+    Examples
+    --------
+    >>> import tinygrad_lab as tl
+    >>> def trainer(width, lr):
+    ...     net = tl.Linear(1, width, rng=np.random.default_rng())
+    ...     return tl.Trainer(net, tl.HalfSquaredError(), optimizer=tl.SGD(net.parameters(), lr=lr))
+    >>> structure(trainer(3, lr=0.1)) == structure(trainer(3, lr=0.2))
+    True
+    >>> structure(trainer(3, lr=0.1)) == structure(trainer(4, lr=0.1))
+    False
+    """
+    return describe_step(trainer) if type(trainer) is Trainer else Opaque(trainer)
 
 
 def _fit_group(lanes: Mapping[int, Run]) -> Iterator[list[int]]:

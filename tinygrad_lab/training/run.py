@@ -16,7 +16,7 @@ from tinygrad_lab.training.engines.eager import EagerEngine
 from tinygrad_lab.training.engines.engine import Batch, Engine
 from tinygrad_lab.training.history import History
 from tinygrad_lab.training.step import TrainingStep
-from tinygrad_lab.training.walk import describe_step
+from tinygrad_lab.training.structure import describe_step
 
 
 class NonFiniteLossError(ArithmeticError):

@@ -1,33 +1,125 @@
 """The structure of a Trainer: everything that its training step depends on, except for the numbers in its Tensors.
 
+    Trainer --children, attributes--> parts --> classes, settings, shapes --compare--> one program, or two
+
 Trainers of one structure run the same program on other numbers: weights, learning rate, strength of the penalty, clip norm.
-So one of them is captured, and all are trained by that. The structure is found by walking the objects; nothing is run. Two
-that are equal only in fact may have unequal structures, which costs time; the other way round would be a wrong result.
+So one of them is captured, and its program trains all of them. The objects are only read, no step runs. Two Trainers with
+the same program may have unequal structures, which costs time. Equal structures of different programs would be a wrong
+result, so an object that cannot be read in full equals only itself.
 """
 
 from __future__ import annotations
 
+import copyreg
 from collections.abc import Hashable
+from dataclasses import dataclass
+from itertools import chain
+from types import NoneType
+from typing import Any
 
-from tinygrad_lab.training.trainer import Trainer
-from tinygrad_lab.training.walk import Itself, describe_step
+import numpy as np
+
+from tinygrad_lab.autodiff.tensor import Tensor
+from tinygrad_lab.contents import attributes, children
+from tinygrad_lab.nn.activations import Activation
+from tinygrad_lab.nn.layers import Layer
+from tinygrad_lab.nn.losses import Loss
+from tinygrad_lab.optim.hooks import GradientHook
+from tinygrad_lab.optim.optimizers import Optimizer
+from tinygrad_lab.optim.penalties import Penalty
+from tinygrad_lab.training.captured import settings_of
+from tinygrad_lab.training.step import TrainingStep
+
+# Attributes of a Trainer that its step does not read.
+OUTSIDE = {"scheduler", "epochs", "shuffle", "seed", "engine", "history"}
+PARTS = (Activation, GradientHook, Layer, Loss, Optimizer, Penalty)
+PICKLING = ("__reduce__", "__reduce_ex__", "__getstate__")
 
 
-def structure(trainer: Trainer) -> Hashable:
-    """Return a description that is equal for two Trainers where their training steps are one program.
+@dataclass(frozen=True, eq=False)
+class Opaque:
+    """The description of an object that cannot be read in full: it equals only a description of the same object."""
 
-    It is what `describe_step` returns, but a Trainer of a subclass, whose step may read anything, is equal only to itself.
+    value: Any
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import tinygrad_lab as tl
-    >>> def trainer(width, lr):
-    ...     net = tl.Linear(1, width, rng=np.random.default_rng())
-    ...     return tl.Trainer(net, tl.HalfSquaredError(), optimizer=tl.SGD(net.parameters(), lr=lr))
-    >>> structure(trainer(3, lr=0.1)) == structure(trainer(3, lr=0.2))
-    True
-    >>> structure(trainer(3, lr=0.1)) == structure(trainer(4, lr=0.1))
-    False
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Opaque) and self.value is other.value
+
+    def __hash__(self) -> int:
+        return id(self.value)
+
+
+def describe_step(trainer: TrainingStep) -> Hashable:
+    """Describe the objects of a Trainer: while the description stays equal, so does the program of its step.
+
+    An object is described by its class and its attributes. A Tensor is described by its shape, its dtype and whether it
+    requires a gradient, and by its numbers unless they are an input or the state of the program. An object that was met
+    before is described by its number in the order of objects. What cannot be read in full, such as a function or a random
+    generator, equals only itself.
     """
-    return describe_step(trainer) if type(trainer) is Trainer else Itself(trainer)
+    optimizer = trainer.optimizer
+    tensors = chain(optimizer.parameters, *optimizer.state.values(), settings_of(trainer).values())
+    describer = _Describer({id(tensor) for tensor in tensors})
+    try:
+        return tuple((name, describer.describe(x)) for name, x in vars(trainer).items() if name not in OUTSIDE)
+    except RecursionError:
+        return Opaque(trainer)
+
+
+class _Describer:
+    """Describes objects, and remembers which it has met.
+
+    Parameters
+    ----------
+    variable : set of int
+        The ids of the Tensors whose numbers are an input or the state of the program.
+    """
+
+    def __init__(self, variable: set[int]) -> None:
+        self._variable = variable
+        self._numbers: dict[int, int] = {}  # of the objects met so far, by their ids
+
+    def describe(self, x: Any) -> Hashable:
+        kind = type(x)
+        if kind in (NoneType, bool, int, str, bytes):
+            return kind, x
+        if kind in (float, complex) or isinstance(x, np.dtype):
+            return kind, repr(x)  # 0.0 equals -0.0 and nan does not equal nan, but their texts are right
+        if isinstance(x, np.generic) and kind is x.dtype.type and not x.dtype.hasobject:
+            return kind, x.dtype, x.tobytes()
+        if id(x) in self._numbers:
+            return "met", self._numbers[id(x)]
+        self._numbers[id(x)] = len(self._numbers)
+        if kind is Tensor:
+            return self._describe_tensor(x)
+        if kind is np.ndarray and not x.dtype.hasobject:
+            return kind, x.shape, x.strides, x.dtype, x.tobytes()  # strides, as NumPy sums in the order of memory
+        if kind in (list, tuple, dict):
+            return kind, *[(self.describe(key), self.describe(part)) for key, part in children(x)]
+        if _consists_of_attributes(x):
+            return kind, *[(self.describe(name), self.describe(value)) for name, value in attributes(x)]
+        return Opaque(x)
+
+    def _describe_tensor(self, x: Tensor) -> Hashable:
+        if not x.is_leaf:
+            return Opaque(x)  # the gradient goes on to what it was computed from
+        numbers = None if id(x) in self._variable else x._data.tobytes()  # those may be constants of the program
+        return Tensor, x.shape, x.dtype, x.requires_grad, numbers
+
+
+def _consists_of_attributes(x: Any) -> bool:
+    """Whether an object consists of its attributes and nothing else.
+
+    The test is how it would be pickled: as a new object of its class with these attributes. A function, a random generator,
+    a `functools.partial` or a list with attributes is more than that. An object without attributes that is none of the
+    `PARTS` of a Trainer is a sentinel, which says something only by its identity.
+    """
+    kind = type(x)
+    if isinstance(x, type) or any(getattr(kind, name) is not getattr(object, name) for name in PICKLING):
+        return False
+    try:
+        make, arguments, state, *items = x.__reduce_ex__(2)
+    except Exception:
+        return False
+    is_plain = make is copyreg.__newobj__ and arguments == (kind,) and not any(items)  # type: ignore[attr-defined]
+    return is_plain and isinstance(state, (dict, NoneType)) and (bool(state) or isinstance(x, PARTS))

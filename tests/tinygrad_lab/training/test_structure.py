@@ -16,7 +16,7 @@ import pytest
 import tinygrad_lab as tl
 from tinygrad_lab.autodiff.recording import CaptureError
 from tinygrad_lab.training.captured import CapturedStep
-from tinygrad_lab.training.structure import structure
+from tinygrad_lab.training.lanes import structure
 
 RNG = np.random.default_rng(0)
 
