@@ -57,6 +57,7 @@ class CapturedStep:
         self._parameter_names = _parameter_names(step)
         self.settings = settings_of(step)
         self.state: dict[str, np.ndarray] = {}
+        self._programs: dict[Shapes, Program] = {}
         self._updates: dict[Shapes, BoundProgram] = {}
         self._evaluations: dict[Shapes, BoundProgram] = {}
 
@@ -93,27 +94,30 @@ class CapturedStep:
 
     # Programs --------------------------------------------------------------------------------------------------------
 
-    def capture(self, batch: Sequence[np.ndarray]) -> Program:
-        """Capture the update on batches of this shape.
+    def program(self, batch: Sequence[np.ndarray]) -> Program:
+        """Return the program of the update on batches of this shape, captured at the first call.
 
         Raises
         ------
         CaptureError
             Where a replay could not repeat the step, naming the line of code.
         """
-        tensors = _named_data(batch)
+        shapes = shapes_of(batch)
+        if shapes not in self._programs:
+            tensors = _named_data(batch)
 
-        def step() -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-            loss, parameters, state = self._step.training_step(*tensors.values())
-            return {"loss": loss}, self._named(parameters, state)
+            def step() -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+                loss, parameters, state = self._step.training_step(*tensors.values())
+                return {"loss": loss}, self._named(parameters, state)
 
-        return self._capture(step, tensors)
+            self._programs[shapes] = self._capture(step, tensors)
+        return self._programs[shapes]
 
-    def bind(self, batch: Sequence[np.ndarray]) -> BoundProgram:
-        """Return the program of the update on batches of this shape, ready to run on `state`; captured at the first call."""
+    def update(self, batch: Sequence[np.ndarray]) -> BoundProgram:
+        """Return the program of the update on batches of this shape, ready to run on `state`."""
         shapes = shapes_of(batch)
         if shapes not in self._updates:
-            self._updates[shapes] = self.capture(batch).bind(self.state)
+            self._updates[shapes] = self.program(batch).bind(self.state)
         return self._updates[shapes]
 
     def evaluate(self, data: Sequence[np.ndarray]) -> float:

@@ -232,7 +232,7 @@ class ReplayLanes:
         self._state = {name: np.stack([step.state[name] for step in self._steps]) for name in captured.state}
         self._programs: dict[int, BoundProgram] = {}  # by their number of samples
         for size, batch in {size: batch for lane in lanes for size, batch in lane.examples.items()}.items():
-            self._programs[size] = captured.bind(batch).program.lanes(len(lanes)).bind(self._state)
+            self._programs[size] = captured.program(batch).lanes(len(lanes)).bind(self._state)
         # The samples of an epoch in its order; room for as many as the longest lane has.
         longest = max(lane.samples for lane in lanes)
         self._ordered = [np.zeros((len(lanes), longest, *array.shape[1:]), array.dtype) for array in lanes[0].data]

@@ -155,7 +155,7 @@ class Trainer(TrainingStep):
         """
         batch = self._check(x, y, sample_weight)
         with np.errstate(all="ignore"):  # `fit` reports a loss that is not finite
-            return CapturedStep(self).capture(batch)
+            return CapturedStep(self).program(batch)
 
     # Training --------------------------------------------------------------------------------------------------------
 

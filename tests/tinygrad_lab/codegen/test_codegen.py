@@ -710,7 +710,7 @@ def report_program(hidden=(75, 50), batch_size=1, dtype=np.float64):
         optimizer=tl.SGD(net.parameters(), hooks=[tl.ClipGradNorm(10.0)]),
         penalty=tl.L1Penalty(1e-3, decoupled=True),
     )
-    return CapturedStep(trainer).capture([np.ones((batch_size, 1), dtype)] * 2)
+    return CapturedStep(trainer).program([np.ones((batch_size, 1), dtype)] * 2)
 
 
 def test_one_text_serves_every_width():
@@ -780,7 +780,7 @@ class Hostile(tl.Layer):
 def test_no_string_of_a_users_enters_the_text():
     net = tl.Sequential(Hostile(), tl.Linear(3, 1, rng=np.random.default_rng(1)))
     trainer = tl.Trainer(net, tl.HalfSquaredError(), optimizer=tl.SGD(net.parameters()))
-    program = CapturedStep(trainer).capture([np.ones((1, 1))] * 2)
+    program = CapturedStep(trainer).program([np.ones((1, 1))] * 2)
     assert any("__import__('os')" in name for name in program.state)
     source = source_of(program)
     own = r"[xsvcni]\d+(_\d*|_sum|_all)?|step|updates|range|shape|size|losses|rows?|b|i|for|in|if|else|return|def"

@@ -349,7 +349,7 @@ class Lanes:
         )
         shapes = [(batch, sizes[0]), (batch, sizes[-1]), (batch,)][: 3 if weighted else 2]
         self.data = [rng.uniform(-2.0, 2.0, (self.updates, count, *shape)).astype(dtype) for shape in shapes]
-        self.program = CapturedStep(trainer).capture([array[0, 0] for array in self.data])
+        self.program = CapturedStep(trainer).program([array[0, 0] for array in self.data])
         settings = {name: x.array for name, x in self.program.inputs.items() if name not in DATA}
         self.settings = [{name: x * rng.uniform(0.5, 1.0) for name, x in settings.items()} for _ in range(count)]
         parameters = {name: x.shape for name, x in net.state_dict().items()}
@@ -474,7 +474,7 @@ def test_classification_has_lanes():
     rng = np.random.default_rng(0)
     net = tl.Sequential(tl.Linear(2, 8, rng=rng), tl.GELU(), tl.Linear(8, 3, rng=rng))
     trainer = tl.Trainer(net, tl.CrossEntropy(), optimizer=tl.Adam(net.parameters()))
-    program = CapturedStep(trainer).capture([rng.normal(size=(7, 2)), rng.integers(0, 3, 7)])
+    program = CapturedStep(trainer).program([rng.normal(size=(7, 2)), rng.integers(0, 3, 7)])
     x, y = rng.normal(size=(20, 4, 7, 2)), rng.integers(0, 3, (20, 4, 7))
     together, single = program.lanes(4).bind(), [program.bind() for _ in range(4)]
     for update in range(20):

@@ -251,7 +251,7 @@ def test_a_program_of_training_names_what_it_works_on():
     net = TwoHiddenLayerNet(1, 3, 2, 1, rng=np.random.default_rng(0))
     optimizer = tl.SGD(net.parameters(), momentum=0.9, hooks=[tl.ClipGradNorm(10.0)])
     trainer = tl.Trainer(net, tl.HalfSquaredError(), optimizer=optimizer, penalty=tl.L1Penalty(1e-3))
-    program = CapturedStep(trainer).capture([np.ones((1, 1)), np.ones((1, 1))])
+    program = CapturedStep(trainer).program([np.ones((1, 1)), np.ones((1, 1))])
     program.check()
     assert list(program.inputs) == ["x", "y", "lr", "momentum", "max_norm", "strength"]
     assert list(program.state) == [*dict(net.named_parameters()), *[f"velocity.{i}" for i in range(6)]]

@@ -122,11 +122,11 @@ def test_a_subclass_of_the_trainer_may_be_changed_too():
 
 def test_a_callback_that_changes_no_step_costs_no_capture(monkeypatch):
     captures = []
-    capture = CapturedStep.capture
-    monkeypatch.setattr(CapturedStep, "capture", lambda self, batch: captures.append(1) or capture(self, batch))
+    capture = CapturedStep._capture
+    monkeypatch.setattr(CapturedStep, "_capture", lambda self, *given: captures.append(1) or capture(self, *given))
     trainer = trainer_of(Keeps(), "replay", optimizer=tl.Adam)
     trainer.fit(X, Y, validation=(X[:7], Y[:7]), callbacks=[tl.EarlyStopping(3), tl.ProgressBar()])
-    assert len(captures) == 2  # batches of 8 and of 4
+    assert len(captures) == 3  # batches of 8 and of 4, and the evaluation
 
 
 def test_what_a_callback_changes_is_not_compiled_where_the_engine_was_left_to_choose(monkeypatch, interpreted):  # noqa: F811

@@ -91,11 +91,11 @@ def test_a_lane_that_diverges_after_going_on():
 def test_a_step_is_captured_once_for_all_lanes(monkeypatch):
     captured = []
 
-    def capture(self, batch, original=CapturedStep.capture):
-        captured.append(len(batch[0]))
-        return original(self, batch)
+    def capture(self, step, data, original=CapturedStep._capture):
+        captured.append(len(data["x"]))
+        return original(self, step, data)
 
-    monkeypatch.setattr(CapturedStep, "capture", capture)
+    monkeypatch.setattr(CapturedStep, "_capture", capture)
     ran = []
     monkeypatch.setattr(ReplayLanes, "run", lambda self, run=ReplayLanes.run: (ran.append(self), run(self))[1])
     tl.fit_lanes([maker()(i) for i in range(4)], [data(i) for i in range(4)])

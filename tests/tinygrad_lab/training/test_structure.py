@@ -40,7 +40,7 @@ def make(net=None, loss=None, optimizer=tl.SGD, penalty=None, hooks=(), paramete
 def program_of(trainer, batch=4):
     """The program of a step, and the numbers of its constants."""
     dtype = trainer.optimizer.parameters[0].dtype
-    program = CapturedStep(trainer).capture([np.ones((batch, 2), dtype)] * 2)
+    program = CapturedStep(trainer).program([np.ones((batch, 2), dtype)] * 2)
     constants = {x.array.tobytes() + str(x.array.dtype).encode() for line in program.lines for x in line.operands
                  if x.kind == "constant"}  # fmt: skip
     return str(program), constants

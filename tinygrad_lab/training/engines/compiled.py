@@ -73,7 +73,7 @@ class CompiledEngine(Engine):
         """Return the loops for batches of this shape, written and compiled at the first call."""
         shapes = shapes_of(batch)
         if shapes not in self._loops:
-            self._loops[shapes] = Loops(self._captured.capture(batch), self._captured.state, batch)
+            self._loops[shapes] = Loops(self._captured.program(batch), self._captured.state, batch)
         return self._loops[shapes]
 
     def _restore(self, state: Sequence[np.ndarray]) -> None:

@@ -35,7 +35,7 @@ class ReplayEngine(StepwiseEngine):
     def prepare(self, batches: Iterable[Batch]) -> None:
         self.captured.load()
         for batch in batches:
-            self.captured.bind(batch)
+            self.captured.update(batch)
 
     def load(self) -> None:
         self.captured.load()
@@ -44,7 +44,7 @@ class ReplayEngine(StepwiseEngine):
         self.captured.set_rate(rate)
 
     def compute(self, batch: Batch) -> float:
-        self._latest = self.captured.bind(batch)
+        self._latest = self.captured.update(batch)
         self._latest.set_inputs(**dict(zip(DATA, batch, strict=False)))
         return float(self._latest.run()["loss"])
 
