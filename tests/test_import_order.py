@@ -1,0 +1,132 @@
+"""The order of the house: every file imports only from those above it, so that data flows one way and there is no circle.
+
+`ORDER` lists what is in each folder, in reading order. For an import, the test finds the folder in which the paths of the two
+files part, and compares their places there. An import counts wherever it is: at the top of a file, inside a function, or
+under `if TYPE_CHECKING`, since that too shows which file needs to know which.
+"""
+
+from collections.abc import Iterator
+from pathlib import PurePosixPath
+
+import pytest
+
+from tests.helpers import ROOT
+from tests.helpers.imports import imported_names
+
+PACKAGES = ["tinygrad_lab", "models", "search"]
+
+ORDER = {
+    "tinygrad_lab": "checks contents autodiff nn optim storage program codegen training testing",
+    "tinygrad_lab/autodiff": "ops graph recording functions methods tensor derivatives",
+    "tinygrad_lab/autodiff/methods": "elementwise movement reductions protocol",
+    "tinygrad_lab/nn": "initializers activations layers losses",
+    "tinygrad_lab/optim": "hyperparameters penalties hooks optimizers schedulers",
+    "tinygrad_lab/storage": "files description arrays",
+    "tinygrad_lab/program": "lines passes memory replay lanes program capture",
+    "tinygrad_lab/codegen": "kinds dimensions passes nests merging source native",
+    "tinygrad_lab/training": "data history step captured structure engines run checkpoints callbacks trainer lanes",
+    "tinygrad_lab/training/engines": "engine eager replay compiled choice",
+    "tinygrad_lab/testing": "gradients mutants strategies",
+    "models": "networks parts builders report_data estimators",
+    "models/estimators": "samples continuation base regressors classifier",
+    "search": "errors output table space trials testing store pool ranking run report result search command __main__",
+    "search/space": "configuration rounds grid random halving optuna",
+    "search/trials": "data folds seeds fits",
+    "search/store": "fingerprint rows file owner fork store",
+    "search/pool": "builders tasks interrupts serving supervision executors opening",
+    "search/ranking": "ranking comparison nested optimism",
+    "search/run": "selection plan runner retraining",
+    "search/report": "machine figures contents illustrations network page",
+    "search/report/figures": "style scores leaders networks",
+    "search/command": "settings stored actions main",
+}
+
+# Package -> the other packages of this distribution that it may import.
+NEIGHBOURS: dict[str, set[str]] = {"tinygrad_lab": set(), "models": {"tinygrad_lab"}, "search": {"tinygrad_lab"}}
+
+FILES = sorted(path.relative_to(ROOT).as_posix() for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+
+
+def imported_modules(file: str, source: str) -> Iterator[tuple[str, ...]]:
+    """Yield the path of every module of this distribution that a source imports: ("tinygrad_lab", "autodiff", "ops")."""
+    return (_module_of(name) for name in imported_names(file, source) if name[0] in PACKAGES)
+
+
+def _module_of(name: tuple[str, ...]) -> tuple[str, ...]:
+    """Cut a name down to the module or package that holds it."""
+    while len(name) > 1 and not any((ROOT / "/".join(name)).with_suffix(suffix).exists() for suffix in ("", ".py")):
+        name = name[:-1]
+    return name
+
+
+def is_in_order(file: str, module: tuple[str, ...]) -> bool:
+    """Whether the file may import the module, which may be a package: that is its `__init__`, the last file in it."""
+    own = PurePosixPath(file).with_suffix("").parts
+    if module[0] != own[0]:
+        return module[0] in NEIGHBOURS[own[0]]
+    if (ROOT / "/".join(module)).is_dir():
+        module = (*module, "__init__")
+    depth = next((i for i, (mine, other) in enumerate(zip(own, module, strict=False)) if mine != other), None)
+    if depth is None:
+        return False  # itself
+    order = [*ORDER["/".join(own[:depth])].split(), "__init__"]
+    return order.index(module[depth]) < order.index(own[depth])
+
+
+def misplaced_imports(file: str, source: str) -> list[str]:
+    return [".".join(module) for module in imported_modules(file, source) if not is_in_order(file, module)]
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_imports_keep_the_order_of_the_house(file):
+    assert misplaced_imports(file, (ROOT / file).read_text(encoding="utf-8")) == []
+
+
+def test_the_order_lists_every_file_and_no_other():
+    found: dict[str, set[str]] = {}
+    for file in FILES:
+        *folders, name = PurePosixPath(file).with_suffix("").parts
+        for depth, inner in enumerate([*folders[1:], name], 1):
+            found.setdefault("/".join(folders[:depth]), set()).add(inner)
+    assert {folder: {*names.split(), "__init__"} for folder, names in ORDER.items()} == found
+
+
+@pytest.mark.parametrize(
+    ("file", "source"),
+    [
+        ("tinygrad_lab/autodiff/ops.py", "from tinygrad_lab.autodiff.tensor import Tensor"),
+        ("tinygrad_lab/autodiff/ops.py", "from .tensor import Tensor"),
+        ("tinygrad_lab/autodiff/ops.py", "from . import tensor"),
+        ("tinygrad_lab/autodiff/ops.py", "import tinygrad_lab.autodiff.tensor as t"),
+        ("tinygrad_lab/nn/layers.py", "def f():\n    from .losses import Loss"),
+        ("tinygrad_lab/nn/layers.py", "if TYPE_CHECKING:\n    from ..training import Trainer"),
+        ("tinygrad_lab/nn/layers.py", "from tinygrad_lab import Tensor"),
+        ("tinygrad_lab/nn/layers.py", "import tinygrad_lab"),
+        ("tinygrad_lab/nn/layers.py", "import search.trials.folds"),
+        ("tinygrad_lab/__init__.py", "from models import TwoHiddenLayerNet"),
+        ("tinygrad_lab/program/lanes.py", "from ..codegen import write_source"),
+        ("tinygrad_lab/program/replay.py", "if TYPE_CHECKING:\n    from tinygrad_lab.program.program import Program"),
+        ("tinygrad_lab/program/lanes.py", "from tinygrad_lab.program import Program"),
+        ("search/space/grid.py", "from models import TwoHiddenLayerNet"),
+        ("search/space/grid.py", "from search.trials.folds import KFold"),
+        ("models/estimators/base.py", "from search import KFold"),
+    ],
+)
+def test_a_misplaced_import_is_found(file, source):
+    assert len(misplaced_imports(file, source)) == 1
+
+
+@pytest.mark.parametrize(
+    ("file", "source"),
+    [
+        ("tinygrad_lab/autodiff/tensor.py", "from .ops import Op"),
+        ("tinygrad_lab/autodiff/tensor.py", "import numpy as np"),
+        ("tinygrad_lab/program/__init__.py", "from .lanes import LaneWriter"),
+        ("tinygrad_lab/program/lanes.py", "from . import lines\nfrom ..autodiff.tensor import Tensor"),
+        ("tinygrad_lab/codegen/kinds.py", "from tinygrad_lab.program import Program"),
+        ("tinygrad_lab/__init__.py", "from .testing import check_grad"),
+        ("search/space/grid.py", "import tinygrad_lab as tl\nfrom .rounds import OneRound"),
+    ],
+)
+def test_an_import_from_above_is_allowed(file, source):
+    assert misplaced_imports(file, source) == []
