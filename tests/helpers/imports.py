@@ -6,7 +6,7 @@ from pathlib import PurePosixPath
 
 
 def imported_names(file: str, source: str) -> Iterator[tuple[str, ...]]:
-    """Yield every imported name with the modules that lead to it: ("tinygrad_lab", "autodiff", "ops", "Op"), also for `.ops`."""
+    """Yield every imported name with the modules that lead to it: ("tinygrad_lab", "autodiff", "ops"), also for `.ops`."""
     folder = PurePosixPath(file).parent.parts
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
