@@ -540,6 +540,57 @@ def test_factor_squares_leaves_other_sums_alone(change):
 
 
 @pytest.mark.parametrize(
+    "function",
+    [
+        lambda a, b, w: ((a @ b) * w).sum(),  # a product, but not with itself
+        lambda a, b, w: (w * (a @ b)).sum(),
+        lambda a, b, w: ((c := a @ b) + c).sum(),  # the same operand twice, but not multiplied
+        lambda a, b, w: (a @ b).square().max(),  # not a sum
+        lambda a, b, w: (a @ b).square().sum(axis=0).exp().sum(),  # not over all elements
+        lambda a, b, w: (a @ b).square().sum(axis=1, keepdims=True).exp().sum(),
+        lambda a, b, w: (a @ b).sum(),  # not squared
+        lambda a, b, w: w.sum(),
+        lambda a, b, w: w.square().sum(),  # not an outer product
+        lambda a, b, w: (w.T @ w).square().sum(),
+    ],
+)
+def test_factor_squares_leaves_what_is_no_sum_of_squares_of_an_outer_product(function):
+    a, b = Tensor(np.arange(1.0, 4.0).reshape(3, 1)), Tensor(np.arange(1.0, 6.0).reshape(1, 5))
+    w = Tensor(np.linspace(-1.0, 1.0, 15).reshape(3, 5))
+    program = capture(lambda: ({"loss": function(a, b, w)}, {}), {"a": a, "b": b, "w": w}, {})
+    factored = factor_squares(program)
+    assert names(factored) == names(program)
+    np.testing.assert_array_equal(factored.bind().run()["loss"], program.bind().run()["loss"])
+    with contextlib.suppress(NoLoopFormError):  # of the product of a matrix with itself
+        check_against_replay(program)
+
+
+def test_factor_squares_adds_up_in_the_precision_of_the_sum():
+    a, b = Tensor(np.float32([[1.0], [1e-3]])), Tensor(np.float32([[1.0, 3e-4]]))
+    program = capture(lambda: ({"loss": (a @ b).astype(np.float64).square().sum()}, {}), {"a": a, "b": b}, {})
+    factored = factor_squares(program)
+    factored.check()
+    assert names(factored).count("astype") == 2
+    assert {line.result.array.dtype for line in factored.lines} == {np.dtype(np.float64)}
+    assert names(factor_squares(outer())).count("astype") == 0
+
+
+def test_factor_squares_of_factors_that_are_factored_sums_themselves():
+    a, b = Tensor([[1.0], [2.0]]), Tensor([[3.0, 4.0]])
+
+    def step():
+        size = ops.reduce_sum((a @ b).square(), axes=(-2, -1))
+        return {"loss": (a @ size).square().sum()}, {"s": size}
+
+    program = capture(step, {"a": a, "b": b}, {"s": Tensor([[0.0]])})
+    factored = factor_squares(program)
+    factored.check()
+    assert "matmul" not in names(factored)
+    np.testing.assert_allclose(factored.bind().run()["loss"], program.bind().run()["loss"])
+    check_against_replay(program)
+
+
+@pytest.mark.parametrize(
     ("shape", "axes", "expected"),
     [
         ((3, 4), (-2, -1), [(-2,), (-1,)]),
@@ -557,6 +608,12 @@ def test_split_sums_adds_up_columns_first(shape, axes, expected):
     split.check()
     assert [line.params["axes"] for line in split.lines] == expected
     np.testing.assert_array_equal(split.bind().run()["loss"], program.bind().run()["loss"])
+
+
+def test_split_sums_leaves_maxima_alone():
+    a = Tensor(np.arange(6.0).reshape(2, 3))
+    program = capture(lambda: ({"loss": a.max()}, {}), {"a": a}, {})
+    assert split_sums(program).lines == program.lines
 
 
 def test_turn_products_lays_a_gradient_as_its_weight():
@@ -578,7 +635,13 @@ def test_turn_products_lays_a_gradient_as_its_weight():
 
 def test_turn_products_leaves_what_is_no_transpose_or_is_read_as_well():
     a, b = Tensor(np.arange(6.0).reshape(2, 3)), Tensor(np.arange(6.0).reshape(3, 2))
-    for function in (lambda: (a @ b).transpose(0, 1).exp().sum(), lambda: ((c := a @ b).T @ c).sum()):
+    for function in (
+        lambda: (a @ b).transpose(0, 1).exp().sum(),
+        lambda: ((c := a @ b).T @ c).sum(),
+        lambda: (a[:1] @ b).T.exp().sum(),  # a row
+        lambda: a.exp().T.sum() + b.sum(),
+        lambda: a.T.exp().sum(),
+    ):
         program = capture(lambda function=function: ({"loss": function()}, {}), {"a": a, "b": b}, {})
         assert names(turn_products(program)) == names(program)
 
@@ -589,6 +652,41 @@ def test_copy_views_gives_moved_states_memory_of_their_own():
     copied = copy_views(program)
     assert names(copied)[-1] == "astype"
     assert copied.new_state["w"].kind == "result"
+
+
+@pytest.mark.parametrize(
+    ("new_state", "copies"),
+    [
+        (lambda w, m: (w, m), 0),  # unchanged
+        (lambda w, m: (w * 2.0, m + w), 0),  # results of their own
+        (lambda w, m: (w, m.T.T), 1),  # a view of itself
+        (lambda w, m: (w * 2.0, (m * 2.0).detach()), 1),  # a view of a result
+        (lambda w, m: (m, w), 2),  # swapped
+        (lambda w, m: (w, w), 1),
+    ],
+)
+def test_copy_views_copies_new_states_that_have_no_memory_of_their_own(new_state, copies):
+    program = stepped(new_state)
+    assert names(copy_views(program)).count("astype") == copies + 1  # and the loss, a view of a sum
+    check_against_replay(program)
+
+
+@pytest.mark.parametrize(
+    ("function", "copies"),
+    [
+        (lambda a, b: a @ b, 0),
+        (lambda a, b: a @ b.T.T, 0),
+        (lambda a, b: b.T @ a.T, 0),
+        (lambda a, b: a.exp() @ b, 0),
+        (lambda a, b: a @ Tensor(np.arange(12.0).reshape(3, 4)), 1),  # a constant
+        (lambda a, b: a @ b.sum(axis=0).broadcast_to((3, 4)), 1),  # repeated numbers
+        (lambda a, b: a.sum(axis=0) @ b, 0),  # no matrix product
+    ],
+)
+def test_copy_views_copies_factors_that_blas_cannot_read(function, copies):
+    a, b = Tensor(np.arange(6.0).reshape(2, 3)), Tensor(np.arange(12.0).reshape(3, 4))
+    program = capture(lambda: ({"loss": function(a, b).square().sum()}, {}), {"a": a, "b": b}, {})
+    assert names(copy_views(program)).count("astype") == copies + 1  # and the loss, a view of a sum
 
 
 @pytest.mark.parametrize("factor", [0.5, -0.0, np.inf, np.nan])
@@ -697,6 +795,24 @@ def test_make_scalars_leaves_what_another_loop_reads():
     groups = merged(lambda a: (y := (a * 2.0).exp()).sum() + (y / y.sum()).log().sum(), 4)
     array = groups[0][0]
     assert make_scalars(groups, {array.name})[1] == set()
+
+
+@pytest.mark.parametrize(
+    ("nest", "arrays"),
+    [
+        (write("v", "i0"), set()),  # wanted after the step
+        (write("v", "i0", reduction=ops.SUM), {"v"}),  # complete only after the loop
+        (Nest((), "v", (":",), "np.dot(a, b, v)", set()), {"v"}),  # written as a whole
+    ],
+)
+def test_make_scalars_leaves_arrays_that_are_needed_as_arrays(nest, arrays):
+    groups, names = make_scalars([[nest]], arrays)
+    assert groups[0][0].index == nest.index
+    assert names == set()
+
+
+def test_make_scalars_takes_arrays_that_nothing_reads():
+    assert make_scalars([[write("v", "i0")]], {"v"})[1] == {"v"}
 
 
 # The text
