@@ -69,7 +69,7 @@ def test_a_star_import_brings_every_public_name():
     assert namespace.keys() - {"__builtins__"} == {*tinygrad_lab.__all__}
 
 
-def test_every_public_name_is_there_and_no_other():
+def test_every_public_name_can_be_imported_and_no_other():
     assert all(getattr(tinygrad_lab, name) is not None for name in tinygrad_lab.__all__)
     with pytest.raises(AttributeError, match="module 'tinygrad_lab' has no attribute 'Tensr'"):
         tinygrad_lab.Tensr  # noqa: B018

@@ -1,4 +1,4 @@
-"""Derivatives of any order, graphs of any depth, and what `backward` leaves behind."""
+"""Derivatives of any order, deep graphs, and the `.grad` that `backward` sets."""
 
 import gc
 
@@ -39,7 +39,7 @@ def test_a_tensor_used_twice_gets_the_sum_of_both_shares():
     y = x * x
     z = y * y + y
     assert tl.grad(z, [x])[0].item() == 4 * 27 + 6
-    assert tl.grad(z, [y])[0].item() == 2 * 9 + 1  # a result on the way is as good as a leaf
+    assert tl.grad(z, [y])[0].item() == 2 * 9 + 1  # grad also takes a result as its variable
 
 
 def test_backward_accumulates_into_leaves_only():
@@ -50,7 +50,7 @@ def test_backward_accumulates_into_leaves_only():
     assert x.grad.item() == 12.0
     assert y.grad is None
     z.backward()
-    assert x.grad.item() == 24.0  # a second backward is right, and adds
+    assert x.grad.item() == 24.0  # a second backward adds its gradient
     x.grad = None
     z.backward()
     assert x.grad.item() == 12.0
@@ -93,7 +93,7 @@ def test_a_graph_100_000_ops_deep():
     assert tl.grad(y, [x])[0].item() == 1.0
     y.backward()
     assert x.grad.item() == 1.0
-    del y  # and its links are freed without recursion
+    del y  # Python frees the links without recursion
     gc.collect()
 
 
@@ -165,7 +165,7 @@ def test_value_and_grad_of_several_arguments():
 
 
 def test_the_transforms_compose():
-    """What is derived from a Tensor that requires a gradient can be derived in its turn."""
+    """The derivatives with respect to a Tensor that requires a gradient can be differentiated again."""
 
     def cubes(x):
         return (x**3).sum()

@@ -1,4 +1,4 @@
-"""Where the derivative is a matter of choice: one test for each row of the table in docs/numerics.md."""
+"""Derivatives at points where they are a matter of choice: one test for each row of the table in docs/numerics.md."""
 
 import numpy as np
 import pytest

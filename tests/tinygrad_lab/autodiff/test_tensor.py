@@ -123,7 +123,7 @@ def test_reductions_over_one_axis_several_or_all(name, keepdims, data):
         expected = getattr(np, numpy_name)(x, axis=axis, keepdims=keepdims)
     np.testing.assert_allclose(result.data, expected, rtol=1e-13, atol=1e-15)
     assert result.shape == expected.shape
-    spread = name not in ("std", "var") or x.std(axis=axis).min() > 0.05  # the root has a kink where all are equal
+    spread = name not in ("std", "var") or x.std(axis=axis).min() > 0.05  # the root has a kink if all elements are equal
     if spread:
         check_grad(lambda t: getattr(t, name)(axis=axis, keepdims=keepdims), x, order=2, rtol=1e-8)
 
@@ -373,8 +373,8 @@ def test_writes_never_reach_a_graph():
     array = np.array([1.0, 2.0])
     x = Tensor(array, requires_grad=True)
     y = (x * array).sum()
-    array[:] = 100.0  # the original is no longer ours
-    x.numpy()[:] = 100.0  # and a copy neither
+    array[:] = 100.0  # the Tensor has a copy
+    x.numpy()[:] = 100.0  # numpy() returns a copy
     with pytest.raises(ValueError, match="read-only"):
         x.data[0] = 100.0
     with pytest.raises(TypeError, match="immutable"):
