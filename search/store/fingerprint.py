@@ -14,7 +14,7 @@ import json
 import math
 import sys
 import textwrap
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from itertools import chain
@@ -27,6 +27,7 @@ from search.trials.data import Array
 from search.trials.fits import Build
 from search.trials.folds import Fold, Layout
 from tinygrad_lab.storage.description import describe
+from tinygrad_lab.storage.digests import add_array, digest_arrays
 
 DIGEST = " sha256:"
 
@@ -86,7 +87,7 @@ def fingerprint(
     {'seed': '0 there, 1 here'}
     """
     return {
-        "data": _describe_data(x, y) + DIGEST + _digest_arrays((x, y)),
+        "data": _describe_data(x, y) + DIGEST + digest_arrays((x, y), _header),
         "grid": _describe_grid(grid),
         "folds": _describe_folds(layout),
         "seed": str(seed),
@@ -149,8 +150,8 @@ def shared_folds(there: str, folds: Sequence[Fold]) -> int:
     _, *digests = there.split(DIGEST)
     content = hashlib.sha256()
     for number, fold in enumerate(folds, 1):
-        for part in _parts(fold):
-            content.update(part)
+        for indices in fold:
+            add_array(content, indices, _header)
         if content.hexdigest() in digests[:1]:
             return number
     return 0
@@ -184,12 +185,12 @@ def _describe_folds(layout: Layout) -> str:
     sizes = dict.fromkeys(f"{len(train)} + {len(validation)}" for train, validation in layout.folds[: layout.n_folds])
     words = [f"{_count(layout.n_folds, 'fold')} of {', '.join(sizes)} samples"]
     own = layout.folds[: len(layout.numbers)]
-    digests = [_digest_arrays(chain.from_iterable(own))]
+    digests = [digest_arrays(chain.from_iterable(own), _header)]
     if layout.repeats > 1:
         words.append(f"{layout.repeats} repeats")
     if layout.nested:
         words.append(_count(len(layout.nested), "outer fold"))
-        digests.append(_digest_arrays(chain.from_iterable(layout.folds)))
+        digests.append(digest_arrays(chain.from_iterable(layout.folds), _header))
     return DIGEST.join([", ".join(words), *digests])
 
 
@@ -197,17 +198,8 @@ def _count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
-def _digest_arrays(arrays: Iterable[Array]) -> str:
-    content = hashlib.sha256()
-    for part in _parts(arrays):
-        content.update(part)
-    return content.hexdigest()
-
-
-def _parts(arrays: Iterable[Array]) -> Iterator[bytes]:
-    for array in arrays:
-        yield f"{array.dtype.str} {array.shape} ".encode()
-        yield array.tobytes()
+def _header(array: Array) -> str:
+    return f"{array.dtype.str} {array.shape} "
 
 
 # ---- the grid ------------------------------------------------------------------------------------------------------

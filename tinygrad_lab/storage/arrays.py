@@ -12,12 +12,14 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
+from functools import partial
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load, save
 
 from tinygrad_lab.nn.layers import Layer
+from tinygrad_lab.storage.digests import add_array
 from tinygrad_lab.storage.files import replacing
 
 CHECKSUM = "sha256"
@@ -146,11 +148,14 @@ def _verify(source: str, arrays: Mapping[str, np.ndarray], texts: dict[str, str]
 def _digest(arrays: Mapping[str, np.ndarray], texts: Mapping[str, str]) -> str:
     digest = hashlib.sha256()
     for name in sorted(arrays):
-        array = arrays[name].astype(arrays[name].dtype.newbyteorder("<"), copy=False)  # the byte order in the file
-        digest.update(json.dumps((name, array.shape, array.dtype.str)).encode())  # JSON, as repr shows a subclass of str
-        digest.update(array.tobytes())
+        # JSON, since repr would show that a name is of a subclass of str.
+        add_array(digest, arrays[name], partial(_header, name))
     digest.update(json.dumps(sorted(texts.items())).encode())
     return digest.hexdigest()
+
+
+def _header(name: str, array: np.ndarray) -> str:
+    return json.dumps((name, array.shape, array.dtype.str))
 
 
 def _one_line(text: str) -> str:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any
@@ -12,6 +11,7 @@ import numpy as np
 
 from tinygrad_lab.autodiff.tensor import Tensor
 from tinygrad_lab.contents import children
+from tinygrad_lab.storage.digests import digest_arrays
 
 
 def describe(x: Any) -> str:
@@ -73,12 +73,3 @@ def _contents(x: Any) -> Any:
     except Exception:  # it cannot be pickled: nothing more is known of it than its class
         return {}
     return pickled if isinstance(pickled, str) else pickled[1:]
-
-
-def digest_arrays(arrays: Sequence[np.ndarray]) -> str:
-    """Return a digest of the shapes, dtypes and elements of some arrays."""
-    content = hashlib.sha256()
-    for array in arrays:
-        content.update(f"{array.shape} {array.dtype}".encode())
-        content.update(array.tobytes())
-    return content.hexdigest()

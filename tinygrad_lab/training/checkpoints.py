@@ -11,7 +11,8 @@ import os
 import numpy as np
 
 from tinygrad_lab.storage.arrays import WeightsError, arrays_from_bytes, arrays_to_bytes, load_arrays, save_arrays
-from tinygrad_lab.storage.description import describe, digest_arrays
+from tinygrad_lab.storage.description import describe
+from tinygrad_lab.storage.digests import digest_arrays
 from tinygrad_lab.training.run import Callback, Run
 
 
