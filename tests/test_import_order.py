@@ -21,7 +21,7 @@ ORDER = {
     "tinygrad_lab/autodiff/methods": "elementwise movement reductions protocol",
     "tinygrad_lab/nn": "initializers activations layers losses",
     "tinygrad_lab/optim": "hyperparameters penalties hooks optimizers schedulers",
-    "tinygrad_lab/storage": "files description arrays",
+    "tinygrad_lab/storage": "files digests description arrays weights",
     "tinygrad_lab/program": "lines passes memory replay lanes program capture",
     "tinygrad_lab/codegen": "kinds dimensions passes nests merging source native",
     "tinygrad_lab/training": "data history step captured structure engines run checkpoints callbacks trainer lanes",

@@ -18,7 +18,6 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load, save
 
-from tinygrad_lab.nn.layers import Layer
 from tinygrad_lab.storage.digests import add_array
 from tinygrad_lab.storage.files import replacing
 
@@ -174,37 +173,3 @@ def _compare(
     ]
     if problems:
         raise WeightsError(f"{os.fspath(path)}: {_one_line('; '.join(problems))}")
-
-
-def save_weights(path: str | os.PathLike[str], layer: Layer) -> None:
-    """Write the parameters of `layer`, frozen ones too, to `path`, atomically.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> from tinygrad_lab.nn.layers import Linear
-    >>> layer, other = (Linear(2, 1, rng=np.random.default_rng(seed)) for seed in (0, 1))
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     save_weights(f"{folder}/layer.safetensors", layer)
-    ...     load_weights(f"{folder}/layer.safetensors", other)
-    >>> bool((other.weight.data == layer.weight.data).all())
-    True
-    """
-    save_arrays(path, layer.state_dict())
-
-
-def load_weights(path: str | os.PathLike[str], layer: Layer) -> None:
-    """Set the parameters of `layer` from a file that `save_weights` wrote: all of them, or none.
-
-    Raises
-    ------
-    WeightsError
-        Where the file is damaged, or names, shapes or dtypes are not those of `layer`.
-    OSError
-        Where there is no file, or it cannot be read.
-    """
-    state, _ = load_arrays(path, {name: tensor.shape for name, tensor in layer.named_state().items()})
-    try:
-        layer.load_state_dict(state)
-    except ValueError as error:
-        raise WeightsError(f"{os.fspath(path)}: {error}") from None
