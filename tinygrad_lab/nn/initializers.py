@@ -8,7 +8,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from math import sqrt
-from typing import Any
 
 import numpy as np
 
@@ -52,7 +51,18 @@ class Zeros(Initializer):
 
 
 @dataclass(frozen=True)
-class XavierUniform(Initializer):
+class _ScaledInitializer(Initializer):
+    """Random values in proportion to a gain above 0."""
+
+    gain: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not is_finite_number(self.gain) or self.gain <= 0:
+            raise ValueError(f"{type(self).__name__}: gain is {self.gain!r}, expected a number above 0")
+
+
+@dataclass(frozen=True)
+class XavierUniform(_ScaledInitializer):
     """Uniform between ±gain √(6 / (fan_in + fan_out)): variance gain² 2 / (fan_in + fan_out).
 
     Keeps the variance of signals and gradients in layers of near-linear activations (Glorot & Bengio, AISTATS 2010, eq. 16).
@@ -65,37 +75,24 @@ class XavierUniform(Initializer):
     True
     """
 
-    gain: float = 1.0
-
-    def __post_init__(self) -> None:
-        _check_gain(self, self.gain)
-
     def __call__(self, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
         bound = self.gain * sqrt(6.0 / sum(_fans(shape)))
         return rng.uniform(-bound, bound, shape)
 
 
 @dataclass(frozen=True)
-class XavierNormal(Initializer):
+class XavierNormal(_ScaledInitializer):
     """Normal with standard deviation gain √(2 / (fan_in + fan_out)) (Glorot & Bengio, AISTATS 2010, eq. 12)."""
-
-    gain: float = 1.0
-
-    def __post_init__(self) -> None:
-        _check_gain(self, self.gain)
 
     def __call__(self, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
         return rng.normal(0.0, self.gain * sqrt(2.0 / sum(_fans(shape))), shape)
 
 
 @dataclass(frozen=True)
-class HeUniform(Initializer):
+class HeUniform(_ScaledInitializer):
     """Uniform between ±gain √(3 / fan_in): variance gain² / fan_in; a gain of √2 suits ReLU (He et al., ICCV 2015, eq. 10)."""
 
     gain: float = sqrt(2.0)
-
-    def __post_init__(self) -> None:
-        _check_gain(self, self.gain)
 
     def __call__(self, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
         bound = self.gain * sqrt(3.0 / _fans(shape)[0])
@@ -103,21 +100,13 @@ class HeUniform(Initializer):
 
 
 @dataclass(frozen=True)
-class HeNormal(Initializer):
+class HeNormal(_ScaledInitializer):
     """Normal with standard deviation gain / √fan_in; a gain of √2 suits ReLU (He et al., ICCV 2015, eq. 10)."""
 
     gain: float = sqrt(2.0)
 
-    def __post_init__(self) -> None:
-        _check_gain(self, self.gain)
-
     def __call__(self, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
         return rng.normal(0.0, self.gain / sqrt(_fans(shape)[0]), shape)
-
-
-def _check_gain(initializer: Initializer, gain: Any) -> None:
-    if not is_finite_number(gain) or gain <= 0:
-        raise ValueError(f"{type(initializer).__name__}: gain is {gain!r}, expected a number above 0")
 
 
 def _fans(shape: tuple[int, ...]) -> tuple[int, int]:
