@@ -11,7 +11,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from math import cos, pi
-from typing import Any
+from typing import Any, ClassVar
 
 from tinygrad_lab.checks import is_finite_number, is_positive_integer
 
@@ -22,6 +22,20 @@ class Scheduler(ABC):
     @abstractmethod
     def __call__(self, epoch: int) -> float:
         """Return the learning rate of `epoch`, 0 for the first one."""
+
+    def _check_rates(self, *, zero: bool = False, **rates: Any) -> None:
+        """Set fields to learning rates, as Python floats: a NumPy scalar of single precision would make results like it."""
+        for name, rate in rates.items():
+            if not is_finite_number(rate) or rate < 0 or (rate == 0 and not zero):
+                raise ValueError(
+                    f"{type(self).__name__}: {name} is {rate!r}, expected a number {'of at least' if zero else 'above'} 0"
+                )
+            object.__setattr__(self, name, float(rate))
+
+    def _check_count(self, **counts: Any) -> None:
+        for name, count in counts.items():
+            if not is_positive_integer(count):
+                raise ValueError(f"{type(self).__name__}: {name} is {count!r}, expected a positive integer")
 
 
 @dataclass(frozen=True)
@@ -37,14 +51,34 @@ class ConstantLR(Scheduler):
     lr: float
 
     def __post_init__(self) -> None:
-        _check_rates(self, lr=self.lr)
+        self._check_rates(lr=self.lr)
 
     def __call__(self, epoch: int) -> float:  # noqa: ARG002
         return self.lr
 
 
 @dataclass(frozen=True)
-class LinearDecay(Scheduler):
+class _Decay(Scheduler):
+    """From `initial` to `final` in so many `epochs`."""
+
+    initial: float
+    final: float
+    epochs: int
+
+    _final_may_be_zero: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        self._check_rates(initial=self.initial)
+        self._check_rates(final=self.final, zero=self._final_may_be_zero)
+        self._check_count(epochs=self.epochs)
+
+    def _progress(self, epoch: int) -> float:
+        """Return the share of the way to `final` that is behind `epoch`."""
+        return min((epoch + 1) / self.epochs, 1.0)
+
+
+@dataclass(frozen=True)
+class LinearDecay(_Decay):
     """By equal differences from `initial` to `final` in so many `epochs`: the decay of the report's text.
 
     Examples
@@ -53,22 +87,13 @@ class LinearDecay(Scheduler):
     [0.3, 0.1, 0.1]
     """
 
-    initial: float
-    final: float
-    epochs: int
-
-    def __post_init__(self) -> None:
-        _check_rates(self, initial=self.initial)
-        _check_rates(self, zero=True, final=self.final)
-        _check_count(self, epochs=self.epochs)
-
     def __call__(self, epoch: int) -> float:
-        progress = _progress(epoch, self.epochs)
+        progress = self._progress(epoch)
         return self.initial * (1.0 - progress) + self.final * progress
 
 
 @dataclass(frozen=True)
-class GeometricDecay(Scheduler):
+class GeometricDecay(_Decay):
     """By equal ratios from `initial` to `final` in so many `epochs`: the decay behind the report's figures.
 
     Examples
@@ -77,20 +102,14 @@ class GeometricDecay(Scheduler):
     [0.1, 0.01, 0.01]
     """
 
-    initial: float
-    final: float
-    epochs: int
-
-    def __post_init__(self) -> None:
-        _check_rates(self, initial=self.initial, final=self.final)
-        _check_count(self, epochs=self.epochs)
+    _final_may_be_zero: ClassVar[bool] = False
 
     def __call__(self, epoch: int) -> float:
-        return float(self.initial * (self.final / self.initial) ** _progress(epoch, self.epochs))
+        return float(self.initial * (self.final / self.initial) ** self._progress(epoch))
 
 
 @dataclass(frozen=True)
-class CosineDecay(Scheduler):
+class CosineDecay(_Decay):
     """Along half a cosine from `initial` to `final` in so many `epochs` (Loshchilov & Hutter, ICLR 2017, eq. 5).
 
     Examples
@@ -99,17 +118,8 @@ class CosineDecay(Scheduler):
     0.6
     """
 
-    initial: float
-    final: float
-    epochs: int
-
-    def __post_init__(self) -> None:
-        _check_rates(self, initial=self.initial)
-        _check_rates(self, zero=True, final=self.final)
-        _check_count(self, epochs=self.epochs)
-
     def __call__(self, epoch: int) -> float:
-        return self.final + (self.initial - self.final) * (1.0 + cos(pi * _progress(epoch, self.epochs))) / 2.0
+        return self.final + (self.initial - self.final) * (1.0 + cos(pi * self._progress(epoch))) / 2.0
 
 
 @dataclass(frozen=True)
@@ -127,8 +137,8 @@ class StepDecay(Scheduler):
     every: int
 
     def __post_init__(self) -> None:
-        _check_rates(self, initial=self.initial, factor=self.factor)
-        _check_count(self, every=self.every)
+        self._check_rates(initial=self.initial, factor=self.factor)
+        self._check_count(every=self.every)
 
     def __call__(self, epoch: int) -> float:
         return float(self.initial * self.factor ** (epoch // self.every))
@@ -150,28 +160,9 @@ class WarmUp(Scheduler):
     def __post_init__(self) -> None:
         if not isinstance(self.scheduler, Scheduler):
             raise TypeError(f"WarmUp: scheduler is {self.scheduler!r}, expected a Scheduler")
-        _check_count(self, epochs=self.epochs)
+        self._check_count(epochs=self.epochs)
 
     def __call__(self, epoch: int) -> float:
         if epoch < self.epochs:
             return self.scheduler(0) * (epoch + 1) / (self.epochs + 1)
         return self.scheduler(epoch - self.epochs)
-
-
-def _progress(epoch: int, epochs: int) -> float:
-    return min((epoch + 1) / epochs, 1.0)
-
-
-def _check_rates(scheduler: Scheduler, zero: bool = False, **rates: Any) -> None:
-    for name, rate in rates.items():
-        if not is_finite_number(rate) or rate < 0 or (rate == 0 and not zero):
-            raise ValueError(
-                f"{type(scheduler).__name__}: {name} is {rate!r}, expected a number {'of at least' if zero else 'above'} 0"
-            )
-        object.__setattr__(scheduler, name, float(rate))  # a NumPy scalar of single precision would lower that of the result
-
-
-def _check_count(scheduler: Scheduler, **counts: Any) -> None:
-    for name, count in counts.items():
-        if not is_positive_integer(count):
-            raise ValueError(f"{type(scheduler).__name__}: {name} is {count!r}, expected a positive integer")
