@@ -45,10 +45,11 @@ class PolynomialTrainer:
     def fit(self, x: Array, y: Array, *, validation: tuple[Array, Array]) -> dict[str, Array]:
         """Train, and return the losses and the learning rate of each epoch."""
         powers = self.model.powers(x)
+        weight = self.model.weight
         train_loss, validation_loss = [], []
         for epoch in range(self.epochs):
-            error = powers @ self.model.weight - y[:, 0]
-            self.model.weight = self.model.weight - self.lr * powers.T @ error / len(x)
+            error = powers @ weight - y[:, 0]
+            weight -= self.lr * powers.T @ error / len(x)  # in place: the array is the model's
             train_loss.append(self.evaluate(x, y))
             validation_loss.append(self.evaluate(*validation))
             if not math.isfinite(train_loss[-1]):

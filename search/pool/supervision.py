@@ -18,7 +18,7 @@ from search.pool.builders import check_main
 from search.pool.interrupts import interrupts_held_back
 from search.pool.serving import serve
 from search.pool.tasks import TRIES, Chunk, Handler, Tasks, Work, unpack
-from search.trials.fits import Problem
+from search.trials.fits import Fit, Problem
 
 LOOK_AROUND = 1.0  # seconds; a child of a dead worker can hold the worker's pipe open, so that it does not tell of the death
 GRACE = 5.0  # seconds that a process has to end, once it should
@@ -59,29 +59,42 @@ class Worker:
         self.process = _spawn.Process(target=serve, args=(theirs, watched))
         self.process.start()
         theirs.close()
-        self.time_limit = time_limit
         self.has_begun = False  # whether it has loaded the problem
-        self.work: Work | None = None
         self.chunk: Chunk = ()  # empty: it has nothing to do
         self.is_at_work = False  # whether the chunk has been sent
-        self.left: set[int] = set()  # places in the chunk of which no result has come
-        self.last_heard = 0.0
         self.has_hung_up = False
+        self._time_limit = time_limit
+        self._work: Work | None = None
+        self._pending: set[int] = set()  # positions in the chunk whose results have not come
+        self._last_heard = 0.0
 
     def give(self, work: Work, chunk: Chunk) -> None:
-        """Give it a chunk, which it gets as soon as it is idle."""
-        self.work = work
+        """Give it a chunk, which is sent as soon as it has loaded the problem."""
+        self._work = work
         self.chunk = chunk
-        self.left = set(range(len(chunk)))
+        self._pending = set(range(len(chunk)))
         if self.has_begun:
-            self.send_chunk()
+            self._send_chunk()
 
-    def send_chunk(self) -> None:
-        """Send it the chunk that was given."""
+    def send_problem(self, problem: Problem) -> None:
+        """Send it the problem, once it is ready for it."""
         with suppress(OSError):  # it has died, and will be found dead
-            self.connection.send((self.work, self.chunk))
-            self.is_at_work = True
-            self.last_heard = time.monotonic()
+            self.connection.send(problem)
+
+    def became_idle(self) -> None:
+        """Take note that it has loaded the problem, or else that it has finished its chunk."""
+        if self.has_begun:
+            self.chunk = ()
+            self.is_at_work = False
+        else:
+            self.has_begun = True
+            self._send_chunk()
+
+    def has_finished(self, position: int) -> Fit:
+        """Take note that the result of a fit has come, and return that fit."""
+        self._pending.discard(position)
+        self._last_heard = time.monotonic()
+        return self.chunk[position]
 
     def messages(self) -> Iterator[Any]:
         """Yield what it has sent until now."""
@@ -94,7 +107,12 @@ class Worker:
     @property
     def seconds(self) -> float:
         """The time since its last result."""
-        return time.monotonic() - self.last_heard
+        return time.monotonic() - self._last_heard
+
+    @property
+    def unfinished(self) -> list[Fit]:
+        """The fits of its chunk whose results have not come."""
+        return [self.chunk[position] for position in sorted(self._pending)]
 
     @property
     def seconds_left(self) -> float:
@@ -103,7 +121,13 @@ class Worker:
         Fits whose networks are trained side by side end together. So the limit is that of all fits that are left, and
         begins again with each result; for a fit that runs alone it is exact.
         """
-        return self.time_limit * max(1, len(self.left)) - self.seconds if self.is_at_work else math.inf
+        return self._time_limit * max(1, len(self._pending)) - self.seconds if self.is_at_work else math.inf
+
+    def _send_chunk(self) -> None:
+        with suppress(OSError):  # it has died, and will be found dead
+            self.connection.send((self._work, self.chunk))
+            self.is_at_work = True
+            self._last_heard = time.monotonic()
 
 
 class Supervisor:
@@ -182,21 +206,15 @@ class Supervisor:
         for message in worker.messages():
             match message:
                 case ("ready",):
-                    with suppress(OSError):  # it has died, and will be found dead
-                        worker.connection.send(self._problem)
+                    worker.send_problem(self._problem)
                 case ("unfit", why):
                     raise SearchError(f"a worker process cannot load the search: {why}; its modules must be importable there")
-                case ("idle",) if not worker.has_begun:
-                    worker.has_begun = True
-                    self._failed_starts = 0
-                    worker.send_chunk()
                 case ("idle",):
-                    worker.chunk = ()
-                    worker.is_at_work = False
-                case ("result", place, packed):
-                    worker.left.discard(place)
-                    worker.last_heard = time.monotonic()
-                    tasks.handle(worker.chunk[place], unpack(packed))
+                    if not worker.has_begun:
+                        self._failed_starts = 0
+                    worker.became_idle()
+                case ("result", position, packed):
+                    tasks.handle(worker.has_finished(position), unpack(packed))
 
     def _bury(self, worker: Worker, tasks: Tasks, late: bool = False) -> None:
         """Take back what a dead worker leaves; the results that it has sent count."""
@@ -217,7 +235,7 @@ class Supervisor:
                     "finished in its store, run it again to go on"
                 )
         if worker.is_at_work:
-            tasks.lost([worker.chunk[place] for place in sorted(worker.left)], cause, worker.seconds, is_certain=late)
+            tasks.lost(worker.unfinished, cause, worker.seconds, is_certain=late)
         elif worker.chunk:
             tasks.put_back(worker.chunk)
 

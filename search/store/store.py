@@ -106,18 +106,22 @@ class Store:
         self.name = "in memory" if path is None else os.fspath(path)
         self._own_entries = {*(fingerprint or ()), *OWN_ENTRIES}
         self._resources = ExitStack()
-        self._connection: sqlite3.Connection
-        self.meta: dict[str, str]
         try:
             with self._one_line_errors("cannot be opened"):
                 file = None if path is None else Path(os.path.realpath(path))
                 exists = file is not None and is_store(file, self.name)
             if fingerprint is not None:
-                self._open_to_write(file, fingerprint, None if fork is None else Fork(fork, configurations, folds))
+                origin = None if fork is None else Fork(fork, configurations, folds)
+                self._connection = self._opened_to_write(file, fingerprint, origin)
             elif file is not None and exists:
-                self._open_to_read(file)
+                self._connection = self._opened_to_read(file)
             else:
                 raise StoreError(f"store {self.name}: there is none, expected the file of a search")
+            with self._one_line_errors("cannot be read"):
+                check_structure(self._connection)
+                self.meta = read_meta(self._connection)
+            if fingerprint is not None:
+                self._prepare_to_write(file, fingerprint)
         except BaseException:
             self.close()
             raise
@@ -209,24 +213,24 @@ class Store:
     def __repr__(self) -> str:
         return f"Store({self.name!r})"
 
-    def _open_to_read(self, file: Path) -> None:
+    def _opened_to_read(self, file: Path) -> sqlite3.Connection:
         with self._one_line_errors("cannot be read"):
-            self._connect(file)
-            self._connection.execute("PRAGMA query_only = ON")
-            self._check()
+            connection = self._connected(file)
+            connection.execute("PRAGMA query_only = ON")
+            return connection
 
-    def _open_to_write(self, file: Path | None, fingerprint: Mapping[str, str], fork: Fork | None) -> None:
+    def _opened_to_write(self, file: Path | None, fingerprint: Mapping[str, str], fork: Fork | None) -> sqlite3.Connection:
         if file is not None:
             self._own(file)
         with self._one_line_errors("cannot be opened"):
             if file is None:
-                self._connection = self._resources.enter_context(closing(self._laid_out(fingerprint, fork)))
-            else:
-                if not is_store(file, self.name):  # asked as the owner: another process may have made it before
-                    self._make(file, fingerprint, fork)
-                self._connect(file)
-        with self._one_line_errors("cannot be read"):
-            self._check()
+                return self._resources.enter_context(closing(self._laid_out(fingerprint, fork)))
+            if not is_store(file, self.name):  # asked as the owner: another process may have made it before
+                self._make(file, fingerprint, fork)
+            return self._connected(file)
+
+    def _prepare_to_write(self, file: Path | None, fingerprint: Mapping[str, str]) -> None:
+        """Refuse another search's store, and one that cannot be written; set how results are written."""
         different = differences(self.meta, fingerprint)
         if different:
             raise StoreError(
@@ -261,7 +265,7 @@ class Store:
         with Store(fork.path) as source:
             return lay_out(*fork.content(source.name, source.meta, source._rows(), fingerprint))
 
-    def _connect(self, file: Path) -> None:
+    def _connected(self, file: Path) -> sqlite3.Connection:
         if os.access(file.parent, os.W_OK):
             options = ""
         elif all(Path(f"{file}{suffix}").exists() for suffix in ("-wal", "-shm")):
@@ -269,12 +273,7 @@ class Store:
         else:  # SQLite would insist on an index of the log, which cannot be made here
             options = "?mode=ro&immutable=1"
         connection = sqlite3.connect(file.as_uri() + options, uri=True, isolation_level=None)
-        self._connection = self._resources.enter_context(closing(connection))
-
-    def _check(self) -> None:
-        """Read `meta`, or raise if that or the file's structure is damaged."""
-        check_structure(self._connection)
-        self.meta = read_meta(self._connection)
+        return self._resources.enter_context(closing(connection))
 
     def _rows(self) -> list[Row]:
         """Return all rows, each checked, as many as there should be."""
