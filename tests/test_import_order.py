@@ -35,7 +35,7 @@ ORDER = {
     "search/store": "fingerprint rows file owner fork store",
     "search/pool": "builders tasks interrupts serving supervision executors opening",
     "search/ranking": "ranking comparison nested optimism",
-    "search/run": "selection plan runner retraining",
+    "search/run": "strategy_run plan runner retraining",
     "search/report": "machine figures contents illustrations network page",
     "search/report/figures": "style scores leaders networks",
     "search/command": "settings stored actions main",

@@ -75,7 +75,8 @@ from .optim.schedulers import (
     WarmUp as WarmUp,
 )
 from .program import Program as Program, capture as capture
-from .storage.arrays import WeightsError as WeightsError, load_weights as load_weights, save_weights as save_weights
+from .storage.arrays import WeightsError as WeightsError
+from .storage.weights import load_weights as load_weights, save_weights as save_weights
 from .training import (
     Callback as Callback,
     Checkpoint as Checkpoint,

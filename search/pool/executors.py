@@ -80,8 +80,8 @@ def _take(future: "Future[Packed]", chunk: Chunk, tasks: Tasks) -> None:
             f"the executor could not run a chunk of fits: {why}; a search keeps what had finished in its store, "
             "run it again to go on"
         ) from error
-    for place, packed in results:
-        tasks.handle(chunk[place], unpack(packed))
+    for position, packed in results:
+        tasks.handle(chunk[position], unpack(packed))
 
 
 def _has_failed(future: "Future[Packed]") -> bool:
@@ -91,4 +91,4 @@ def _has_failed(future: "Future[Packed]") -> bool:
 def _work_elsewhere(_name: str, work: Work, problem: Problem, chunk: Chunk) -> Packed:
     # In this process the limit is already in force and changes nothing; in another one it stays.
     threadpool_limits(limits=1)
-    return [(place, pack(result)) for place, result in work(problem, chunk)]
+    return [(position, pack(result)) for position, result in work(problem, chunk)]

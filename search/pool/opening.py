@@ -79,8 +79,8 @@ class ThisProcess:
     def run(self, work: Work, chunks: Iterable[Chunk], handle: Handler, retry: bool = True) -> None:  # noqa: ARG002
         """Do some work on each chunk, as `Pool` says."""
         for chunk in chunks:
-            for place, result in work(self._problem, chunk):
-                handle(chunk[place], result)
+            for position, result in work(self._problem, chunk):
+                handle(chunk[position], result)
 
 
 def worker_count(workers: int | None) -> int:

@@ -2,7 +2,7 @@
 
 parent:  problem,  (work, chunk),                       (work, chunk), ...  None
            |          |                                    |                 |
-worker: ready      idle  (place, packed) ... (place, packed)  idle              the end
+worker: ready      idle  (position, packed) ... (position, packed)  idle        the end
                 or unfit, if the problem cannot be loaded
 """
 
@@ -34,8 +34,8 @@ def serve(connection: Connection, lifeline: Connection) -> None:
         connection.send(("idle",))
         while (task := connection.recv()) is not None:
             work, chunk = task
-            for place, result in work(problem, chunk):
-                connection.send(("result", place, pack(result)))
+            for position, result in work(problem, chunk):
+                connection.send(("result", position, pack(result)))
             connection.send(("idle",))
 
 

@@ -20,8 +20,8 @@ from search.pool.serving import serve
 from search.pool.tasks import TRIES, Chunk, Handler, Tasks, Work, unpack
 from search.trials.fits import Fit, Problem
 
-LOOK_AROUND = 1.0  # seconds; a child of a dead worker can hold the worker's pipe open, so that it does not tell of the death
-GRACE = 5.0  # seconds that a process has to end, once it should
+POLL_SECONDS = 1.0  # seconds; a child of a dead worker can hold the worker's pipe open, so that it does not tell of the death
+GRACE_SECONDS = 5.0  # seconds that a process has to end, once it should
 
 _spawn = multiprocessing.get_context("spawn")
 
@@ -59,9 +59,9 @@ class Worker:
         self.process = _spawn.Process(target=serve, args=(theirs, watched))
         self.process.start()
         theirs.close()
-        self.has_begun = False  # whether it has loaded the problem
+        self.has_loaded = False  # whether it has loaded the problem
         self.chunk: Chunk = ()  # empty: it has nothing to do
-        self.is_at_work = False  # whether the chunk has been sent
+        self.is_working = False  # whether the chunk has been sent
         self.has_hung_up = False
         self._time_limit = time_limit
         self._work: Work | None = None
@@ -73,7 +73,7 @@ class Worker:
         self._work = work
         self.chunk = chunk
         self._pending = set(range(len(chunk)))
-        if self.has_begun:
+        if self.has_loaded:
             self._send_chunk()
 
     def send_problem(self, problem: Problem) -> None:
@@ -83,11 +83,11 @@ class Worker:
 
     def became_idle(self) -> None:
         """Take note that it has loaded the problem, or else that it has finished its chunk."""
-        if self.has_begun:
+        if self.has_loaded:
             self.chunk = ()
-            self.is_at_work = False
+            self.is_working = False
         else:
-            self.has_begun = True
+            self.has_loaded = True
             self._send_chunk()
 
     def has_finished(self, position: int) -> Fit:
@@ -121,12 +121,12 @@ class Worker:
         Fits whose networks are trained side by side end together. So the limit is that of all fits that are left, and
         begins again with each result; for a fit that runs alone it is exact.
         """
-        return self._time_limit * max(1, len(self._pending)) - self.seconds if self.is_at_work else math.inf
+        return self._time_limit * max(1, len(self._pending)) - self.seconds if self.is_working else math.inf
 
     def _send_chunk(self) -> None:
         with suppress(OSError):  # it has died, and will be found dead
             self.connection.send((self._work, self.chunk))
-            self.is_at_work = True
+            self.is_working = True
             self._last_heard = time.monotonic()
 
 
@@ -160,22 +160,22 @@ class Supervisor:
             busy = [worker for worker in self._workers if worker.chunk]
             if not busy:
                 return
-            patience = min(LOOK_AROUND, *(max(0.0, worker.seconds_left) for worker in busy))
+            patience = min(POLL_SECONDS, *(max(0.0, worker.seconds_left) for worker in busy))
             wait([worker.connection for worker in busy], patience)
             for worker in busy:
-                self._hear(worker, tasks)
+                self._receive(worker, tasks)
                 if worker.has_hung_up or not worker.process.is_alive():
-                    self._bury(worker, tasks)
+                    self._remove(worker, tasks)
                 elif worker.seconds_left <= 0.0:
                     worker.process.kill()
-                    self._bury(worker, tasks, late=True)
+                    self._remove(worker, tasks, late=True)
 
     def dismiss(self) -> None:
         """Let the workers end in their own way."""
         for worker in self._workers:
             with suppress(OSError):
                 worker.connection.send(None)
-        end = time.monotonic() + GRACE
+        end = time.monotonic() + GRACE_SECONDS
         for worker in self._workers:
             worker.process.join(max(0.0, end - time.monotonic()))
 
@@ -184,7 +184,7 @@ class Supervisor:
         for worker in self._workers:
             worker.process.kill()
         for worker in self._workers:
-            worker.process.join(GRACE)
+            worker.process.join(GRACE_SECONDS)
             worker.connection.close()
 
     def _hand_out(self, work: Work, tasks: Tasks) -> None:
@@ -201,7 +201,7 @@ class Supervisor:
             self._workers.append(worker)
         return worker
 
-    def _hear(self, worker: Worker, tasks: Tasks) -> None:
+    def _receive(self, worker: Worker, tasks: Tasks) -> None:
         """Do what follows from a worker's messages."""
         for message in worker.messages():
             match message:
@@ -210,23 +210,23 @@ class Supervisor:
                 case ("unfit", why):
                     raise SearchError(f"a worker process cannot load the search: {why}; its modules must be importable there")
                 case ("idle",):
-                    if not worker.has_begun:
+                    if not worker.has_loaded:
                         self._failed_starts = 0
                     worker.became_idle()
                 case ("result", position, packed):
                     tasks.handle(worker.has_finished(position), unpack(packed))
 
-    def _bury(self, worker: Worker, tasks: Tasks, late: bool = False) -> None:
+    def _remove(self, worker: Worker, tasks: Tasks, late: bool = False) -> None:
         """Take back what a dead worker leaves; the results that it has sent count."""
-        worker.process.join(GRACE)
+        worker.process.join(GRACE_SECONDS)
         worker.process.kill()
         worker.process.join()
-        self._hear(worker, tasks)
+        self._receive(worker, tasks)
         self._workers.remove(worker)
         worker.connection.close()
         exit_code = worker.process.exitcode or 0
         cause = f"no result within {self._time_limit:g} s" if late else _cause_of_death(exit_code)
-        if not worker.has_begun:
+        if not worker.has_loaded:
             self._failed_starts += 1
             if exit_code >= 0 or self._failed_starts == TRIES:  # one that ended by itself would do so again
                 raise SearchError(
@@ -234,7 +234,7 @@ class Supervisor:
                     "`if __name__ == '__main__':`, or its modules cannot be imported twice); a search keeps what had "
                     "finished in its store, run it again to go on"
                 )
-        if worker.is_at_work:
+        if worker.is_working:
             tasks.lost(worker.unfinished, cause, worker.seconds, is_certain=late)
         elif worker.chunk:
             tasks.put_back(worker.chunk)

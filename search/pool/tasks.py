@@ -1,6 +1,6 @@
 """Tasks: the chunks that are yet to be run, and the fits to be tried again because a worker died of them.
 
-chunks --next--> worker --(place, packed result)--> unpacked --> handle
+chunks --next--> worker --(position, packed result)--> unpacked --> handle
                    '--what it left when it died--> lost --> next, alone; the third time: Outcome("crashed")
 """
 
@@ -28,7 +28,7 @@ class Pool(Protocol):
         Parameters
         ----------
         work : callable
-            ``work(problem, chunk)``, a function at the top level of a module, yields places in the chunk and results.
+            ``work(problem, chunk)``, a function at the top level of a module, yields positions in the chunk and results.
         chunks : iterable of tuple of Fit
             A chunk is drawn when there is a worker for it; with an executor, two for each worker are under way.
         handle : callable

@@ -224,7 +224,7 @@ def rank(
     names = _fold_names(n_folds, repeats)
     given = map(as_configuration, configurations)
     rows = sorted((_unranked(x, outcomes, names, last_rounds or {}) for x in given), key=_order)
-    return Ranking((replace(row, rank=place) for place, row in enumerate(rows, start=1)), repeats)
+    return Ranking((replace(row, rank=position) for position, row in enumerate(rows, start=1)), repeats)
 
 
 def _fold_names(n_folds: int, repeats: int) -> list[str]:

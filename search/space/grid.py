@@ -74,8 +74,8 @@ class ParameterGrid(OneRound):
             raise IndexError(f"ParameterGrid: position {position} given, expected one below {len(self)}")
         chosen = []
         for values in reversed(self.axes.values()):
-            remainder, place = divmod(remainder, len(values))
-            chosen.append(values[place])
+            remainder, i = divmod(remainder, len(values))
+            chosen.append(values[i])
         return Configuration(dict(zip(self.axes, reversed(chosen), strict=True)))
 
     def candidates(self, seed: int) -> Configurations:  # noqa: ARG002

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from math import inf
 from typing import Any
 
-from search.space.rounds import Configurations, KeptConfigurations, Round, Rounds, Strategy, as_strategy
+from search.space.rounds import Configurations, KeptConfigurations, Round, RoundGenerator, Strategy, as_strategy
 from tinygrad_lab.checks import is_positive_integer
 
 
@@ -94,12 +94,12 @@ class SuccessiveHalving:
             stops.insert(0, self.epochs // self.factor ** len(stops))
         return stops[:-1]
 
-    def rounds(self, seed: int) -> Rounds:
-        left: Configurations = KeptConfigurations(self.candidates(seed))
-        for epochs in self.stops(len(left)):
-            losses = yield Round(left, epochs)
+    def rounds(self, seed: int) -> RoundGenerator:
+        remaining: Configurations = KeptConfigurations(self.candidates(seed))
+        for epochs in self.stops(len(remaining)):
+            losses = yield Round(remaining, epochs)
             # Equal losses stand in the order of the configurations' texts, so that the order of the candidates decides nothing.
-            ranked = sorted((loss, x.text, i) for i, (loss, x) in enumerate(zip(losses, left, strict=True)) if loss < inf)
-            chosen = sorted(i for _, _, i in ranked[: max(1, len(left) // self.factor)])
-            left = [left[i] for i in chosen]
-        yield Round(left)
+            ranked = sorted((loss, x.text, i) for i, (loss, x) in enumerate(zip(losses, remaining, strict=True)) if loss < inf)
+            chosen = sorted(i for _, _, i in ranked[: max(1, len(remaining) // self.factor)])
+            remaining = [remaining[i] for i in chosen]
+        yield Round(remaining)

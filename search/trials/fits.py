@@ -100,13 +100,13 @@ class Problem:
 
     def training_set(self, fit: "Fit") -> tuple[Array, Array]:
         """Return x and y of the training part of a fit's fold."""
-        rows, _ = self.folds[fit.fold]
-        return self.x[rows], self.y[rows]
+        train, _ = self.folds[fit.fold]
+        return self.x[train], self.y[train]
 
     def validation_set(self, fit: "Fit") -> tuple[Array, Array]:
         """Return x and y of the validation part of a fit's fold."""
-        _, rows = self.folds[fit.fold]
-        return self.x[rows], self.y[rows]
+        _, validation = self.folds[fit.fold]
+        return self.x[validation], self.y[validation]
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,8 +167,8 @@ def run_fits(problem: Problem, fits: Sequence[Fit]) -> Iterator[tuple[int, Outco
 
     Yields
     ------
-    place : int
-        Of a fit among `fits`: they end in an order of their own.
+    position : int
+        Of a fit in `fits`. Fits may end in any order.
     outcome : Outcome
 
     Examples
@@ -177,19 +177,19 @@ def run_fits(problem: Problem, fits: Sequence[Fit]) -> Iterator[tuple[int, Outco
     ...     raise ValueError("no such activation")
     >>> x = np.zeros((2, 1))
     >>> problem = Problem(build, x, x, ((np.array([0]), np.array([1])),))
-    >>> [(place, outcome)] = run_fits(problem, [Fit({"activation": "step"}, 0, np.random.SeedSequence(0))])
-    >>> place, outcome.status, outcome.reason
+    >>> [(position, outcome)] = run_fits(problem, [Fit({"activation": "step"}, 0, np.random.SeedSequence(0))])
+    >>> position, outcome.status, outcome.reason
     (0, 'failed', 'ValueError: no such activation')
     """
     built = {i: _attempt(problem.trainer, fit) for i, fit in enumerate(fits)}
     lanes = {i: trainer for i, trainer in built.items() if _may_be_lane(trainer, fits[i])}
-    left = dict(built)
+    alone = dict(built)
     for epochs in dict.fromkeys(fits[i].epochs for i in lanes):
         stopping_together = {i: trainer for i, trainer in lanes.items() if fits[i].epochs == epochs}
         for i, outcome in _run_lanes(problem, fits, stopping_together, epochs):
-            del left[i]
+            del alone[i]
             yield i, outcome
-    for i, trainer in left.items():
+    for i, trainer in alone.items():
         if isinstance(trainer, Outcome):
             yield i, trainer
         else:  # one of lanes that failed together may have been trained in part: it is built anew
@@ -215,20 +215,18 @@ def _run_lanes(
     problem: Problem, fits: Sequence[Fit], trainers: Mapping[int, tinygrad_lab.Trainer], until: int | None
 ) -> Iterator[tuple[int, Outcome]]:
     """Train together, and yield the outcomes as they come; no more where something goes wrong that is one fit's fault."""
-    places = list(trainers)
-    training_sets = [problem.training_set(fits[place]) for place in places]
-    resume = [fits[place].resume for place in places]
+    positions = list(trainers)  # of the lanes, in `fits`
+    training_sets = [problem.training_set(fits[i]) for i in positions]
+    resume = [fits[i].resume for i in positions]
     start = time.perf_counter()
     try:
         for ended in tinygrad_lab.lanes_as_completed(list(trainers.values()), training_sets, until=until, resume=resume):
             outcomes = {}
             for lane, run in ended.items():
-                place = places[lane]
-                outcomes[place] = (
-                    _failure(run.error) if run.error else _attempt(_score, problem, fits[place], trainers[place], run)
-                )
+                i = positions[lane]
+                outcomes[i] = _failure(run.error) if run.error else _attempt(_score, problem, fits[i], trainers[i], run)
             share = (time.perf_counter() - start) / len(outcomes)
-            yield from ((place, replace(outcome, seconds=share)) for place, outcome in outcomes.items())
+            yield from ((i, replace(outcome, seconds=share)) for i, outcome in outcomes.items())
             start = time.perf_counter()
     except (Exception, SystemExit):
         return
