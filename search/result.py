@@ -21,7 +21,7 @@ from search.ranking.comparison import ComparedConfiguration, Comparison, compare
 from search.ranking.nested import NestedEstimate
 from search.ranking.optimism import Optimism
 from search.ranking.ranking import RankedConfiguration, Ranking
-from search.run.retraining import Retrained, Samples, as_retrained, retraining_problem, run_in_order
+from search.run.retraining import DataSet, Retrained, as_retrained, retraining_problem, run_in_order
 from search.space.configuration import Configuration, as_configuration
 from search.trials.data import Array
 from search.trials.fits import Build, Fit, Outcome
@@ -144,8 +144,8 @@ class SearchResult:
         top: int = 20,
         configurations: Iterable[Mapping[str, Any]] | None = None,
         *,
-        train: Samples,
-        test: Samples,
+        train: DataSet,
+        test: DataSet,
         progress: bool = True,
     ) -> Retrained:
         """Train the best configurations again, or those named, on the whole training set, and test them.
@@ -185,8 +185,8 @@ class SearchResult:
         configuration: Mapping[str, Any],
         seeds: int = 20,
         *,
-        train: Samples,
-        test: Samples,
+        train: DataSet,
+        test: DataSet,
         progress: bool = True,
     ) -> Array:
         """Train one configuration on the whole training set from many seeds, and test each network.
@@ -222,8 +222,8 @@ class SearchResult:
         seeds: int = 20,
         configurations: Iterable[Mapping[str, Any]] | None = None,
         *,
-        train: Samples,
-        test: Samples,
+        train: DataSet,
+        test: DataSet,
         progress: bool = True,
     ) -> Optimism:
         """Measure how much the lowest test loss of the best configurations, or those named, flatters: train from many seeds.
@@ -259,8 +259,8 @@ class SearchResult:
         self,
         folder: str | os.PathLike[str],
         *,
-        train: Samples | None = None,
-        test: Samples | None = None,
+        train: DataSet | None = None,
+        test: DataSet | None = None,
         retrained: Retrained | None = None,
         optimism: Optimism | None = None,
         top: int = 20,
@@ -342,8 +342,8 @@ class SearchResult:
         optimism: Optimism | None,
         top: int,
         seeds: int,
-        train: Samples,
-        test: Samples,
+        train: DataSet,
+        test: DataSet,
         progress: bool,
     ) -> tuple[Retrained, Optimism]:
         """Return re-trained networks and the optimism of the same configurations; train what is not given."""
@@ -364,7 +364,7 @@ class SearchResult:
         return self.ranking.best(top) if configurations is None else self.ranking.rows_of(configurations)
 
     def _losses_over_seeds(
-        self, configurations: Sequence[Mapping[str, Any]], seeds: int, train: Samples, test: Samples, progress: bool
+        self, configurations: Sequence[Mapping[str, Any]], seeds: int, train: DataSet, test: DataSet, progress: bool
     ) -> Array:
         """Return the test losses of some configurations, of shape (configurations, seeds); NaN where there is none."""
         fits = [self._fit(configuration, f"seed {number}") for configuration in configurations for number in range(seeds)]
@@ -372,7 +372,7 @@ class SearchResult:
         losses = [outcome.validation_loss if outcome.status == "done" else np.nan for outcome in outcomes]
         return np.reshape(losses, (len(configurations), seeds))
 
-    def _run(self, fits: Sequence[Fit], train: Samples, test: Samples, progress: bool) -> list[Outcome]:
+    def _run(self, fits: Sequence[Fit], train: DataSet, test: DataSet, progress: bool) -> list[Outcome]:
         """Train on the whole training set; the outcomes are in the order of the fits."""
         problem = retraining_problem(self.build, train, test)
         return run_in_order(problem, fits, self.workers, self.executor, self.time_limit, progress)

@@ -20,10 +20,9 @@ from tqdm import tqdm
 
 from search.pool import check_build, check_time_limit, open_pool, worker_count
 from search.ranking.nested import NestedEstimate
-from search.ranking.ranking import Ranking, rank
 from search.result import SearchResult
-from search.run.runner import Runner, forecast_round
-from search.run.selection import Results, Selection
+from search.run.runner import RoundRunner, forecast_round
+from search.run.strategy_run import Results, StrategyRun
 from search.space.configuration import canonical_text
 from search.space.grid import ParameterGrid
 from search.space.rounds import EVERY_CANDIDATE, ListedConfigurations, Strategy, as_strategy
@@ -179,24 +178,24 @@ class Search:
         made_from["strategy"] = self.strategy.describe()
         asked_for = map(canonical_text, candidates) if len(candidates) else None
         own, *inner = (
-            Selection(self.strategy, self.seed, numbers)
-            for numbers in (layout.numbers, *(fold.inner for fold in layout.nested))
+            StrategyRun(self.strategy, self.seed, fold_numbers)
+            for fold_numbers in (layout.fold_numbers, *(fold.inner for fold in layout.nested))
         )
         workers = worker_count(self.workers)
         with Store(self.store, made_from, self.fork, asked_for, layout.folds) as store:
-            for key, text in (self.notes | {"plan": self._plan(layout)}).items():
+            for key, text in (self.notes | {"plan": self._describe_size(layout)}).items():
                 store.note(key, text)
             results = Results(store)
             with open_pool(problem, self.workers, self.executor, self.time_limit) as pool:
-                if progress and (told := forecast_round(problem, [own, *inner], results, pool, workers)):
+                if progress and (expected := forecast_round(problem, [own, *inner], results, pool, workers)):
                     which = "" if self.strategy.describe() == EVERY_CANDIDATE else "first round: "
-                    tqdm.write(f"{which}{told}", file=sys.stderr)
+                    tqdm.write(f"{which}{expected}", file=sys.stderr)
                 # It shows itself when the first round has told it how many fits there are.
                 with tqdm(total=0, unit="fit", disable=not progress, delay=1e-9) as bar:
-                    runner = Runner(problem, results, pool, workers, bar)
+                    runner = RoundRunner(problem, results, pool, workers, bar)
                     runner.run([own, *inner])
                     nested = self._nested(layout, own, inner, results, runner) if inner else None
-            ranking = self._ranking(own, results, layout.n_folds)
+            ranking = own.ranking(results, layout.n_folds, self.repeats)
         return SearchResult(
             ranking,
             self.build,
@@ -211,17 +210,17 @@ class Search:
         )
 
     def _nested(
-        self, layout: Layout, own: Selection, inner: Sequence[Selection], results: Results, runner: Runner
+        self, layout: Layout, own: StrategyRun, inner: Sequence[StrategyRun], results: Results, runner: RoundRunner
     ) -> NestedEstimate:
         """Train what each inner search has chosen on its whole outer training set, and test it."""
-        chosen = [selection.best(results) for selection in inner]
+        chosen = [run.best(results) for run in inner]
         finals = [
-            Selection(ListedConfigurations([configuration]), self.seed, range(fold.outer, fold.outer + 1))
+            StrategyRun(ListedConfigurations([configuration]), self.seed, range(fold.outer, fold.outer + 1))
             for (configuration, _), fold in zip(chosen, layout.nested, strict=True)
             if configuration is not None
         ]
         runner.run(finals)
-        losses = {final.numbers[0]: final.best(results)[1] for final in finals}
+        losses = {final.fold_numbers[0]: final.best(results)[1] for final in finals}
         return NestedEstimate(
             losses=tuple(losses.get(fold.outer, math.nan) for fold in layout.nested),
             configurations=tuple(configuration for configuration, _ in chosen),
@@ -231,22 +230,14 @@ class Search:
             search_train_sizes=tuple(len(train) for train, _ in layout.folds[: layout.n_folds]),
         )
 
-    def _plan(self, layout: Layout) -> str:
+    def _describe_size(self, layout: Layout) -> str:
         """Describe the size of this search for those who read its store: JSON, with 0 fits where they follow from losses."""
         fits = 0
         if self.strategy.describe() == EVERY_CANDIDATE:
             inner = sum(len(fold.inner) for fold in layout.nested)
-            fits = len(self.strategy.candidates(self.seed)) * (len(layout.numbers) + inner) + len(layout.nested)
+            fits = len(self.strategy.candidates(self.seed)) * (len(layout.fold_numbers) + inner) + len(layout.nested)
         sizes = [(len(train), len(validation)) for train, validation in layout.folds[: layout.n_folds]]
         return json.dumps({"fits": fits, "fold sizes": sizes, "repeats": self.repeats})
-
-    def _ranking(self, own: Selection, results: Results, n_folds: int) -> Ranking:
-        """Rank what was trained to its end, and below it what was left behind."""
-        finished, outcomes = own.at_their_ends(), results.at(None)
-        stopped, outcomes_of_stopped, last_rounds = own.stopped(results)
-        if not stopped:  # the usual case, perhaps of a million configurations: nothing is copied
-            return rank(finished, outcomes, n_folds, self.repeats)
-        return rank([*finished, *stopped], outcomes | outcomes_of_stopped, n_folds, self.repeats, last_rounds)
 
 
 def _with_grid(search: Signature, own: Signature) -> Signature:

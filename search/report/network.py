@@ -5,8 +5,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from search.report.figures import plot_data, plot_function, plot_losses
-from search.report.figures.networks import Points
-from search.run.retraining import RetrainedConfiguration
+from search.run.retraining import DataSet, RetrainedConfiguration
 from search.trials.fits import Build
 
 if TYPE_CHECKING:
@@ -16,7 +15,7 @@ POINTS = 601  # at which a function is drawn
 
 
 def network_figures(
-    build: Build, network: RetrainedConfiguration, train: Points, test: Points
+    build: Build, network: RetrainedConfiguration, train: DataSet, test: DataSet
 ) -> "list[tuple[str, str, Figure]]":
     """Draw a network that was re-trained: of its points and its function, as far as they have one feature and one output.
 

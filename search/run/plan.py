@@ -38,7 +38,7 @@ MEASURED_SECONDS = 0.02
 Item = TypeVar("Item")
 
 
-class Plan:
+class Chunker:
     """Hands out fits in chunks; it learns from their durations how large the next ones should be.
 
     Parameters
@@ -52,7 +52,7 @@ class Plan:
     --------
     >>> import numpy as np
     >>> fits = [Fit({"width": width, "lr": lr}, 0, np.random.SeedSequence(0)) for lr in (0.1, 0.2) for width in (5, 9)]
-    >>> [[fit.configuration for fit in chunk] for chunk in Plan(fits, workers=1).chunks()]
+    >>> [[fit.configuration for fit in chunk] for chunk in Chunker(fits, workers=1).chunks()]
     [[{'width': 5, 'lr': 0.1}, {'width': 5, 'lr': 0.2}], [{'width': 9, 'lr': 0.1}], [{'width': 9, 'lr': 0.2}]]
     """
 
@@ -65,11 +65,11 @@ class Plan:
     def chunks(self) -> Iterator[tuple[Fit, ...]]:
         """Hand out all fits, group after group."""
         while groups := groups_of(islice(self._fits, WINDOW)):
-            left = sum(map(len, groups.values()))
+            n_waiting = sum(map(len, groups.values()))
             for group, fits in groups.items():
                 while fits:
-                    size = min(self._size(group), len(fits), math.ceil(left / (2 * self._workers)))
-                    left -= size
+                    size = min(self._size(group), len(fits), math.ceil(n_waiting / (2 * self._workers)))
+                    n_waiting -= size
                     yield tuple(fits.popleft() for _ in range(size))
 
     def learn(self, fit: Fit, outcome: Outcome) -> None:

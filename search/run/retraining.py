@@ -17,13 +17,13 @@ from tqdm import tqdm
 from search.errors import SearchError
 from search.pool import open_pool, worker_count
 from search.ranking.ranking import RankedConfiguration
-from search.run.plan import Plan
+from search.run.plan import Chunker
 from search.space.configuration import Configuration, as_columns
 from search.table import EndedRows, text_table
 from search.trials.data import Array, as_samples
 from search.trials.fits import Build, Fit, Outcome, Problem, Trained, run_fits
 
-Samples = tuple[ArrayLike, ArrayLike]
+DataSet = tuple[ArrayLike, ArrayLike]  # x and y
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ def as_retrained(row: RankedConfiguration, outcome: Outcome) -> RetrainedConfigu
     )
 
 
-def retraining_problem(build: Build, train: Samples, test: Samples) -> Problem:
+def retraining_problem(build: Build, train: DataSet, test: DataSet) -> Problem:
     """Return the problem whose one fold trains on all of `train` and validates on `test`.
 
     Raises
@@ -150,7 +150,7 @@ def run_in_order(
 ) -> list[Outcome]:
     """Run fits that are not stored and return their outcomes in the order of the fits."""
     outcomes: dict[Fit, Outcome] = {}
-    plan = Plan(fits, worker_count(workers))
+    chunker = Chunker(fits, worker_count(workers))
     with (
         tqdm(total=len(fits), unit="fit", disable=not progress) as bar,
         open_pool(problem, workers, executor, time_limit) as pool,
@@ -158,8 +158,8 @@ def run_in_order(
 
         def handle(fit: Fit, outcome: Outcome) -> None:
             outcomes[fit] = outcome
-            plan.learn(fit, outcome)
+            chunker.learn(fit, outcome)
             bar.update()
 
-        pool.run(run_fits, plan.chunks(), handle)
+        pool.run(run_fits, chunker.chunks(), handle)
     return [outcomes[fit] for fit in fits]

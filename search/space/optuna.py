@@ -17,7 +17,7 @@ import numpy as np
 
 from search.space.configuration import Configuration
 from search.space.grid import ParameterGrid
-from search.space.rounds import Configurations, Round, Rounds
+from search.space.rounds import Configurations, Round, RoundGenerator
 from tinygrad_lab.checks import is_positive_integer
 from tinygrad_lab.storage.description import describe
 
@@ -104,7 +104,7 @@ class OptunaSampler:
         space = {name: list(self._choices.get(name, ())) or distribution for name, distribution in self._distributions.items()}
         return f"{self.n_trials} trials in batches of {self.batch} of {describe(self.sampler)} over {space}"
 
-    def rounds(self, seed: int) -> Rounds:
+    def rounds(self, seed: int) -> RoundGenerator:
         optuna = _import_optuna()
         with _quiet():
             study = optuna.create_study(sampler=self.sampler(seed=seed % 2**32))

@@ -77,13 +77,13 @@ class Round:
             raise ValueError(f"Round: epochs={self.epochs!r}, expected an integer of at least 1, or None")
 
 
-Rounds = Generator[Round, Sequence[float], None]
+RoundGenerator = Generator[Round, Sequence[float], None]
 
 
 class Strategy(Protocol):
     """Decides what a search fits. An own one needs these three methods and no more."""
 
-    def rounds(self, seed: int) -> Rounds:
+    def rounds(self, seed: int) -> RoundGenerator:
         """Yield rounds; each is sent the mean losses of its configurations, infinite where a fit is not done.
 
         Everything follows from the search's seed and these losses: the same again if asked again.
@@ -109,7 +109,7 @@ class OneRound(ABC):
     def candidates(self, seed: int) -> Configurations:
         """Return the configurations, which may follow from the seed."""
 
-    def rounds(self, seed: int) -> Rounds:
+    def rounds(self, seed: int) -> RoundGenerator:
         yield Round(self.candidates(seed))
 
     def describe(self) -> str:

@@ -184,7 +184,7 @@ def _describe_folds(layout: Layout) -> str:
     """Return the number and the sizes of the folds, the digest of those that are ranked by, and, if there are more, of all."""
     sizes = dict.fromkeys(f"{len(train)} + {len(validation)}" for train, validation in layout.folds[: layout.n_folds])
     words = [f"{_count(layout.n_folds, 'fold')} of {', '.join(sizes)} samples"]
-    own = layout.folds[: len(layout.numbers)]
+    own = layout.folds[: len(layout.fold_numbers)]
     digests = [digest_arrays(chain.from_iterable(own), _header)]
     if layout.repeats > 1:
         words.append(f"{layout.repeats} repeats")

@@ -213,7 +213,7 @@ class Layout:
     nested: tuple[OuterFold, ...] = ()
 
     @property
-    def numbers(self) -> range:
+    def fold_numbers(self) -> range:
         """The numbers of the search's own folds, repeats included."""
         return range(self.n_folds * self.repeats)
 
@@ -237,18 +237,16 @@ def make_layout(
     --------
     >>> x = np.zeros((6, 1))
     >>> layout = make_layout(KFold(2), x, x, outer=KFold(3))
-    >>> layout.numbers, layout.nested[0], layout.folds[2], layout.folds[4]
+    >>> layout.fold_numbers, layout.nested[0], layout.folds[2], layout.folds[4]
     (range(0, 2), OuterFold(inner=range(2, 4), outer=4), (array([4, 5]), array([2, 3])), (array([2, 3, 4, 5]), array([0, 1])))
     """
     own = make_folds(splitter, x, y, groups)
     folds = [*own * repeats]
     nested = []
     for i, (train, test) in enumerate(() if outer is None else _named("outer", make_folds, outer, x, y, groups)):
-        inside = None if groups is None else groups[train]
-        inner = tuple(
-            (train[rows], train[held_out])
-            for rows, held_out in _named(f"inside outer fold {i}", make_folds, splitter, x[train], y[train], inside)
-        )
+        groups_inside = None if groups is None else groups[train]
+        inside = _named(f"inside outer fold {i}", make_folds, splitter, x[train], y[train], groups_inside)
+        inner = tuple((train[inner_train], train[inner_validation]) for inner_train, inner_validation in inside)
         start = len(folds)
         folds += [*inner * repeats, (train, test)]
         nested.append(OuterFold(range(start, len(folds) - 1), len(folds) - 1))

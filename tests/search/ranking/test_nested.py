@@ -173,7 +173,7 @@ def test_it_depends_neither_on_workers_nor_on_interruptions(build, strategy, tmp
 def test_inner_folds_keep_groups_together_and_never_see_the_test_set():
     x, y = as_samples(*data())
     layout = make_layout(model_selection.GroupKFold(3), x, y, GROUPS, model_selection.GroupKFold(4), repeats=2)
-    assert layout.numbers == range(6)
+    assert layout.fold_numbers == range(6)
     assert len(layout.folds) == 6 + 4 * (6 + 1)
     assert [fold.outer for fold in layout.nested] == [12, 19, 26, 33]
     for fold in layout.nested:

@@ -16,7 +16,7 @@ import tinygrad_lab as tl
 from search import GridSearch, KFold, ParameterGrid, Store
 from search.pool import open_pool
 from search.run import plan
-from search.run.plan import Forecast, Plan, count_steps, forecast, group_of, measure
+from search.run.plan import Chunker, Forecast, count_steps, forecast, group_of, measure
 from search.testing import build_polynomial
 from search.trials.fits import Fit, Outcome, Problem, run_fits
 from search.trials.folds import make_folds
@@ -45,7 +45,7 @@ configurations = st.fixed_dictionaries(
 )
 def test_every_fit_is_handed_out_once_whatever_fits_take(items, workers, durations, rng):
     fits = [Fit(configuration, fold, SEED, keep) for configuration, fold, keep in items]
-    chunks = Plan(fits, workers)
+    chunks = Chunker(fits, workers)
     waiting, running, handed_out, known = chunks.chunks(), [], [], {}
     while True:
         while len(running) < 2 * workers and (chunk := next(waiting, None)) is not None:
@@ -70,7 +70,7 @@ def test_every_fit_is_handed_out_once_whatever_fits_take(items, workers, duratio
 def test_chunks_grow_to_the_seconds_that_a_crash_may_lose(monkeypatch):
     fits = make_fits([{"lr": float(i)} for i in range(400)])
     for seconds, size in ((1.0, 5), (0.25, 20), (0.001, 32), (100.0, 1), (0.0, 4)):
-        chunks = Plan(fits, workers=1)
+        chunks = Chunker(fits, workers=1)
         handed = chunks.chunks()
         first = next(handed)
         assert len(first) == plan.FIRST_CHUNK
@@ -79,7 +79,7 @@ def test_chunks_grow_to_the_seconds_that_a_crash_may_lose(monkeypatch):
 
 
 def test_the_last_chunks_are_small_enough_for_all_workers():
-    chunks = Plan(make_fits([{"lr": float(i)} for i in range(16)]), workers=2)
+    chunks = Chunker(make_fits([{"lr": float(i)} for i in range(16)]), workers=2)
     sizes = []
     for chunk in chunks.chunks():
         chunks.learn(chunk[0], Outcome("done", seconds=1e-6))
@@ -100,7 +100,7 @@ def test_fits_that_differ_in_a_number_with_a_decimal_point_go_together():
 
 def test_fits_that_are_kept_go_alone():
     fits = make_fits([{"lr": 0.1}] * 3, keep=True)
-    assert list(Plan(fits, 1).chunks()) == [(fit,) for fit in fits]
+    assert list(Chunker(fits, 1).chunks()) == [(fit,) for fit in fits]
 
 
 # ---- the forecast --------------------------------------------------------------------------------------------------
@@ -181,7 +181,7 @@ def test_fits_are_drawn_as_they_are_handed_out(monkeypatch):
     monkeypatch.setattr(plan, "WINDOW", 10)
     drawn = []
     fits = make_fits([{"lr": float(i), "width": i % 2} for i in range(35)])
-    chunks = Plan((drawn.append(fit) or fit for fit in fits), workers=1).chunks()
+    chunks = Chunker((drawn.append(fit) or fit for fit in fits), workers=1).chunks()
     handed_out = [*next(chunks)]
     assert len(drawn) == 10
     assert {group_of(fit) for fit in handed_out} == {group_of(fits[0])}

@@ -5,7 +5,7 @@ import pytest
 
 from search import KFold, ParameterGrid, RandomSampler, Search, SuccessiveHalving
 from search.run import runner
-from search.run.selection import mean_loss
+from search.run.strategy_run import mean_loss
 from search.space.rounds import Round, as_strategy
 from tests.helpers.searches import build_network, build_scored, data
 
