@@ -23,7 +23,6 @@ from search.ranking.optimism import Optimism
 from search.ranking.ranking import RankedConfiguration, Ranking
 from search.run.retraining import DataSet, Retrained, as_retrained, retraining_problem, run_in_order
 from search.space.configuration import Configuration, as_configuration
-from search.trials.data import Array
 from search.trials.fits import Build, Fit, Outcome
 from search.trials.folds import Fold
 from search.trials.seeds import fit_seed
@@ -188,7 +187,7 @@ class SearchResult:
         train: DataSet,
         test: DataSet,
         progress: bool = True,
-    ) -> Array:
+    ) -> np.ndarray:
         """Train one configuration on the whole training set from many seeds, and test each network.
 
         Parameters
@@ -365,7 +364,7 @@ class SearchResult:
 
     def _losses_over_seeds(
         self, configurations: Sequence[Mapping[str, Any]], seeds: int, train: DataSet, test: DataSet, progress: bool
-    ) -> Array:
+    ) -> np.ndarray:
         """Return the test losses of some configurations, of shape (configurations, seeds); NaN where there is none."""
         fits = [self._fit(configuration, f"seed {number}") for configuration in configurations for number in range(seeds)]
         outcomes = self._run(fits, train, test, progress)

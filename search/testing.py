@@ -6,8 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from search.trials.data import Array
-
 
 class Polynomial:
     """y = w[0] + w[1] x + ... + w[degree] x^degree, for one feature x."""
@@ -15,11 +13,11 @@ class Polynomial:
     def __init__(self, degree: int, rng: np.random.Generator) -> None:
         self.weight = rng.uniform(-0.5, 0.5, degree + 1)
 
-    def powers(self, x: Array) -> Array:
+    def powers(self, x: np.ndarray) -> np.ndarray:
         """Return the matrix of 1, x, x^2, ... of shape (samples, degree + 1)."""
         return np.vander(x[:, 0], len(self.weight), increasing=True)
 
-    def state_dict(self) -> dict[str, Array]:
+    def state_dict(self) -> dict[str, np.ndarray]:
         """Return the weights by name."""
         return {"weight": self.weight.copy()}
 
@@ -42,7 +40,7 @@ class PolynomialTrainer:
         self.lr = lr
         self.epochs = epochs
 
-    def fit(self, x: Array, y: Array, *, validation: tuple[Array, Array]) -> dict[str, Array]:
+    def fit(self, x: np.ndarray, y: np.ndarray, *, validation: tuple[np.ndarray, np.ndarray]) -> dict[str, np.ndarray]:
         """Train, and return the losses and the learning rate of each epoch."""
         powers = self.model.powers(x)
         weight = self.model.weight
@@ -60,7 +58,7 @@ class PolynomialTrainer:
             "lr": np.full(self.epochs, self.lr),
         }
 
-    def evaluate(self, x: Array, y: Array) -> float:
+    def evaluate(self, x: np.ndarray, y: np.ndarray) -> float:
         """Return half the mean squared error on x and y."""
         error = self.model.powers(x) @ self.model.weight - y[:, 0]
         return float(np.mean(error**2) / 2)

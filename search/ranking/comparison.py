@@ -17,7 +17,6 @@ from search.errors import SearchError
 from search.ranking.ranking import Ranking
 from search.space.configuration import Configuration, as_columns
 from search.table import Rows, text_table
-from search.trials.data import Array
 
 
 @dataclass(frozen=True)
@@ -255,7 +254,7 @@ def compare(
     return Comparison(rows, n_folds, confidence)
 
 
-def _deviations(values: Array) -> Array:
+def _deviations(values: np.ndarray) -> np.ndarray:
     """Return the standard deviation (``ddof=1``) of each row; NaN for a single column."""
     if values.shape[1] == 1:
         return np.full(len(values), np.nan)

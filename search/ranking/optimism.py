@@ -8,8 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from search.trials.data import Array
-
 
 @dataclass(frozen=True, eq=False)
 class Optimism:
@@ -47,7 +45,7 @@ class Optimism:
     Over the 3 seeds it belongs to 2 of the configurations. The first of the cross-validation has 0.6000 on average.
     """
 
-    losses: Array
+    losses: np.ndarray
 
     def __post_init__(self) -> None:
         if self.losses.ndim != 2 or self.losses.shape[0] < 1 or self.losses.shape[1] < 2:
@@ -56,17 +54,17 @@ class Optimism:
             )
 
     @property
-    def chosen(self) -> Array:
+    def chosen(self) -> np.ndarray:
         """For each seed, the place of the configuration of the lowest loss; 0 where every training failed or diverged."""
         return np.where(np.isnan(self.losses), np.inf, self.losses).argmin(axis=0)
 
     @property
-    def reported(self) -> Array:
+    def reported(self) -> np.ndarray:
         """For each seed, the lowest loss; NaN where every training failed or diverged."""
         return self.losses[self.chosen, np.arange(self.losses.shape[1])]
 
     @property
-    def expected(self) -> Array:
+    def expected(self) -> np.ndarray:
         """For each seed, the mean loss of the chosen configuration from all other seeds; NaN where there is none."""
         others = self.losses[self.chosen]
         np.fill_diagonal(others, np.nan)  # row and column are seeds: the diagonal is what was reported
@@ -112,13 +110,13 @@ class Optimism:
         ]
 
 
-def _mean(losses: Array) -> float:
+def _mean(losses: np.ndarray) -> float:
     """Return the mean of those that are not NaN; NaN if there is none."""
     finite = losses[~np.isnan(losses)]
     return float(finite.mean()) if len(finite) else np.nan
 
 
-def _standard_error(values: Array) -> float:
+def _standard_error(values: np.ndarray) -> float:
     """Return that of the mean of those that are not NaN, as if they were independent; NaN if fewer than two are there."""
     finite = values[~np.isnan(values)]
     return float(np.std(finite, ddof=1) / np.sqrt(len(finite))) if len(finite) > 1 else np.nan

@@ -23,7 +23,6 @@ import numpy as np
 
 import tinygrad_lab
 from search.pool import Pool
-from search.trials.data import Array
 from search.trials.fits import Fit, Outcome, Problem
 
 CHUNK_SECONDS = 5.0  # of work: that much each worker may lose in a crash
@@ -223,7 +222,7 @@ def _seconds_of_update(problem: Problem, fits: Sequence[Fit]) -> float:
     return max(0.0, duration) / made
 
 
-def timed_fit(trainers: Sequence[tinygrad_lab.Trainer], data: Sequence[tuple[Array, Array]], until: int) -> float:
+def timed_fit(trainers: Sequence[tinygrad_lab.Trainer], data: Sequence[tuple[np.ndarray, np.ndarray]], until: int) -> float:
     """Return how many seconds so many epochs take, of trainings that are as long as they are: so the engine is theirs."""
     start = time.perf_counter()
     tinygrad_lab.fit_lanes(trainers, data, until=until)

@@ -20,7 +20,7 @@ from search.ranking.ranking import RankedConfiguration
 from search.run.plan import Chunker
 from search.space.configuration import Configuration, as_columns
 from search.table import EndedRows, text_table
-from search.trials.data import Array, as_samples
+from search.trials.data import as_samples
 from search.trials.fits import Build, Fit, Outcome, Problem, Trained, run_fits
 
 DataSet = tuple[ArrayLike, ArrayLike]  # x and y
@@ -57,8 +57,8 @@ class RetrainedConfiguration:
     test_loss: float
     status: str
     reason: str
-    history: dict[str, Array]
-    state_dict: dict[str, Array]
+    history: dict[str, np.ndarray]
+    state_dict: dict[str, np.ndarray]
     seconds: float
 
 
