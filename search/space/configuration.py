@@ -16,16 +16,16 @@ import numpy as np
 
 
 class Configuration(dict[str, Any]):
-    """A dict of plain Python values that cannot be changed, and so can keep its text and its digest.
+    """A dict of plain Python values. It cannot be changed, so it can store its text and its digest.
 
-    It is made once, from what a user gives, and then passed on as it is. ``dict(configuration)`` is a copy that can be
-    changed. Two configurations are equal as dicts are, so 1 equals 1.0; their texts tell the two apart.
+    What a user gives is made a Configuration once and then passed on as it is. ``dict(configuration)`` is a copy that can
+    be changed. Configurations compare as dicts do, so 1 equals 1.0. Their texts differ in that case.
 
     Parameters
     ----------
     given : mapping
         Names to None, bool, int, float, str, NumPy scalars of these kinds, or (nested) tuples and lists of them. NumPy
-        scalars become Python's own, lists become tuples. The order of the names is kept.
+        scalars become Python scalars, lists become tuples. The order of the names is kept.
 
     Raises
     ------
@@ -66,7 +66,7 @@ class Configuration(dict[str, Any]):
         return hash(frozenset(self.items()))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Configuration, (dict(self),)  # without the text, which a worker does not need
+        return Configuration, (dict(self),)  # without the text: it would make the message to a worker longer
 
     def _refuse(self, *_: Any, **__: Any) -> NoReturn:
         raise TypeError("a configuration cannot be changed, expected a copy: dict(configuration)")
@@ -107,8 +107,8 @@ def value_text(value: Any) -> str:
 def canonical_text(configuration: Mapping[str, Any]) -> str:
     """Return the JSON text that two configurations share exactly if they have the same content.
 
-    Names are sorted. Floats are written by `repr`, so they round-trip to the bit; 1, 1.0 and true differ, and so do 0.0
-    and -0.0; every NaN is one ``NaN``.
+    Names are sorted. Floats are written by `repr`, so they can be read back to the bit. The texts of 1, 1.0 and true
+    differ, and so do those of 0.0 and -0.0. Every NaN is written as ``NaN``.
 
     Examples
     --------
@@ -119,7 +119,7 @@ def canonical_text(configuration: Mapping[str, Any]) -> str:
 
 
 def as_columns(configurations: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[Any]]]:
-    """Return the names of some configurations and each one's values under them; a missing value is an empty string.
+    """Return all names in some configurations, and for each configuration its values; a missing value is an empty string.
 
     Examples
     --------

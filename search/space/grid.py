@@ -1,4 +1,4 @@
-"""The grid: every combination of the values given for each name, in the order of `itertools.product`."""
+"""The grid: every combination of some values for each name, in the order of `itertools.product`."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,28 +13,28 @@ from search.space.rounds import Configurations, OneRound
 
 
 class ParameterGrid(OneRound):
-    """All combinations of some values for each of some names: a strategy that fits each of them, in one round.
+    """A strategy that fits all combinations of some values for each name, in one round.
 
-    The last name varies fastest. Values are canonicalised: NumPy scalars become Python's, lists become tuples.
+    The last name varies fastest. Values become plain Python: NumPy scalars become Python scalars, lists become tuples.
 
     Parameters
     ----------
     mapping : mapping of str to sequence, optional
-        The axes as one mapping, in place of keywords.
+        The axes as one mapping, instead of keywords.
     **axes : sequence
         Name to values: None, bool, int, float, str, NumPy scalars, or nested tuples and lists of these.
 
     Attributes
     ----------
     axes : dict of str to tuple
-        The canonical values of each name, in the order given.
+        The values of each name in plain Python, in the given order.
 
     Raises
     ------
     TypeError
-        If `mapping` is not one, or a value is of a type that a configuration cannot hold.
+        If `mapping` is no mapping, or a value has a type that a configuration cannot hold.
     ValueError
-        If there is no axis, or an axis is empty, not a sequence, a string, or has a value twice.
+        If there is no axis; or an axis is empty, is no sequence, is a string, or has a value twice.
 
     Examples
     --------

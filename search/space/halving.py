@@ -2,8 +2,8 @@
 
     81 for 12 epochs --best third--> 27 for 37 --> 9 for 111 --> 3 for 333 --> 1 to the end, of 1000
 
-*Does a training that was stopped become another one?* No: it goes on from its very bits, with the schedule and the engine of
-the whole training. So what reaches the end has the score that a grid would have found for it, and no epoch is trained twice.
+*Does stopping change a training?* No. It is resumed from exactly the state it had, with the schedule and the engine of the
+whole training. So a configuration that reaches the end has the same score as in a grid search, and no epoch is trained twice.
 """
 
 from collections.abc import Iterable, Mapping
@@ -17,34 +17,34 @@ from tinygrad_lab.checks import is_positive_integer
 class SuccessiveHalving:
     """Train all candidates for some epochs, the best 1/factor of them for factor times as many, and so on to the end.
 
-    With n candidates there are as many rounds as n can be divided by `factor`, but for those that would stop before
-    `min_epochs`; the last one trains to the end. Only Trainers of this project can stop and go on.
+    With n candidates, a round is added for each time that n can be divided by `factor`, unless that round would stop before
+    `min_epochs`. The last round trains to the end. Only a `tinygrad_lab.Trainer` can be stopped and resumed.
 
     Parameters
     ----------
     candidates : ParameterGrid, RandomSampler or iterable of mapping
         What to choose from.
     epochs : int
-        The length of a whole training; each stops after a fraction of it, 1/factor before the last round, 1/factor² before
-        that one, and so on. A configuration's own number of epochs is its end.
+        The length of a whole training. The last round but one stops after 1/factor of it, the round before that after
+        1/factor², and so on. In the last round, each configuration trains for its own number of epochs.
     factor : int, default=3
-        At least 2. The best 1/factor of a round go on, rounded down, at least one.
+        At least 2. The best 1/factor of a round go on, rounded down, but at least one.
     min_epochs : int, default=1
-        The fewest epochs after which to choose: with too few, learning rates are compared that have not shown yet what they
-        lead to.
+        The fewest epochs after which losses are compared. After very few epochs, the loss does not yet show which learning
+        rate is good.
 
     Raises
     ------
     TypeError
-        If the candidates depend on losses themselves, or one is no mapping.
+        If the candidates depend on losses, or one is no mapping.
     ValueError
-        If a number is out of range, or the candidates are empty or one is there twice.
+        If a number is out of range, or there is no candidate, or one appears twice.
 
     References
     ----------
     Jamieson and Talwalkar (2016), "Non-stochastic best arm identification and hyperparameter optimization", AISTATS.
     Li, Jamieson, DeSalvo, Rostamizadeh and Talwalkar (2018), "Hyperband: a novel bandit-based approach to hyperparameter
-    optimization", Journal of Machine Learning Research 18: this is one bracket of it.
+    optimization", Journal of Machine Learning Research 18. Successive halving is one bracket of Hyperband.
 
     Examples
     --------
@@ -87,7 +87,7 @@ class SuccessiveHalving:
         return self._candidates.candidates(seed)
 
     def stops(self, n: int) -> list[int]:
-        """Return the epochs after which n candidates are compared; what is left then goes to its end."""
+        """Return the epochs after which n candidates are compared; those that remain after the last one train to the end."""
         stops = [self.epochs]
         while n >= self.factor and stops[0] // self.factor >= self.min_epochs:
             n //= self.factor
@@ -98,7 +98,7 @@ class SuccessiveHalving:
         remaining: Configurations = KeptConfigurations(self.candidates(seed))
         for epochs in self.stops(len(remaining)):
             losses = yield Round(remaining, epochs)
-            # Equal losses stand in the order of the configurations' texts, so that the order of the candidates decides nothing.
+            # Equal losses are ordered by the configurations' texts, so the order of the candidates has no effect.
             ranked = sorted((loss, x.text, i) for i, (loss, x) in enumerate(zip(losses, remaining, strict=True)) if loss < inf)
             chosen = sorted(i for _, _, i in ranked[: max(1, len(remaining) // self.factor)])
             remaining = [remaining[i] for i in chosen]

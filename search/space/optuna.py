@@ -1,9 +1,9 @@
-"""Optuna: an Optuna sampler proposes, this project fits, keeps and ranks.
+"""Optuna: an Optuna sampler proposes configurations, and this project fits, stores and ranks them.
 
-    study.ask, a batch at a time --> Round --> mean losses --> study.tell, in the order of the questions --> study.ask, ...
+    study.ask, a batch at a time --> Round --> mean losses --> study.tell, in the order of the trials --> study.ask, ...
 
-The study lives in memory and is no second store: a search that is resumed asks again, from the same seed, and tells what the
-store knows, so it comes to the same questions.
+The study is kept in memory only. When a search is resumed, a new study with the same seed is told the losses in the store, so
+it proposes the same trials.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class OptunaSampler:
-    """What a sampler of Optuna asks for, in batches. Needs ``pip install "tinygrad-lab[optuna]"``.
+    """The trials that a sampler of Optuna proposes, in batches. Needs ``pip install "tinygrad-lab[optuna]"``.
 
     Parameters
     ----------
@@ -36,14 +36,14 @@ class OptunaSampler:
         Name to one of Optuna's distributions, such as ``optuna.distributions.FloatDistribution(1e-4, 1e-1, log=True)``, or to a
         list of values to choose from, of any kind that a configuration can hold.
     n_trials : int
-        How many questions in all, or fewer where the sampler has no more. One that was asked before costs nothing: its
-        fits are in the store.
+        The number of trials, or fewer if the sampler ends earlier. A trial whose configuration was fitted before takes no
+        time, because its fits are in the store.
     batch : int, default=8
-        How many are asked before the first of them is answered: they can be fitted side by side, but know nothing of each
-        other.
+        How many trials are proposed at once. They can be fitted side by side, but none of them can use the losses of the
+        rest of its batch.
     sampler : callable, optional
-        Called as ``sampler(seed=...)`` with the search's seed: a class of Optuna's or a `functools.partial` of one. By default
-        `optuna.samplers.TPESampler`. A sampler that is made already is refused, since it would not begin anew when the
+        Called as ``sampler(seed=...)`` with the search's seed: a class of Optuna or a `functools.partial` of one. By default
+        `optuna.samplers.TPESampler`. A sampler instance is refused, since it would not start from its first state when the
         search is resumed.
 
     Raises
@@ -88,7 +88,7 @@ class OptunaSampler:
             if isinstance(values, optuna.distributions.BaseDistribution):
                 self._distributions[name] = values
             elif isinstance(values, Sequence | np.ndarray) and not isinstance(values, str | bytes):
-                # Optuna's categories may be no tuples: it chooses among places.
+                # Optuna's categories cannot be tuples, so it chooses among positions.
                 self._choices[name] = ParameterGrid({name: values}).axes[name]
                 self._distributions[name] = optuna.distributions.CategoricalDistribution(range(len(values)))
             else:
@@ -108,7 +108,7 @@ class OptunaSampler:
         optuna = _import_optuna()
         with _quiet():
             study = optuna.create_study(sampler=self.sampler(seed=seed % 2**32))
-        # Samplers of finitely many questions call this at their end; Study's own is for Optuna's own loop only.
+        # A sampler with finitely many trials calls study.stop at its end. Optuna's own method works only inside study.optimize.
         ended: list[bool] = []
         study.stop = lambda: ended.append(True)
         for start in range(0, self.n_trials, self.batch):
@@ -142,7 +142,7 @@ def _import_optuna() -> Any:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep Optuna's report of each trial to itself: the search has its own."""
+    """Hide Optuna's log of each trial, since the search shows its own progress."""
     logging = _import_optuna().logging
     verbosity = logging.get_verbosity()
     logging.set_verbosity(max(verbosity, logging.WARNING))

@@ -1,8 +1,8 @@
-"""Random search: configurations drawn from distributions, where a grid would try each value too often.
+"""Random search: configurations drawn from distributions, so that each fit tries a new value of each parameter.
 
-seed, name of an axis --> its own generator --> its draws --.
-                                                             +--> the i-th configuration, unless it was there before
-seed, name of another axis --> ...        --> its draws   --'
+seed, name of an axis      --> a generator --> its draws --.
+                                                            +--> the i-th configuration, unless it was drawn before
+seed, name of another axis --> a generator --> its draws --'
 """
 
 import hashlib
@@ -18,33 +18,33 @@ from search.space.grid import ParameterGrid
 from search.space.rounds import Configurations, ListedConfigurations, OneRound
 from tinygrad_lab.checks import is_positive_integer
 
-PATIENCE = 1000  # draws that are all there before, after which no new one is expected
+PATIENCE = 1000  # after so many known configurations in a row, no new one is expected
 
 
 class RandomSampler(OneRound):
     """A number of distinct configurations, each value drawn from a list or a distribution.
 
-    A configuration that was drawn before is drawn again; where all axes are lists, they are drawn without replacement, so that
-    nothing is fitted twice. The draws follow from the search's seed: each axis has a generator of its own, so an axis
-    that is added leaves the draws of the others as they were.
+    No configuration is fitted twice: where all axes are lists, combinations are drawn without replacement, and otherwise a
+    configuration that was drawn before is replaced by a new draw. The draws depend on the search's seed. Each axis has its
+    own generator, so adding an axis does not change the draws of the existing axes.
 
     Parameters
     ----------
     n : int
         How many configurations.
     mapping : mapping of str to sequence or distribution, optional
-        The axes as one mapping, in place of keywords.
+        The axes as one mapping, instead of keywords.
     **axes : sequence or distribution
-        Name to values, one of which is chosen, all equally likely; or to anything with ``rvs(random_state=...)``, such as
-        ``scipy.stats.loguniform(1e-4, 1e-1)``.
+        Name to a sequence of values, of which each is equally likely, or to a distribution: an object with
+        ``rvs(random_state=...)``, such as ``scipy.stats.loguniform(1e-4, 1e-1)``.
 
     Raises
     ------
     TypeError
-        If `mapping` is not one, or a value is of a type that a configuration cannot hold.
+        If `mapping` is no mapping, or a value has a type that a configuration cannot hold.
     ValueError
-        If `n` is less than one, or more than there are combinations; if there is no axis, or one is empty or neither
-        a sequence nor a distribution.
+        If `n` is less than one, or larger than the number of combinations; if there is no axis; or if an axis is empty, or
+        neither a sequence nor a distribution.
 
     References
     ----------
@@ -77,13 +77,13 @@ class RandomSampler(OneRound):
         self.axes = {
             name: values if callable(getattr(values, "rvs", None)) else _listed(name, values) for name, values in given.items()
         }
-        # Infinite with a distribution.
+        # Infinite if an axis is a distribution.
         self._combinations = math.prod(len(x) if isinstance(x, tuple) else math.inf for x in self.axes.values())
         if n > self._combinations:
             raise ValueError(
                 f"RandomSampler: n={n} configurations of only {self._combinations}; give a smaller n, or a ParameterGrid"
             )
-        self._candidates: dict[int, Configurations] = {}  # by seed: a search asks for them several times
+        self._candidates: dict[int, Configurations] = {}  # by seed, since a search calls `candidates` several times
 
     def __repr__(self) -> str:
         return f"RandomSampler({self.n}, {', '.join(self.axes)})"
@@ -94,7 +94,7 @@ class RandomSampler(OneRound):
         Raises
         ------
         ValueError
-            If the distributions give no more different configurations.
+            If the distributions have fewer different configurations.
         """
         if seed not in self._candidates:
             drawn = self._from_lists(seed) if self._combinations <= sys.maxsize else self._drawn(seed)

@@ -1,10 +1,10 @@
-"""Rounds: how a strategy talks with the search.
+"""Rounds: how a strategy and the search exchange configurations and losses.
 
     strategy --a Round of configurations--> search: fits them on every fold --their mean losses--> strategy --the next Round-->
 
-A strategy hears nothing but losses, in the order of its configurations, when a round is complete. So what it proposes depends
-on the seed and on results, not on workers or the order in which fits end; and a search that is resumed asks the same
-questions again, to which the store has the answers.
+A strategy receives only the mean losses of a complete round, in the order of its configurations. So what it proposes depends on
+the seed and on results, not on workers or on the order in which fits end. When a search is resumed, the strategy proposes the
+same rounds again, and the store has their results.
 """
 
 from abc import ABC, abstractmethod
@@ -17,7 +17,7 @@ from tinygrad_lab.checks import is_positive_integer
 
 
 class Configurations(Protocol):
-    """Some configurations, each once; not all of them need to be in memory."""
+    """A sequence of distinct configurations. It may make them on demand, so that they need not all be in memory."""
 
     def __len__(self) -> int: ...
 
@@ -27,12 +27,12 @@ class Configurations(Protocol):
 
 
 class KeptConfigurations:
-    """The configurations of a round, each made when it is first used and then kept, so that its text is computed once.
+    """The configurations of a round. Each is made when it is first used and then kept, so its text is computed once.
 
     Parameters
     ----------
     given : sequence of mapping
-        A strategy of one's own may give plain dicts.
+        The round's configurations. A user's strategy may give plain dicts.
     """
 
     def __init__(self, given: Configurations) -> None:
@@ -57,16 +57,17 @@ class Round:
 
     Attributes
     ----------
-    configurations : sequence of dict
-        Canonical ones, each once.
+    configurations : sequence of mapping
+        Each once.
     epochs : int or None
-        Up to which to train them; the next round goes on from there, if it is longer. None trains each to its own end; what
-        is in no such round is ranked as stopped: below the others, that of the longest round first, by its mean loss there.
+        After how many epochs training stops. A longer next round resumes from there. None trains each configuration to its
+        end. Configurations that reach no such round are ranked as stopped, below the finished ones; among them, the one
+        trained longest comes first.
 
     Raises
     ------
     ValueError
-        If the epochs are no positive integer.
+        If `epochs` is neither a positive integer nor None.
     """
 
     configurations: Configurations
@@ -81,33 +82,33 @@ RoundGenerator = Generator[Round, Sequence[float], None]
 
 
 class Strategy(Protocol):
-    """Decides what a search fits. An own one needs these three methods and no more."""
+    """Decides what a search fits. A user's strategy needs only these three methods."""
 
     def rounds(self, seed: int) -> RoundGenerator:
-        """Yield rounds; each is sent the mean losses of its configurations, infinite where a fit is not done.
+        """Yield rounds; each ``yield`` returns the mean losses of its configurations, infinite where a fit is not done.
 
-        Everything follows from the search's seed and these losses: the same again if asked again.
+        The rounds depend only on the search's seed and these losses: with the same ones, they are the same again.
         """
         ...
 
     def candidates(self, seed: int) -> Configurations:
-        """Return what is known beforehand of the configurations to choose from; nothing where they follow from losses."""
+        """Return the configurations to choose from, as far as they are known in advance; none if they depend on losses."""
         ...
 
     def describe(self) -> str:
-        """Say in one line how it chooses among its candidates: with another text, a store is another search's."""
+        """Describe in one line how it chooses among its candidates. A store belongs to searches with the same text."""
         ...
 
 
-EVERY_CANDIDATE = "every candidate"  # how a strategy of one round describes itself
+EVERY_CANDIDATE = "every candidate"  # the description of a strategy that has one round
 
 
 class OneRound(ABC):
-    """A strategy that fits all of its candidates, in one round."""
+    """A strategy that fits all its candidates in one round."""
 
     @abstractmethod
     def candidates(self, seed: int) -> Configurations:
-        """Return the configurations, which may follow from the seed."""
+        """Return the configurations, which may depend on the seed."""
 
     def rounds(self, seed: int) -> RoundGenerator:
         yield Round(self.candidates(seed))
@@ -117,7 +118,7 @@ class OneRound(ABC):
 
 
 class ListedConfigurations(OneRound):
-    """Configurations one by one, in the order given.
+    """A strategy that fits each of some listed configurations.
 
     Parameters
     ----------
@@ -128,7 +129,7 @@ class ListedConfigurations(OneRound):
     TypeError
         If one is no mapping, or has a value of an unknown type.
     ValueError
-        If there is none, or one twice.
+        If there is none, or one appears twice.
 
     Examples
     --------
@@ -169,7 +170,7 @@ def as_strategy(given: Strategy | Iterable[Mapping[str, Any]]) -> Strategy:
     Raises
     ------
     TypeError
-        If it is neither, or one mapping, such as the axes of a grid.
+        If it is neither of the two, or is a single mapping, such as the axes of a grid.
 
     Examples
     --------
