@@ -1,4 +1,4 @@
-"""Cross-validated search over configurations: resumable, and the same to the bit on any number of workers.
+"""Cross-validated search over configurations. It can be resumed, and any number of workers gives the same result to the bit.
 
 ParameterGrid or other strategy --.
 KFold or other splitter -----------+--> Search.run(x, y) --> SearchResult.ranking --> retrain --> report

@@ -1,8 +1,8 @@
-"""The errors of a search, each one line that says what was found and what to do."""
+"""The errors of a search. Each is one line that says what was found and what to do."""
 
 
 def one_line(error: BaseException) -> str:
-    r"""Return the type of an exception and what it says, without line breaks.
+    r"""Return the type and the message of an exception, without line breaks.
 
     Examples
     --------
@@ -24,4 +24,4 @@ class SearchError(Exception):
 
 
 class StoreError(SearchError):
-    """A store cannot be opened, read or written, is damaged or in use, or belongs to another search."""
+    """A store cannot be opened, read or written; or it is damaged, in use, or belongs to another search."""

@@ -1,4 +1,4 @@
-"""Files that a search leaves for people: each is written whole or not at all, and what hinders it is said in one line."""
+"""Files that a search writes for people. Each is written whole or not at all; if it cannot be, the error is one line."""
 
 import csv
 import io
@@ -13,14 +13,14 @@ from tinygrad_lab.storage.files import replacing
 
 @contextmanager
 def written(path: str | os.PathLike[str], kind: str = "path") -> Iterator[None]:
-    """Turn the OSError of a block that writes a file into a SearchError that names the file.
+    """Turn an OSError inside the block, which writes a file, into a SearchError that names the file.
 
     Parameters
     ----------
     path : path
-        Of the file, as people gave it.
+        Of the file, as the user gave it.
     kind : str, default="path"
-        What to give in its place.
+        What the error message tells the user to change.
     """
     try:
         yield

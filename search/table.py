@@ -6,11 +6,11 @@ from typing import Any, Protocol, TypeVar, overload
 
 
 class HasStatus(Protocol):
-    """A row that says how it ended."""
+    """A row that says how its training ended."""
 
     @property
     def status(self) -> str:
-        """``"done"``, or another word."""
+        """``"done"``, or what happened instead."""
         ...
 
 
@@ -19,7 +19,7 @@ EndedRow = TypeVar("EndedRow", bound=HasStatus)
 
 
 def text_table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    """Return the rows as text: numbers to the right and in six digits, everything else to the left.
+    """Return the rows as text. Numbers have six digits and are aligned right; everything else is aligned left.
 
     Examples
     --------
@@ -48,7 +48,7 @@ def _cell(value: Any) -> str:
 
 
 class Rows(Sequence[Row], ABC):
-    """Rows that do not change and print as a table: a ranking, a comparison, re-trained networks."""
+    """A fixed sequence of rows that prints as a table: a ranking, a comparison, re-trained networks."""
 
     def __init__(self, rows: Iterable[Row]) -> None:
         self._rows = tuple(rows)
@@ -75,7 +75,7 @@ class Rows(Sequence[Row], ABC):
 
 
 class EndedRows(Rows[EndedRow]):
-    """Rows of trainings that have ended, done or not: a ranking, re-trained networks."""
+    """Rows of trainings that have ended, successfully or not: a ranking, re-trained networks."""
 
     @property
     def done(self) -> tuple[EndedRow, ...]:

@@ -1,4 +1,4 @@
-"""A Trainer small enough for examples and tests of a search: a polynomial, fitted by gradient descent in NumPy."""
+"""A small Trainer for examples and tests of a search: a polynomial, fitted by gradient descent in NumPy."""
 
 import math
 from collections.abc import Mapping
@@ -23,14 +23,14 @@ class Polynomial:
 
 
 class PolynomialTrainer:
-    """Minimises half the mean squared error of a polynomial by gradient descent on the whole set.
+    """Minimises half the mean squared error of a polynomial by gradient descent on the whole training set.
 
     Parameters
     ----------
     model : Polynomial
         What is trained.
     lr : float
-        Learning rate; too large a one makes `fit` raise an ArithmeticError.
+        Learning rate. If it is too large, `fit` raises an ArithmeticError.
     epochs : int
         Number of steps.
     """
@@ -65,7 +65,7 @@ class PolynomialTrainer:
 
 
 def build_polynomial(configuration: Mapping[str, Any], rng: np.random.Generator) -> PolynomialTrainer:
-    """Return the trainer of one configuration: ``degree``, and if wanted ``lr`` and ``epochs``.
+    """Return the trainer of one configuration, which has ``degree`` and optionally ``lr`` and ``epochs``.
 
     Examples
     --------
