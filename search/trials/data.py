@@ -1,4 +1,4 @@
-"""The samples of a search: x and y as checked arrays with one row a sample."""
+"""The samples of a search: x and y as checked arrays, in which each row is a sample."""
 
 from typing import Any
 
@@ -15,22 +15,22 @@ def as_samples(x: ArrayLike, y: ArrayLike, label: str = "") -> tuple[Array, Arra
     Parameters
     ----------
     x, y : array_like
-        Real, finite numbers of shape (samples, features); one dimension means one feature. Integers of one dimension may
-        be the labels of classes: as y, they stay as they are.
+        Real, finite numbers of shape (samples, features); one dimension means one feature. If y is one-dimensional and
+        holds integers, they may be class labels and are not converted.
     label : str, default=""
-        Stands before x and y in error messages, such as ``"test "``.
+        Written before x and y in error messages, such as ``"test "``.
 
     Returns
     -------
     x, y : ndarray
-        float32 stays float32, everything else but labels is float64.
+        float32 stays float32. Everything else becomes float64, except labels.
 
     Raises
     ------
     TypeError
         If the values are not real numbers: strings, objects, complex.
     ValueError
-        If the shapes are ragged, empty or do not agree, or a value is NaN or infinite.
+        If the shapes are ragged, empty or different in length, or a value is NaN or infinite.
 
     Examples
     --------

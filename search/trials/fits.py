@@ -1,9 +1,9 @@
-"""Fits: configurations, each trained on one fold, and what came of them.
+"""Fits: configurations, each trained on one fold, and their outcomes.
 
 Problem (build, x, y, folds: the same for every fit)  --.
-                                                         +--> run_fits --> an Outcome for each, as it ends
+                                                         +--> run_fits --> an Outcome for each fit, as it ends
 Fits (configuration, fold, seed)                      --'                     |
-                        ^-- resume: the training goes on <------ state -------'   where a fit stops after some epochs
+                        ^-- resume: the training goes on <------ state -------'   if a fit stops after some epochs
 """
 
 import math
@@ -68,7 +68,7 @@ def build_trainer(build: Build, configuration: Mapping[str, Any], seed: np.rando
     Raises
     ------
     TypeError
-        If `build` returns anything else.
+        If `build` returns anything but a Trainer.
 
     Examples
     --------
@@ -87,7 +87,7 @@ def build_trainer(build: Build, configuration: Mapping[str, Any], seed: np.rando
 
 @dataclass(frozen=True)
 class Problem:
-    """What every fit of a search shares: how to build a Trainer, the samples, and the folds as indices into them."""
+    """What all fits of a search share: how to build a Trainer, the samples, and the folds as indices of samples."""
 
     build: Build
     x: Array
@@ -111,19 +111,19 @@ class Problem:
 
 @dataclass(frozen=True, eq=False)
 class Fit:
-    """One piece of work: this configuration, on that fold of the problem, from this seed. Equal only to itself."""
+    """One training: of this configuration, on this fold of the problem, from this seed. A Fit is equal only to itself."""
 
     configuration: Configuration
     fold: int
     seed: np.random.SeedSequence
-    keep: bool = False  # whether the outcome holds the history and the weights
-    epochs: int | None = None  # after which to stop, with a state to go on from; None for the Trainer's own end
-    resume: bytes | None = field(default=None, repr=False)  # the state to go on from
+    keep: bool = False  # whether the outcome has the history and the weights
+    epochs: int | None = None  # after how many to stop and save the state; None trains to the Trainer's own end
+    resume: bytes | None = field(default=None, repr=False)  # the state from which to continue
 
 
 @dataclass(frozen=True)
 class Trained:
-    """What a fit that is kept leaves behind: its history by name, its weights by name."""
+    """The history and the weights of a fit, both by name."""
 
     history: dict[str, Array]
     state_dict: dict[str, Array]
@@ -131,7 +131,7 @@ class Trained:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of one fit.
+    """The outcome of one fit.
 
     Attributes
     ----------
@@ -141,13 +141,14 @@ class Outcome:
     validation_loss, train_loss : float
         Data loss of the trained model on the two parts of the fold; NaN where there is none.
     seconds : float
-        Wall time of the fit, or its share of that of the fits that were run together.
+        Wall time of the fit. Fits that were trained together share theirs equally.
     reason : str
-        Why it did not end as ``"done"``, else empty.
+        Why the status is not ``"done"``, else empty.
     trained : Trained or None
-        History and weights, for a fit that is kept and done.
+        History and weights, if the fit has `keep` and is done.
     state : bytes or None
-        A training that has stopped after some epochs and can go on, as `tinygrad_lab.training.checkpoint_bytes` writes it.
+        A training that was stopped after some epochs and can be resumed, as written by
+        `tinygrad_lab.training.checkpoint_bytes`.
     """
 
     status: str
@@ -160,10 +161,10 @@ class Outcome:
 
 
 def run_fits(problem: Problem, fits: Sequence[Fit]) -> Iterator[tuple[int, Outcome]]:
-    """Train some configurations, each on its fold; those whose Trainers have one structure, together.
+    """Train some configurations, each on its fold. Those whose Trainers have the same structure are trained together.
 
-    Whatever a fit raises becomes its outcome's reason, so that one bad configuration cannot end a search. No outcome depends
-    on the fits beside it.
+    An exception in a fit becomes its outcome's reason, so that one bad configuration cannot end a search. No outcome depends
+    on the fits that are trained together with it.
 
     Yields
     ------
@@ -192,7 +193,7 @@ def run_fits(problem: Problem, fits: Sequence[Fit]) -> Iterator[tuple[int, Outco
     for i, trainer in alone.items():
         if isinstance(trainer, Outcome):
             yield i, trainer
-        else:  # one of lanes that failed together may have been trained in part: it is built anew
+        else:  # lanes that failed together may be trained in part, so their Trainers are built again
             yield i, _attempt(_run_alone, problem, fits[i], None if i in lanes else trainer)
 
 
@@ -201,10 +202,10 @@ def _may_be_lane(trainer: Trainer | Outcome, fit: Fit) -> TypeGuard[tinygrad_lab
 
 
 def _attempt(function: Callable[P, Result], *args: P.args, **kwargs: P.kwargs) -> Result | Outcome:
-    """Call the function; whatever it raises becomes an outcome."""
+    """Call the function; an exception becomes an outcome."""
     start = time.perf_counter()
     try:
-        # An overflow shows in the loss; as a warning it would depend on the caller's settings.
+        # An overflow shows in the loss. Whether NumPy warns of it would depend on the caller's settings.
         with np.errstate(all="ignore"):
             return function(*args, **kwargs)
     except (Exception, SystemExit) as error:
@@ -214,7 +215,7 @@ def _attempt(function: Callable[P, Result], *args: P.args, **kwargs: P.kwargs) -
 def _run_lanes(
     problem: Problem, fits: Sequence[Fit], trainers: Mapping[int, tinygrad_lab.Trainer], until: int | None
 ) -> Iterator[tuple[int, Outcome]]:
-    """Train together, and yield the outcomes as they come; no more where something goes wrong that is one fit's fault."""
+    """Train Trainers together and yield the outcomes as they end; stop at an exception, which may be due to one fit."""
     positions = list(trainers)  # of the lanes, in `fits`
     training_sets = [problem.training_set(fits[i]) for i in positions]
     resume = [fits[i].resume for i in positions]
@@ -238,7 +239,7 @@ def _run_alone(problem: Problem, fit: Fit, trainer: Trainer | None) -> Outcome:
     history: History = {}
     run: Run | None = None
     if _may_be_lane(trainer, fit):
-        # No validation, as for a lane: one that overflows for an epoch would end the training.
+        # Trained as a single lane, without validation: an overflow in one validation would end the training.
         [ended] = tinygrad_lab.lanes_as_completed([trainer], [problem.training_set(fit)], until=fit.epochs, resume=[fit.resume])
         run = ended[0]
         if run.error is not None:
@@ -257,7 +258,7 @@ def _run_alone(problem: Problem, fit: Fit, trainer: Trainer | None) -> Outcome:
 
 
 def _score(problem: Problem, fit: Fit, trainer: Trainer, run: Run | None) -> Outcome:
-    """Evaluate a trained model on both parts of its fold, and write down the state of a training that is to go on."""
+    """Evaluate a trained model on both parts of its fold, and save the state of a training that is stopped."""
     train_loss = float(trainer.evaluate(*problem.training_set(fit)))
     validation_loss = float(trainer.evaluate(*problem.validation_set(fit)))
     if not math.isfinite(validation_loss):
@@ -268,4 +269,4 @@ def _score(problem: Problem, fit: Fit, trainer: Trainer, run: Run | None) -> Out
 
 def _failure(error: BaseException) -> Outcome:
     status = "diverged" if isinstance(error, ArithmeticError) else "failed"
-    return Outcome(status, reason=one_line(error).encode(errors="backslashreplace").decode())  # a text that a store can hold
+    return Outcome(status, reason=one_line(error).encode(errors="backslashreplace").decode())  # SQLite needs valid Unicode

@@ -2,8 +2,8 @@
 
 n samples -> order (shuffled once) -> n_splits contiguous parts -> part i validates, the rest trains, in that order
 
-all samples --outer splitter--> outer training set --splitter--> its inner folds: there the procedure searches
-                           '--> outer test set: there the procedure is tested
+all samples --outer splitter--> outer training set --splitter--> its inner folds, on which the whole search runs
+                           '--> outer test set, on which its best configuration is tested
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -23,7 +23,7 @@ Result = TypeVar("Result")
 
 
 class Splitter(Protocol):
-    """Anything with scikit-learn's `split`: `KFold` below, or any splitter of scikit-learn."""
+    """An object with scikit-learn's `split`: `KFold` below, or any splitter of scikit-learn."""
 
     def split(self, x: Any, y: Any = None, groups: Any = None) -> Iterable[tuple[Any, Any]]:
         """Yield the training and the validation indices of each fold."""
@@ -31,26 +31,26 @@ class Splitter(Protocol):
 
 
 class KFold:
-    """Contiguous folds of the set, shuffled once or as it is.
+    """Contiguous folds of the samples, which may be shuffled once.
 
-    As in scikit-learn, the first ``n % n_splits`` folds have one sample more. Unlike there, the indices of a shuffled
-    set stay in shuffled order and are not sorted: with a batch size of one the order of the samples is part of the
-    training, and the report trains in the order of the once-shuffled set.
+    As in scikit-learn, the first ``n % n_splits`` folds have one sample more. Unlike in scikit-learn, the indices of shuffled
+    samples are not sorted. With a batch size of one, the order of the samples changes the training, and the report trains in
+    the shuffled order.
 
     Parameters
     ----------
     n_splits : int
         Number of folds, at least 2.
     shuffle : bool, default=False
-        Whether to shuffle the set before it is cut.
+        Whether to shuffle the samples before they are split.
     seed : int, optional
-        For the shuffle; required with it, so that a search that is run again finds the same folds.
+        Of the shuffle. Required with `shuffle`, so that a search that is run again has the same folds.
 
     Raises
     ------
     ValueError
-        If `n_splits` is not an integer of at least 2, the seed is not one of at least 0, or the seed and the shuffle do
-        not come together.
+        If `n_splits` is no integer of at least 2, `seed` is no integer of at least 0, or only one of `shuffle` and `seed` is
+        given.
 
     Examples
     --------
@@ -79,14 +79,14 @@ class KFold:
         Parameters
         ----------
         x : array_like
-            The samples; only their number counts.
+            The samples, of which only the number is used.
         y, groups : array_like, optional
             Not used.
 
         Yields
         ------
         train, validation : ndarray of int
-            Indices in the order of the (once-shuffled) set.
+            Indices in the order of the samples, or in shuffled order.
 
         Raises
         ------
@@ -111,9 +111,9 @@ def as_groups(groups: ArrayLike | None, n_samples: int) -> NDArray[Any] | None:
     Raises
     ------
     TypeError
-        If they cannot be compared, such as numbers with strings or with None.
+        If they cannot be compared with each other, such as numbers and strings, or numbers and None.
     ValueError
-        If there is not one for each sample, or one is NaN.
+        If there is not exactly one group for each sample, or a group is NaN.
 
     Examples
     --------
@@ -136,19 +136,19 @@ def as_groups(groups: ArrayLike | None, n_samples: int) -> NDArray[Any] | None:
 
 
 def make_folds(splitter: Splitter, x: Array, y: Array, groups: NDArray[Any] | None = None) -> tuple[Fold, ...]:
-    """Return the folds of x and y, checked: indices of samples, no fold empty, no sample or group on both sides.
+    """Return the folds of x and y, checked: valid indices, no empty part, no sample or group in both parts of a fold.
 
     Parameters
     ----------
     splitter : object with scikit-learn's `split`
     x, y : ndarray
     groups : ndarray, optional
-        The group of each sample, handed to the splitter.
+        The group of each sample, passed to the splitter.
 
     Raises
     ------
     ValueError
-        If the splitter yields anything else.
+        If the splitter yields folds that do not pass these checks.
 
     Examples
     --------
@@ -184,7 +184,7 @@ def make_folds(splitter: Splitter, x: Array, y: Array, groups: NDArray[Any] | No
 
 @dataclass(frozen=True)
 class OuterFold:
-    """The numbers of some of a layout's folds: the inner ones of an outer fold, and itself."""
+    """The numbers in a layout of one outer fold and of its inner folds."""
 
     inner: range
     outer: int
@@ -197,14 +197,14 @@ class Layout:
     Attributes
     ----------
     folds : tuple of (training indices, validation indices)
-        The numbers of the fits' folds are places in it: first those of the search, all of them in the first repeat, then in
-        the second, and so on; then for each outer fold its inner ones, alike, and itself.
+        A fold's number is its position in this tuple. Order: the search's own folds, once per repeat. Then, for each outer
+        fold, its inner folds (once per repeat) and the outer fold itself.
     n_folds : int
-        Of the search, without repeats.
+        The number of the search's own folds, without repeats.
     repeats : int
         How often each fold is fitted, from other initial weights.
     nested : tuple of OuterFold
-        For nested cross-validation; else empty.
+        For nested cross-validation, else empty.
     """
 
     folds: tuple[Fold, ...]
@@ -226,12 +226,12 @@ def make_layout(
     outer: Splitter | None = None,
     repeats: int = 1,
 ) -> Layout:
-    """Return the folds of a search and, inside of each training set of an outer splitter, those of the same search again.
+    """Return the folds of a search, and those of the same search inside each outer training set.
 
     Raises
     ------
     ValueError
-        If a splitter yields no good folds; the message says whether of an outer one or inside of it.
+        If a splitter yields invalid folds. The message says whether it is the outer splitter, or in which outer fold it is.
 
     Examples
     --------
@@ -254,7 +254,7 @@ def make_layout(
 
 
 def _named(where: str, function: Callable[P, Result], *args: P.args, **kwargs: P.kwargs) -> Result:
-    """Call the function; a ValueError of it says where it was."""
+    """Call the function, and put `where` before the message of a ValueError."""
     try:
         return function(*args, **kwargs)
     except ValueError as error:

@@ -1,8 +1,8 @@
-"""Seeds that belong to a fit's content, not to its place.
+"""Seeds that depend on what is fitted, not on when.
 
-A fit that drew from one shared generator would depend on which fits ran before it. Here its randomness follows from the
-search's seed, its configuration and its fold alone: not from the order of the grid, the other configurations or the
-number of workers.
+If all fits drew from one generator, each would depend on the fits that ran before it. Here a fit's seed depends only on the
+search's seed, its configuration and its fold. The order of the grid, further configurations and the number of workers have no
+effect.
 """
 
 import hashlib
