@@ -21,8 +21,9 @@ from search.ranking.comparison import ComparedConfiguration, Comparison, compare
 from search.ranking.nested import NestedEstimate
 from search.ranking.optimism import Optimism
 from search.ranking.ranking import RankedConfiguration, Ranking
-from search.run.retraining import DataSet, Retrained, as_retrained, retraining_problem, run_in_order
+from search.run.retraining import Retrained, as_retrained, retraining_problem, run_in_order
 from search.space.configuration import Configuration, as_configuration
+from search.trials.data import DataSet
 from search.trials.fits import Build, Fit, Outcome
 from search.trials.folds import Fold
 from search.trials.seeds import fit_seed

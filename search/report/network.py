@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from search.report.figures import plot_data, plot_function, plot_losses
-from search.run.retraining import DataSet, RetrainedConfiguration
+from search.run.retraining import RetrainedConfiguration
+from search.trials.data import DataSet
 from search.trials.fits import Build
 
 if TYPE_CHECKING:

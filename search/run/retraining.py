@@ -11,7 +11,6 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike
 from tqdm import tqdm
 
 from search.errors import SearchError
@@ -20,10 +19,8 @@ from search.ranking.ranking import RankedConfiguration
 from search.run.plan import Chunker
 from search.space.configuration import Configuration, as_columns
 from search.table import EndedRows, text_table
-from search.trials.data import as_samples
+from search.trials.data import DataSet, as_samples
 from search.trials.fits import Build, Fit, Outcome, Problem, Trained, run_fits
-
-DataSet = tuple[ArrayLike, ArrayLike]  # x and y
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 from tinygrad_lab.training.data import check_labels, check_rows, check_same_length
 
 Array = NDArray[Any]
+DataSet = tuple[ArrayLike, ArrayLike]  # x and y
 
 
 def as_samples(x: ArrayLike, y: ArrayLike, label: str = "") -> tuple[Array, Array]:

@@ -7,16 +7,14 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from search.report.figures.style import BLUE, GREEN, ORANGE, legend_above, new_figure, plain_log_labels
+from search.trials.data import DataSet
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-Points = tuple[ArrayLike, ArrayLike]
-"""x and y of one feature each."""
 
-
-def plot_data(train: Points, test: Points) -> "Figure":
+def plot_data(train: DataSet, test: DataSet) -> "Figure":
     """Draw the training and the test points.
 
     Parameters
@@ -76,7 +74,7 @@ def plot_losses(history: Mapping[str, ArrayLike], validation_label: str = "test"
     return figure
 
 
-def plot_function(x: ArrayLike, prediction: ArrayLike, train: Points, test: Points) -> "Figure":
+def plot_function(x: ArrayLike, prediction: ArrayLike, train: DataSet, test: DataSet) -> "Figure":
     """Draw an estimated function over the training and the test points.
 
     Parameters
@@ -155,8 +153,8 @@ def plot_seed_distribution(losses: ArrayLike, reported: float | None = None, bes
     return figure
 
 
-def _draw_points(axes: "Axes", train: Points, test: Points) -> None:
-    marks: tuple[tuple[str, Points, dict[str, Any]], ...] = (
+def _draw_points(axes: "Axes", train: DataSet, test: DataSet) -> None:
+    marks: tuple[tuple[str, DataSet, dict[str, Any]], ...] = (
         ("training", train, {"marker": "o", "color": BLUE, "markersize": 4.5, "alpha": 0.75}),
         ("test", test, {"marker": "^", "color": ORANGE, "markersize": 6}),
     )
