@@ -2,7 +2,7 @@
 
     Program --> sums of squares of outer products, factored         (`factor_squares`)
             --> sums over rows and columns as sums of columns       (`split_sums`)
-            --> transposed products as products                     (`turn_products`)
+            --> transposed products as products                     (`transpose_factors`)
             --> a value of its own for each use of a view           (`separate_uses`)
             --> copies of what has to lie in memory of its own      (`copy_views`)
             --> which axes are one and the same dimension           (`Dimensions`)

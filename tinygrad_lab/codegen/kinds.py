@@ -28,7 +28,9 @@ def is_matrix_product(line: Line) -> bool:
     return line.op is ops.matmul and all(1 not in x.array.shape for x in line.operands)
 
 
-def root(x: Value, producers: Mapping[Value, Line], through: Callable[[Line], bool] = lambda line: line.op.view) -> Value:
+def follow_views(
+    x: Value, producers: Mapping[Value, Line], through: Callable[[Line], bool] = lambda line: line.op.view
+) -> Value:
     """Follow views, or lines of another kind with one operand, back to the value whose elements they show."""
     while x in producers and through(producers[x]):
         (x,) = producers[x].operands

@@ -60,17 +60,17 @@ def make_scalars(groups: Sequence[Sequence[Nest]], arrays: Collection[str]) -> t
         for nest in group:
             for name, _ in nest.reads:
                 readers.setdefault(name, set()).add(i)
-    gone = {
+    scalars = {
         nest.name
         for i, group in enumerate(groups)
         for nest in group
         if nest.name in arrays and not nest.reduction and nest.index != WHOLE and readers.get(nest.name, set()) <= {i}
     }
 
-    def scalar(nest: Nest) -> Nest:
-        names = {reference(name, index): name for name, index in nest.reads if name in gone}
-        reads = {(name, () if name in gone else index) for name, index in nest.reads}
-        index = () if nest.name in gone else nest.index
+    def with_scalars(nest: Nest) -> Nest:
+        names = {reference(name, index): name for name, index in nest.reads if name in scalars}
+        reads = {(name, () if name in scalars else index) for name, index in nest.reads}
+        index = () if nest.name in scalars else nest.index
         return replace(nest, index=index, expression=replaced(nest.expression, names), reads=reads)
 
-    return [[scalar(nest) for nest in group] for group in groups], gone
+    return [[with_scalars(nest) for nest in group] for group in groups], scalars

@@ -13,7 +13,7 @@ import numpy as np
 from tinygrad_lab.autodiff import ops
 from tinygrad_lab.autodiff.ops import SUM, Reduction
 from tinygrad_lab.codegen.dimensions import WHOLE, Dimensions, Domain, Index, loops, view_index
-from tinygrad_lab.codegen.kinds import NoLoopFormError, is_matrix_product, is_reduction, is_transpose, root
+from tinygrad_lab.codegen.kinds import NoLoopFormError, follow_views, is_matrix_product, is_reduction, is_transpose
 from tinygrad_lab.program import Line, Program, Value
 
 LONGEST_EXPRESSION = 16  # operations; a longer one is hard to read, and one with some hundred brackets cannot be parsed
@@ -29,18 +29,20 @@ def choose_stored(program: Program) -> set[Value]:
     uses: dict[Value, list[int]] = {}  # for each value that is no view, how many turns each use of it takes
     for line in program.lines:
         if is_matrix_product(line):
-            stored.update(x for x in (root(x, producers) for x in line.operands) if x.kind == "result")
+            stored.update(x for x in (follow_views(x, producers) for x in line.operands) if x.kind == "result")
         if not line.op.view:
-            turns = max(x.array.size for x in (*line.operands, line.result))
+            iterations = max(x.array.size for x in (*line.operands, line.result))
             for x in line.operands:
-                uses.setdefault(root(x, producers), []).append(turns)
+                uses.setdefault(follow_views(x, producers), []).append(iterations)
     costs: dict[Value, int] = {}  # the operations in the expression of a value
     for line in program.lines:
         y = line.result
         cost = sum(costs.get(x, 0) for x in line.operands) + (not line.op.view)
-        turns_of_uses = uses.get(y, [])
-        dear = (len(turns_of_uses) > 1 and cost > 1) or any(turns > y.array.size for turns in turns_of_uses)
-        if is_reduction(line) or (not line.op.view and (dear or cost > LONGEST_EXPRESSION)):
+        iterations_of_uses = uses.get(y, [])
+        worth_storing = (len(iterations_of_uses) > 1 and cost > 1) or any(
+            iterations > y.array.size for iterations in iterations_of_uses
+        )
+        if is_reduction(line) or (not line.op.view and (worth_storing or cost > LONGEST_EXPRESSION)):
             stored.add(y)
         costs[y] = 0 if y in stored else cost
     return stored
@@ -83,7 +85,7 @@ class Nest:
         return self.domain[len(own) :] if self.reduction and self.domain[: len(own)] == own else ()
 
 
-class Writer:
+class ExpressionWriter:
     """Writes elements of a program's values as expressions of stored ones.
 
     Parameters
@@ -192,7 +194,7 @@ class Writer:
 
     def matrix(self, x: Value) -> str:
         """Write a factor of a matrix product as a whole."""
-        name = self._names[root(x, self.producers, is_transpose)]
+        name = self._names[follow_views(x, self.producers, is_transpose)]
         self.reads.add((name, WHOLE))
         return name if self.memory_order(x) == loops(self.index(x)) else f"{name}.T"
 
@@ -220,7 +222,7 @@ def replaced(expression: str, names: Mapping[str, str]) -> str:
     return re.sub(r"\w+\[[^]]*\]", lambda match: names.get(match[0], match[0]), expression)
 
 
-def make_nests(writer: Writer) -> list[Nest]:
+def make_nests(writer: ExpressionWriter) -> list[Nest]:
     """Write one nest for each stored value, in the order of the program, then the states that are not made in place."""
     nests = []
     for line in writer.program.lines:
@@ -237,7 +239,7 @@ def make_nests(writer: Writer) -> list[Nest]:
     return nests
 
 
-def _nest(writer: Writer, line: Line) -> Nest:
+def _nest(writer: ExpressionWriter, line: Line) -> Nest:
     name, index = writer.target(line.result)
     if is_matrix_product(line):
         a, b = line.operands
@@ -250,13 +252,13 @@ def _nest(writer: Writer, line: Line) -> Nest:
     return Nest(loops(index), name, index, expression, writer.reads)
 
 
-def _reduction(writer: Writer, line: Line) -> tuple[Domain, str]:
+def _reduction(writer: ExpressionWriter, line: Line) -> tuple[Domain, str]:
     """Write one element of what is added up; the innermost loop runs along its memory."""
     (x,) = line.operands
     return _ordered(loops(writer.index(x)), writer.memory_order(x)), writer.element(x, writer.index(x))
 
 
-def _product(writer: Writer, line: Line) -> tuple[Domain, str]:
+def _product(writer: ExpressionWriter, line: Line) -> tuple[Domain, str]:
     """Write one term of a matrix product with a vector; the innermost loop runs along the memory of the matrix."""
     a, b = line.operands
     every = [d for x in (line.result, a, b) for d in loops(writer.index(x))]
@@ -268,7 +270,7 @@ def _ordered(dimensions: Sequence[int], innermost: Domain) -> Domain:
     return tuple(d for d in dict.fromkeys(dimensions) if d not in innermost) + innermost
 
 
-def in_place_states(writer: Writer) -> list[str]:
+def in_place_states(writer: ExpressionWriter) -> list[str]:
     """Name the states whose new value may overwrite the old one: nobody reads that later, or while a sum grows in its place."""
     program = writer.program
     nests = make_nests(writer)

@@ -7,7 +7,7 @@ from typing import Any
 
 from tinygrad_lab.autodiff import ops
 from tinygrad_lab.autodiff.ops import Op
-from tinygrad_lab.codegen.kinds import is_matrix_product, is_reduction, is_transpose, root
+from tinygrad_lab.codegen.kinds import follow_views, is_matrix_product, is_reduction, is_transpose
 from tinygrad_lab.program import Line, Program, Value, drop_dead
 
 
@@ -52,7 +52,7 @@ def _squared_outer_product(line: Line, producers: Mapping[Value, Line]) -> Line 
     square = producers.get(line.operands[0])
     if square is None or square.op is not ops.multiply or square.operands[0] is not square.operands[1]:
         return None
-    outer = producers.get(root(square.operands[0], producers, _is_transpose_or_rounding))
+    outer = producers.get(follow_views(square.operands[0], producers, _is_transpose_or_rounding))
     return outer if outer is not None and outer.op is ops.matmul and not is_reduction(outer) else None
 
 
@@ -78,7 +78,7 @@ def split_sums(program: Program) -> Program:
     return Program(program.inputs, program.state, lines, program.outputs, program.new_state)
 
 
-def turn_products(program: Program) -> Program:
+def transpose_factors(program: Program) -> Program:
     """Write the transpose of a product, (A B)ᵀ, as Bᵀ Aᵀ where nothing else reads the product.
 
     The gradient of a weight then lies in memory as the weight does, and one loop runs along both.
@@ -107,13 +107,13 @@ def separate_uses(program: Program) -> Program:
     lines: list[Line] = []
     views: dict[Value, Line] = {}
 
-    def own(x: Value) -> Value:
+    def separate(x: Value) -> Value:
         if x.kind == "constant":
             return Value(x.name, x.kind, x.array)
         if x not in views:
             return x
         line = views[x]
-        operands = tuple(map(own, line.operands))
+        operands = tuple(map(separate, line.operands))
         lines.append(Line(line.op, operands, line.params, Value(x.name, x.kind, x.array)))
         return lines[-1].result
 
@@ -121,10 +121,10 @@ def separate_uses(program: Program) -> Program:
         if line.op.view:
             views[line.result] = line
         else:
-            operands = tuple(map(own, line.operands))
+            operands = tuple(map(separate, line.operands))
             lines.append(Line(line.op, operands, line.params, line.result))
-    outputs = {name: own(x) for name, x in program.outputs.items()}
-    new_state = {name: own(x) for name, x in program.new_state.items()}
+    outputs = {name: separate(x) for name, x in program.outputs.items()}
+    new_state = {name: separate(x) for name, x in program.new_state.items()}
     return Program(program.inputs, program.state, lines, outputs, new_state)
 
 
@@ -146,7 +146,7 @@ def copy_views(program: Program) -> Program:
     for line in program.lines:
         operands = line.operands
         if is_matrix_product(line):
-            operands = tuple(x if has_memory(root(x, producers, is_transpose)) else copied(x) for x in operands)
+            operands = tuple(x if has_memory(follow_views(x, producers, is_transpose)) else copied(x) for x in operands)
         lines.append(Line(line.op, operands, line.params, line.result))
     results = {x for x in producers if has_memory(x)}
     outputs = {name: x if x in results else copied(x) for name, x in program.outputs.items()}

@@ -30,7 +30,7 @@ from tinygrad_lab.autodiff.ops import ARRAY, Op
 from tinygrad_lab.program.lines import Line, Value
 
 
-class LaneWriter:
+class LaneBuilder:
     """Writes the lines of n lanes.
 
     Parameters
@@ -56,7 +56,7 @@ class LaneWriter:
             self._lanes[x] = Value(x.name, x.kind, widened)
         return self._lanes[x]
 
-    def write(self, line: Line) -> None:
+    def add_lanes_of(self, line: Line) -> None:
         """Write the lines that compute the lanes of what `line` computes."""
         rule = RULES.get(line.op, same_line)
         result = rule(self, line, *map(self.lanes_of, line.operands))
@@ -112,32 +112,32 @@ def repeated(array: np.ndarray, n: int) -> np.ndarray:
 Rule = Callable[..., Value]
 
 
-def same_line(writer: LaneWriter, line: Line, *operands: Value) -> Value:
+def same_line(builder: LaneBuilder, line: Line, *operands: Value) -> Value:
     """Write a line whose parameters count axes from the right: it holds for lanes as it stands."""
-    example = None if line.op.view else repeated(line.result.array, writer.n)
-    return writer.append(line.op, *operands, array=example, **line.params)
+    example = None if line.op.view else repeated(line.result.array, builder.n)
+    return builder.append(line.op, *operands, array=example, **line.params)
 
 
-def reshape(writer: LaneWriter, line: Line, x: Value) -> Value:
+def reshape(builder: LaneBuilder, line: Line, x: Value) -> Value:
     """(n, old) --> (n, new)."""
-    return writer.append(ops.reshape, x, shape=(writer.n, *line.params["shape"]))
+    return builder.append(ops.reshape, x, shape=(builder.n, *line.params["shape"]))
 
 
-def broadcast_to(writer: LaneWriter, line: Line, x: Value) -> Value:
+def broadcast_to(builder: LaneBuilder, line: Line, x: Value) -> Value:
     """(n, old) --> (n, 1, ..., 1, old) --> (n, new): new axes come between the lanes and the old axes."""
     shape = line.params["shape"]
     old = x.array.shape[1:]
     if len(old) < len(shape):
-        x = writer.append(ops.reshape, x, shape=(writer.n, *[1] * (len(shape) - len(old)), *old))
-    return writer.append(ops.broadcast_to, x, shape=(writer.n, *shape))
+        x = builder.append(ops.reshape, x, shape=(builder.n, *[1] * (len(shape) - len(old)), *old))
+    return builder.append(ops.broadcast_to, x, shape=(builder.n, *shape))
 
 
-def getitem(writer: LaneWriter, line: Line, x: Value) -> Value:
+def getitem(builder: LaneBuilder, line: Line, x: Value) -> Value:
     """x[index] --> x[:, index]."""
-    return writer.append(ops.getitem, x, index=(slice(None), *line.params["index"]))
+    return builder.append(ops.getitem, x, index=(slice(None), *line.params["index"]))
 
 
-def gather(writer: LaneWriter, line: Line, x: Value, *arrays: Value) -> Value:
+def gather(builder: LaneBuilder, line: Line, x: Value, *arrays: Value) -> Value:
     """x[i, j, :] --> x[lane, i, j, :], where `lane` is 0, 1, ..., n - 1, along the first axis of i and j.
 
     NumPy puts the axes of index arrays where these stand if they stand together, and to the front if not. If the first of them
@@ -145,50 +145,50 @@ def gather(writer: LaneWriter, line: Line, x: Value, *arrays: Value) -> Value:
     """
     index = _index_after_lanes(line.params["index"], line.operands[0].array.ndim)
     if index is None:
-        return each_lane(writer, line, x, *arrays)
-    example = repeated(line.result.array, writer.n)
-    return writer.append(ops.gather, x, *_with_lane_numbers(writer, arrays), array=example, index=index)
+        return each_lane(builder, line, x, *arrays)
+    example = repeated(line.result.array, builder.n)
+    return builder.append(ops.gather, x, *_with_lane_numbers(builder, arrays), array=example, index=index)
 
 
-def scatter_add(writer: LaneWriter, line: Line, g: Value, *arrays: Value) -> Value:
+def scatter_add(builder: LaneBuilder, line: Line, g: Value, *arrays: Value) -> Value:
     """Add g at [lane, i, j, :] of zeros of shape (n, shape): the adjoint of getitem and gather."""
     shape = line.params["shape"]
     index = _index_after_lanes(line.params["index"], len(shape)) if arrays else (slice(None), *line.params["index"])
     if index is None:
-        return each_lane(writer, line, g, *arrays)
-    example = repeated(line.result.array, writer.n)
-    numbered = _with_lane_numbers(writer, arrays) if arrays else ()
-    return writer.append(ops.scatter_add, g, *numbered, array=example, index=index, shape=(writer.n, *shape))
+        return each_lane(builder, line, g, *arrays)
+    example = repeated(line.result.array, builder.n)
+    numbered = _with_lane_numbers(builder, arrays) if arrays else ()
+    return builder.append(ops.scatter_add, g, *numbered, array=example, index=index, shape=(builder.n, *shape))
 
 
-def power(writer: LaneWriter, line: Line, base: Value, exponent: Value) -> Value:
+def power(builder: LaneBuilder, line: Line, base: Value, exponent: Value) -> Value:
     """Write a power to one constant number as it stands, any other lane by lane.
 
     NumPy calls no pow but multiplies where the exponents of a loop are one and the same 2 in memory, and the last bits differ.
     Which loops an operation is divided into depends on the lanes too; an exponent that is a constant number is the same in all.
     """
     one_number = exponent.kind == "constant" and not any(exponent.array.strides)
-    return (same_line if one_number else each_lane)(writer, line, base, exponent)
+    return (same_line if one_number else each_lane)(builder, line, base, exponent)
 
 
-def each_lane(writer: LaneWriter, line: Line, *operands: Value) -> Value:
+def each_lane(builder: LaneBuilder, line: Line, *operands: Value) -> Value:
     """Write a line n times, on one lane each, and join the results."""
     rows = []
-    for lane in range(writer.n):
-        own = [_one_lane(writer, lane, x, alone) for x, alone in zip(operands, line.operands, strict=True)]
-        result = writer.append(line.op, *own, array=line.result.array, **line.params)
-        rows.append(writer.append(ops.reshape, result, shape=(1, *line.result.array.shape)))
-    example = repeated(line.result.array, writer.n)
-    return writer.append(ops.concatenate, *rows, array=example, axis=-example.ndim)
+    for lane in range(builder.n):
+        operands_of_lane = [_one_lane(builder, lane, x, single) for x, single in zip(operands, line.operands, strict=True)]
+        result = builder.append(line.op, *operands_of_lane, array=line.result.array, **line.params)
+        rows.append(builder.append(ops.reshape, result, shape=(1, *line.result.array.shape)))
+    example = repeated(line.result.array, builder.n)
+    return builder.append(ops.concatenate, *rows, array=example, axis=-example.ndim)
 
 
-def _one_lane(writer: LaneWriter, lane: int, x: Value, alone: Value) -> Value:
+def _one_lane(builder: LaneBuilder, lane: int, x: Value, single: Value) -> Value:
     """Take a lane of x, with the strides that x has alone, be they those of a number that is repeated."""
-    shape = alone.array.shape
-    if any(alone.array.strides) or 0 in shape:
-        return writer.append(ops.getitem, x, index=(lane, ...))
-    number = writer.append(ops.getitem, x, index=(lane, *[0] * len(shape), ...))
-    return writer.append(ops.broadcast_to, number, shape=shape)
+    shape = single.array.shape
+    if any(single.array.strides) or 0 in shape:
+        return builder.append(ops.getitem, x, index=(lane, ...))
+    number = builder.append(ops.getitem, x, index=(lane, *[0] * len(shape), ...))
+    return builder.append(ops.broadcast_to, number, shape=shape)
 
 
 def _index_after_lanes(index: tuple[Any, ...], ndim: int) -> tuple[Any, ...] | None:
@@ -198,17 +198,17 @@ def _index_after_lanes(index: tuple[Any, ...], ndim: int) -> tuple[Any, ...] | N
     return (ARRAY, *items) if items[0] is ARRAY else None
 
 
-def _with_lane_numbers(writer: LaneWriter, arrays: tuple[Value, ...]) -> list[Value]:
+def _with_lane_numbers(builder: LaneBuilder, arrays: tuple[Value, ...]) -> list[Value]:
     """Give index arrays equally many axes after that of the lanes, and put the lane numbers in front of them."""
     ndim = max(x.array.ndim for x in arrays)
-    numbers = np.arange(writer.n).reshape(-1, *[1] * (ndim - 1))
-    aligned = [x if x.array.ndim == ndim else _with_axes(writer, x, ndim) for x in arrays]
+    numbers = np.arange(builder.n).reshape(-1, *[1] * (ndim - 1))
+    aligned = [x if x.array.ndim == ndim else _with_axes(builder, x, ndim) for x in arrays]
     return [Value("lane", "constant", numbers), *aligned]
 
 
-def _with_axes(writer: LaneWriter, x: Value, ndim: int) -> Value:
+def _with_axes(builder: LaneBuilder, x: Value, ndim: int) -> Value:
     n, *lengths = x.array.shape
-    return writer.append(ops.reshape, x, shape=(n, *[1] * (ndim - x.array.ndim), *lengths))
+    return builder.append(ops.reshape, x, shape=(n, *[1] * (ndim - x.array.ndim), *lengths))
 
 
 RULES: dict[Op, Rule] = {

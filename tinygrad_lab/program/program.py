@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from tinygrad_lab.checks import is_positive_integer
-from tinygrad_lab.program.lanes import LaneWriter
+from tinygrad_lab.program.lanes import LaneBuilder
 from tinygrad_lab.program.lines import Line, Value
 from tinygrad_lab.program.passes import rename
 from tinygrad_lab.program.replay import BoundProgram
@@ -150,18 +150,18 @@ class Program:
         """
         if not is_positive_integer(n):
             raise ValueError(f"lanes: n is {n!r}, expected a positive integer")
-        writer = LaneWriter(int(n))
+        builder = LaneBuilder(int(n))
         for line in self.lines:
-            writer.write(line)
-        results = [writer.lanes_of(x) for x in (*self.outputs.values(), *self.new_state.values())]
-        lines, results = rename(writer.lines, results)
+            builder.add_lanes_of(line)
+        results = [builder.lanes_of(x) for x in (*self.outputs.values(), *self.new_state.values())]
+        lines, results = rename(builder.lines, results)
         return Program(
-            {name: writer.lanes_of(x) for name, x in self.inputs.items()},
-            {name: writer.lanes_of(x) for name, x in self.state.items()},
+            {name: builder.lanes_of(x) for name, x in self.inputs.items()},
+            {name: builder.lanes_of(x) for name, x in self.state.items()},
             lines,
             dict(zip(self.outputs, results[: len(self.outputs)], strict=True)),
             dict(zip(self.new_state, results[len(self.outputs) :], strict=True)),
-            writer.n,
+            builder.n,
         )
 
     def bind(self, state: Mapping[str, np.ndarray] | None = None) -> BoundProgram:

@@ -23,8 +23,8 @@ from tinygrad_lab.autodiff import ops
 from tinygrad_lab.codegen import NoLoopFormError, native, write_source
 from tinygrad_lab.codegen.dimensions import Dimensions
 from tinygrad_lab.codegen.merging import make_scalars, merge_nests
-from tinygrad_lab.codegen.nests import Nest, Writer, choose_stored, in_place_states, make_nests
-from tinygrad_lab.codegen.passes import copy_views, factor_squares, separate_uses, split_sums, turn_products
+from tinygrad_lab.codegen.nests import ExpressionWriter, Nest, choose_stored, in_place_states, make_nests
+from tinygrad_lab.codegen.passes import copy_views, factor_squares, separate_uses, split_sums, transpose_factors
 from tinygrad_lab.program import capture
 from tinygrad_lab.training.captured import CapturedStep
 from tinygrad_lab.training.engines import choice, compiled
@@ -389,7 +389,7 @@ def stepped(new_state, loss=lambda w, m: (w * m).sum(), shape=(2, 3)):
 def test_a_state_is_updated_in_place_where_nobody_reads_the_old_one_later(new_state, in_place):
     program = stepped(new_state)
     check_against_replay(program)
-    assert in_place_states(Writer(copy_views(separate_uses(program)))) == in_place
+    assert in_place_states(ExpressionWriter(copy_views(separate_uses(program)))) == in_place
 
 
 def test_a_state_that_is_a_sum_of_itself_is_not_made_in_place():
@@ -616,7 +616,7 @@ def test_split_sums_leaves_maxima_alone():
     assert split_sums(program).lines == program.lines
 
 
-def test_turn_products_lays_a_gradient_as_its_weight():
+def test_transpose_factors_lays_out_a_gradient_as_its_weight():
     x, w = Tensor(np.arange(6.0).reshape(2, 3)), Tensor(np.arange(12.0).reshape(4, 3), requires_grad=True)
 
     def step():
@@ -624,7 +624,7 @@ def test_turn_products_lays_a_gradient_as_its_weight():
         return {"loss": loss}, {"w": w - 0.1 * tl.grad(loss, [w])[0]}
 
     program = capture(step, {"x": x}, {"w": w})
-    turned = turn_products(program)
+    turned = transpose_factors(program)
     turned.check()
     assert names(turned).count("matmul") == names(program).count("matmul") == 2
     products = [[line for line in p.lines if line.op is ops.matmul][1] for p in (program, turned)]
@@ -633,7 +633,7 @@ def test_turn_products_lays_a_gradient_as_its_weight():
     assert re.search(r"np\.dot\(v\d+\.T, x0, v\d+\)", source_of(program))
 
 
-def test_turn_products_leaves_what_is_no_transpose_or_is_read_as_well():
+def test_transpose_factors_leaves_what_is_no_transpose_or_is_read_as_well():
     a, b = Tensor(np.arange(6.0).reshape(2, 3)), Tensor(np.arange(6.0).reshape(3, 2))
     for function in (
         lambda: (a @ b).transpose(0, 1).exp().sum(),
@@ -643,7 +643,7 @@ def test_turn_products_leaves_what_is_no_transpose_or_is_read_as_well():
         lambda: a.T.exp().sum(),
     ):
         program = capture(lambda function=function: ({"loss": function()}, {}), {"a": a, "b": b}, {})
-        assert names(turn_products(program)) == names(program)
+        assert names(transpose_factors(program)) == names(program)
 
 
 def test_copy_views_gives_moved_states_memory_of_their_own():
@@ -748,7 +748,7 @@ def write(name, *index, reads=(), reduction=None):
 def merged(function, *shapes):
     inputs = {f"a{i}": Tensor(np.ones(shape)) for i, shape in enumerate(shapes)}
     program = capture(lambda: ({"loss": function(*inputs.values())}, {}), inputs, {})
-    return merge_nests(make_nests(Writer(copy_views(separate_uses(program)))))
+    return merge_nests(make_nests(ExpressionWriter(copy_views(separate_uses(program)))))
 
 
 def test_merge_nests_shares_loops_over_one_dimension():
