@@ -1,4 +1,4 @@
-"""Passes from nests to nests: loops that are shared, arrays that become scalars."""
+"""Passes over loop nests: sharing loops, and replacing arrays by scalars."""
 
 from __future__ import annotations
 
@@ -10,50 +10,51 @@ from tinygrad_lab.codegen.nests import Nest, reference, replaced
 
 
 def merge_nests(nests: Sequence[Nest]) -> list[list[Nest]]:
-    """Group the nests whose loops can be shared, keeping every element written before it is read.
+    """Group the nests whose loops can be shared, so that every element is written before it is read.
 
-    A nest joins a group where its loops are the same, and what it reads from that group is the very element that the same
-    turn of the loops has written.
+    A nest joins the first group that has the same loops and comes late enough. Where it reads an array, that is the group
+    that writes the array if each iteration reads the element that the same iteration has written, and the group after it
+    otherwise. The same holds for an array that the nest overwrites, and the groups that read it before.
     """
     groups: list[list[Nest]] = []
-    writers: dict[str, tuple[int, Nest]] = {}  # the group in which a name is written
-    readers: dict[str, list[tuple[int, Index, Nest]]] = {}  # the groups in which it is read before
+    writers: dict[str, tuple[int, Nest]] = {}  # the group that writes a name
+    readers: dict[str, list[tuple[int, Index]]] = {}  # the groups that read a name, and the element
     for nest in nests:
         earliest = 0
         for name, index in nest.reads:
             if name in writers:
                 group, writer = writers[name]
-                in_step = not writer.reduction and writer.domain == nest.domain and writer.index == index
-                earliest = max(earliest, group if in_step else group + 1)
-        for group, index, reader in readers.get(nest.name, []):
-            in_step = not nest.reduction and reader.domain == nest.domain and index == nest.index
-            earliest = max(earliest, group if in_step else group + 1)
+                same_element = not writer.reduction and writer.index == index
+                earliest = max(earliest, group if same_element else group + 1)
+        for group, index in readers.get(nest.name, []):
+            same_element = not nest.reduction and index == nest.index
+            earliest = max(earliest, group if same_element else group + 1)
         fitting = (i for i in range(earliest, len(groups)) if groups[i][0].domain == nest.domain)
         at = next(fitting, len(groups))
         if at == len(groups):
             groups.append([])
         groups[at].append(nest)
         for name, index in nest.reads:
-            readers.setdefault(name, []).append((at, index, nest))
+            readers.setdefault(name, []).append((at, index))
         writers[nest.name] = (at, nest)
     return groups
 
 
 def make_scalars(groups: Sequence[Sequence[Nest]], arrays: Collection[str]) -> tuple[list[list[Nest]], set[str]]:
-    """Turn each array that is written and read in the same turn of the same loops only into a local variable.
+    """Replace arrays by local variables where the iteration that writes an element is the only one that reads it.
 
     Parameters
     ----------
     groups : sequence of sequence of Nest
     arrays : collection of str
-        The names that may be turned: intermediate results, of which nothing is wanted after the step.
+        The names of the arrays that may be replaced: intermediate results, which are not read after the step.
 
     Returns
     -------
     groups : list of list of Nest
         With local variables.
     names : set of str
-        The arrays that are no more.
+        The arrays that were replaced.
     """
     readers: dict[str, set[int]] = {}
     for i, group in enumerate(groups):

@@ -671,6 +671,12 @@ def test_copy_views_copies_new_states_that_have_no_memory_of_their_own(new_state
     check_against_replay(program)
 
 
+def test_copy_views_does_not_copy_an_output_that_has_memory_of_its_own():
+    p = Tensor(2.0)
+    program = capture(lambda: ({"loss": p * 3.0}, {"p": p}), {}, {"p": p})
+    assert names(copy_views(program)) == ["multiply"]
+
+
 @pytest.mark.parametrize(
     ("function", "copies"),
     [
