@@ -1,4 +1,4 @@
-"""Dimensions: which axes run together, and how a view changes an index."""
+"""Dimensions: which axes have the same loop, and how a view changes an index."""
 
 from __future__ import annotations
 
@@ -11,19 +11,20 @@ from tinygrad_lab.program import Line, Program, Value
 Index = tuple[str, ...]
 Domain = tuple[int, ...]
 
-WHOLE: Index = (":",)  # the index of an array that is read or written as a whole
+WHOLE: Index = (":",)
+"""The index of an array that is read or written as a whole."""
 
 
 def loops(index: Index) -> Domain:
-    """Return the dimensions of the loops that an index runs with."""
+    """Return the dimensions over which an index loops."""
     return tuple(int(i[1:]) for i in index if i.startswith("i"))
 
 
 class Dimensions:
-    """Which axes of which values have one length by necessity, not by coincidence.
+    """The dimension of each axis: axes have the same one if the program makes their lengths equal, not by coincidence.
 
-    Every axis longer than 1 gets the number of its dimension. Lines equate axes: an elementwise op those of its operands, a
-    matrix product the inner ones, and so on; and a state has the axes of its new value.
+    A line makes axes equal. For example, an elementwise op does so for all its operands, and a matrix product for its two
+    inner axes. A state has the axes of its new value. Dimensions have numbers; an axis of length 1 has none.
     """
 
     def __init__(self, program: Program) -> None:
@@ -42,7 +43,7 @@ class Dimensions:
         return axis
 
     def of(self, x: Value) -> tuple[int, ...]:
-        """Return the dimension of each axis of `x`, -1 where its length is 1."""
+        """Return the dimension of each axis of `x`; -1 for an axis of length 1."""
         return tuple(
             -1 if n == 1 else self._numbers.setdefault(self._representative((x, i)), len(self._numbers))
             for i, n in enumerate(x.array.shape)
@@ -68,12 +69,12 @@ def _equal_axes(line: Line) -> Iterator[tuple[tuple[Value, int], tuple[Value, in
 
 
 def view_index(line: Line, index: Index) -> Index:
-    """Return the index into the operand of a view that has the element of the result at `index`.
+    """Return the index in the operand of a view for the element at `index` of its result.
 
     Raises
     ------
     NoLoopFormError
-        Where the view is no mere change of indices.
+        If the view is more than a change of indices.
     """
     (x,) = line.operands
     shape, result_shape = x.array.shape, line.result.array.shape

@@ -1,4 +1,4 @@
-"""Kinds of lines of a program, as the loops that they become tell them apart."""
+"""Kinds of lines, by the loops that they become."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tinygrad_lab.program import Line, Value
 
 
 class NoLoopFormError(NotImplementedError):
-    """A line of a program cannot be written as loops."""
+    """A line of a program cannot be written as loops, or the loops cannot be compiled."""
 
 
 class CompilerError(NoLoopFormError):
@@ -17,26 +17,26 @@ class CompilerError(NoLoopFormError):
 
 
 def is_reduction(line: Line) -> bool:
-    """Whether a line adds up, or compares, several elements for each of its result."""
+    """Whether a line combines several elements into each element of its result."""
     if line.op is ops.matmul:
         return line.operands[0].array.shape[-1] != 1
     return line.op.reduction is not None and line.operands[0].array.shape != line.result.array.shape
 
 
 def is_matrix_product(line: Line) -> bool:
-    """Whether a line multiplies two matrices, neither of them a row or a column: then BLAS is faster than loops."""
+    """Whether a line multiplies two matrices that are no rows or columns: for these, BLAS is faster than loops."""
     return line.op is ops.matmul and all(1 not in x.array.shape for x in line.operands)
 
 
 def follow_views(
     x: Value, producers: Mapping[Value, Line], through: Callable[[Line], bool] = lambda line: line.op.view
 ) -> Value:
-    """Follow views, or lines of another kind with one operand, back to the value whose elements they show."""
+    """Return the value whose elements `x` shows, through all lines of one kind; by default, through views."""
     while x in producers and through(producers[x]):
         (x,) = producers[x].operands
     return x
 
 
 def is_transpose(line: Line) -> bool:
-    """Whether a line shows all elements of its operand, each once and unchanged."""
+    """Whether a line shows each element of its operand once and unchanged."""
     return line.op in (ops.transpose, ops.detach)

@@ -1,4 +1,4 @@
-"""Loop nests: one for each stored value, with everything else written out where it is used."""
+"""Loop nests: one for each stored value. Everything else is written out where it is used."""
 
 from __future__ import annotations
 
@@ -16,17 +16,19 @@ from tinygrad_lab.codegen.dimensions import WHOLE, Dimensions, Domain, Index, lo
 from tinygrad_lab.codegen.kinds import NoLoopFormError, follow_views, is_matrix_product, is_reduction, is_transpose
 from tinygrad_lab.program import Line, Program, Value
 
-LONGEST_EXPRESSION = 16  # operations; a longer one is hard to read, and one with some hundred brackets cannot be parsed
+LONGEST_EXPRESSION = 16
+"""Operations in an expression: more are hard to read, and Python cannot parse some hundred nested brackets."""
 
 
 def choose_stored(program: Program) -> set[Value]:
-    """Return the results that get memory: reductions, what the program gives back, and what is dear and used more than once.
+    """Return the results that are stored in memory.
 
-    An elementwise value is dear to repeat where it takes more than one operation, or any and is used by something larger.
+    Reductions, factors of matrix products and results of the program are stored. So is an elementwise value that is used more
+    than once if recomputing it costs more than one operation, or that is read by a loop with more iterations.
     """
     producers = {line.result: line for line in program.lines}
     stored = {x for x in (*program.outputs.values(), *program.new_state.values()) if x.kind == "result"}
-    uses: dict[Value, list[int]] = {}  # for each value that is no view, how many turns each use of it takes
+    uses: dict[Value, list[int]] = {}  # the number of iterations of each use of a value, views aside
     for line in program.lines:
         if is_matrix_product(line):
             stored.update(x for x in (follow_views(x, producers) for x in line.operands) if x.kind == "result")
@@ -34,7 +36,7 @@ def choose_stored(program: Program) -> set[Value]:
             iterations = max(x.array.size for x in (*line.operands, line.result))
             for x in line.operands:
                 uses.setdefault(follow_views(x, producers), []).append(iterations)
-    costs: dict[Value, int] = {}  # the operations in the expression of a value
+    costs: dict[Value, int] = {}  # the number of operations in the expression of a value
     for line in program.lines:
         y = line.result
         cost = sum(costs.get(x, 0) for x in line.operands) + (not line.op.view)
@@ -50,24 +52,24 @@ def choose_stored(program: Program) -> set[Value]:
 
 @dataclass(eq=False)
 class Nest:
-    """A statement under loops: it assigns one element, or adds to one.
+    """A statement inside loops, which assigns one element or updates it.
 
     Attributes
     ----------
     domain : tuple of int
         The dimensions of the loops, outermost first.
     name : str
-        The array, or the local variable, that is assigned to.
+        The array or local variable that is assigned to.
     index : tuple of str
-        Of the element; empty for a local variable.
+        The index of the element; empty for a local variable.
     expression : str
-        With ``name[index]`` wherever it reads an array.
+        It has ``name[index]`` where it reads an array.
     reads : set of (str, index)
         The elements that the expression uses.
     reduction : Reduction or None
-        How the elements of the inner loops make one.
+        How the inner loops combine elements.
     start : str
-        The number where a reduction starts, in its dtype.
+        The start of a reduction, as a number of its dtype.
     """
 
     domain: Domain
@@ -80,13 +82,13 @@ class Nest:
 
     @property
     def inner(self) -> Domain:
-        """The innermost loops where they run along the reduction only: then the sum grows in a local variable."""
-        own = loops(self.index)
-        return self.domain[len(own) :] if self.reduction and self.domain[: len(own)] == own else ()
+        """The innermost loops, if these are all loops of a reduction: the reduction is then kept in a local variable."""
+        outer = loops(self.index)
+        return self.domain[len(outer) :] if self.reduction and self.domain[: len(outer)] == outer else ()
 
 
 class ExpressionWriter:
-    """Writes elements of a program's values as expressions of stored ones.
+    """Writes an element of any value of a program as an expression of stored values.
 
     Parameters
     ----------
@@ -95,9 +97,9 @@ class ExpressionWriter:
     Attributes
     ----------
     arguments : dict of str to Value
-        The arrays that the generated function takes, by the names that they have there.
+        The arrays that the generated function takes, by their names in its text.
     reads : set of (str, index)
-        The elements used since it was last emptied.
+        The elements that were used since this set was last cleared.
     """
 
     def __init__(self, program: Program) -> None:
@@ -117,7 +119,7 @@ class ExpressionWriter:
                 self._name(line.result, f"v{i}")
 
     def write_in_place(self, states: Collection[str]) -> None:
-        """Let the new value of each of these states be written over the old one."""
+        """Write the new values of these states over the old ones."""
         for name in states:
             new = self.program.new_state[name]
             self.arguments.pop(self._names[new], None)
@@ -133,7 +135,7 @@ class ExpressionWriter:
         return self._names[x]
 
     def index(self, x: Value) -> Index:
-        """Return the index of an element of `x` under loops named by dimensions."""
+        """Return the index of an element of `x` inside loops over its dimensions."""
         dimensions = self.dimensions.of(x)
         long = [d for d in dimensions if d >= 0]
         if len(set(long)) < len(long):
@@ -141,7 +143,7 @@ class ExpressionWriter:
         return tuple("0" if d < 0 else f"i{d}" for d in dimensions)
 
     def target(self, x: Value) -> tuple[str, Index]:
-        """Return the name and index that an element of a stored value is assigned to."""
+        """Return the name and index to which an element of a stored value is assigned."""
         name = self._names[x]
         return name, self.index(x) if name in self.arguments else ()
 
@@ -159,7 +161,7 @@ class ExpressionWriter:
         return self.element(line.operands[0], view_index(line, index)) if line.op.view else self.formula(line, index)
 
     def formula(self, line: Line, index: Index) -> str:
-        """Write the element of a line's result, of the line's operands."""
+        """Write an element of a line's result as an expression of the line's operands."""
         if line.op is ops.matmul:  # of inner length 1
             a, b = line.operands
             return f"({self.element(a, (index[0], '0'))} * {self.element(b, ('0', index[1]))})"
@@ -185,7 +187,7 @@ class ExpressionWriter:
         return _number(x.array.flat[0].item(), x.array.dtype)
 
     def memory_order(self, x: Value) -> Domain:
-        """Return the dimensions of `x` in the order in which its elements lie in memory."""
+        """Return the dimensions of `x`, the one whose elements are furthest apart in memory first."""
         index = self.index(x)
         while x not in self._names and x in self.producers and self.producers[x].op.view:
             index = view_index(self.producers[x], index)
@@ -213,17 +215,17 @@ def _number(x: Any, dtype: np.dtype) -> str:
 
 
 def reference(name: str, index: Index) -> str:
-    """Write an element of an array, or a variable."""
+    """Write an element of an array, or a variable if the index is empty."""
     return f"{name}[{', '.join(index)}]" if index else name
 
 
 def replaced(expression: str, names: Mapping[str, str]) -> str:
-    """Replace whole references to elements of arrays."""
+    """Replace references to elements of arrays by other names."""
     return re.sub(r"\w+\[[^]]*\]", lambda match: names.get(match[0], match[0]), expression)
 
 
 def make_nests(writer: ExpressionWriter) -> list[Nest]:
-    """Write one nest for each stored value, in the order of the program, then the states that are not made in place."""
+    """Write one nest for each stored value, in the order of the program, then one for each state not updated in place."""
     nests = []
     for line in writer.program.lines:
         if line.result in writer.stored:
@@ -253,13 +255,13 @@ def _nest(writer: ExpressionWriter, line: Line) -> Nest:
 
 
 def _reduction(writer: ExpressionWriter, line: Line) -> tuple[Domain, str]:
-    """Write one element of what is added up; the innermost loop runs along its memory."""
+    """Return the loops, the innermost along the memory of the operand, and the element that is reduced."""
     (x,) = line.operands
     return _ordered(loops(writer.index(x)), writer.memory_order(x)), writer.element(x, writer.index(x))
 
 
 def _product(writer: ExpressionWriter, line: Line) -> tuple[Domain, str]:
-    """Write one term of a matrix product with a vector; the innermost loop runs along the memory of the matrix."""
+    """Return the loops, the innermost along the memory of the larger factor, and one term of the product."""
     a, b = line.operands
     every = [d for x in (line.result, a, b) for d in loops(writer.index(x))]
     domain = _ordered(every, writer.memory_order(max(line.operands, key=lambda x: x.array.size)))
@@ -271,7 +273,7 @@ def _ordered(dimensions: Sequence[int], innermost: Domain) -> Domain:
 
 
 def in_place_states(writer: ExpressionWriter) -> list[str]:
-    """Name the states whose new value may overwrite the old one: nobody reads that later, or while a sum grows in its place."""
+    """Name the states that can be updated in place: nothing reads the old value later, or while a reduction replaces it."""
     program = writer.program
     nests = make_nests(writer)
     position = {nest.name: i for i, nest in enumerate(nests)}
@@ -281,8 +283,8 @@ def in_place_states(writer: ExpressionWriter) -> list[str]:
         if x is program.state[name] or x.array.size == 1 or values.count(x) > 1:
             continue
         state = writer.name_of(program.state[name])
-        own, *later = nests[position[writer.name_of(x)] :]
-        readers = [own, *later] if own.reduction or own.index == WHOLE else later
-        if not any(state == read for nest in readers for read, _ in nest.reads):
+        nest, *later = nests[position[writer.name_of(x)] :]
+        readers = [nest, *later] if nest.reduction or nest.index == WHOLE else later
+        if not any(state == read for reader in readers for read, _ in reader.reads):
             names.append(name)
     return names

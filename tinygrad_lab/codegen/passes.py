@@ -1,4 +1,4 @@
-"""Passes from programs to programs: what is rewritten before loops are made."""
+"""Passes over programs, before they become loops."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tinygrad_lab.program import Line, Program, Value, drop_dead
 
 
 def _append(lines: list[Line], op: Op, *operands: Value, **params: Any) -> Value:
-    """Append a new line, and return its result."""
+    """Append a new line and return its result."""
     array = op.run(*[x.array for x in operands], **params)
     lines.append(Line(op, operands, params, Value("new", "result", array)))
     return lines[-1].result
@@ -21,7 +21,7 @@ def _append(lines: list[Line], op: Op, *operands: Value, **params: Any) -> Value
 def factor_squares(program: Program) -> Program:
     """Write the sum of (a_i b_j)² over all i and j as (Σ a_i²) (Σ b_j²).
 
-    It is the square of the norm of a weight's gradient for one sample: n m multiplications become n + m.
+    This is the squared norm of a weight's gradient for one sample. It takes n + m multiplications instead of n m.
     """
     producers = {line.result: line for line in program.lines}
     lines: list[Line] = []
@@ -61,10 +61,10 @@ def _is_transpose_or_rounding(line: Line) -> bool:
 
 
 def split_sums(program: Program) -> Program:
-    """Write the sum over several axes as the sum over all but the last of them, then over that.
+    """Write a sum over several axes as a sum over all but the last of them, followed by a sum over the last.
 
-    The sums of a matrix's columns lie side by side, and grow several at a time; a single one would have to be collected
-    from the several parts that a processor adds up, at the end of each row.
+    The sums of the columns of a matrix are neighbours in memory, so a processor adds to several of them at once. A single
+    sum would have to be collected from several partial sums at the end of each row.
     """
     lines: list[Line] = []
     for line in program.lines:
@@ -79,9 +79,9 @@ def split_sums(program: Program) -> Program:
 
 
 def transpose_factors(program: Program) -> Program:
-    """Write the transpose of a product, (A B)ᵀ, as Bᵀ Aᵀ where nothing else reads the product.
+    """Write the transpose of a product, (A B)ᵀ, as Bᵀ Aᵀ, unless something else reads the product.
 
-    The gradient of a weight then lies in memory as the weight does, and one loop runs along both.
+    The gradient of a weight then has the memory layout of the weight, so one loop goes through both in order.
     """
     producers = {line.result: line for line in program.lines}
     read = [x for line in program.lines for x in line.operands]
@@ -99,10 +99,10 @@ def transpose_factors(program: Program) -> Program:
 
 
 def separate_uses(program: Program) -> Program:
-    """Give each use of a view or constant a value of its own.
+    """Make a separate copy of each view and constant for each use.
 
-    Where two layers of one width both read ``broadcast_to(lr, shape=(5,))``, their dimensions, which are equal by coincidence,
-    would count as one because of it.
+    Two layers of the same width may both read ``broadcast_to(lr, shape=(5,))``. As one value, it would make their dimensions
+    the same, although they are equal by coincidence only.
     """
     lines: list[Line] = []
     views: dict[Value, Line] = {}
@@ -129,10 +129,10 @@ def separate_uses(program: Program) -> Program:
 
 
 def copy_views(program: Program) -> Program:
-    """Let every result of the program, and every factor of a matrix product, lie in memory of its own.
+    """Copy each result of the program and each factor of a matrix product that has no memory.
 
-    A new state that is another state, or a view of one, might be overwritten before it is read. BLAS reads whole arrays,
-    transposed or not, but no repeated scalar.
+    A new state that is another state, or a view of one, might be overwritten before it is read. BLAS reads a whole array,
+    transposed or not, but it cannot read one number as if it were repeated.
     """
     producers = {line.result: line for line in program.lines}
     lines: list[Line] = []
