@@ -54,7 +54,7 @@ def _equal_axes(line: Line) -> Iterator[tuple[tuple[Value, int], tuple[Value, in
     y, op = line.result, line.op
     if op.view:
         (x,) = line.operands
-        symbols = tuple(f"i{i}" if n != 1 else "0" for i, n in enumerate(y.array.shape))
+        symbols = tuple(f"i{i}" for i in range(y.array.ndim))
         for i, symbol in enumerate(view_index(line, symbols)):
             if symbol != "0":
                 yield (x, i), (y, symbols.index(symbol))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -21,17 +20,17 @@ LONGEST_EXPRESSION = 16
 
 
 def choose_stored(program: Program) -> set[Value]:
-    """Return the results that are stored in memory.
+    """Return the values that are stored in memory.
 
     Reductions, factors of matrix products and results of the program are stored. So is an elementwise value that is used more
     than once if recomputing it costs more than one operation, or that is read by a loop with more iterations.
     """
     producers = {line.result: line for line in program.lines}
-    stored = {x for x in (*program.outputs.values(), *program.new_state.values()) if x.kind == "result"}
+    stored = {*program.outputs.values(), *program.new_state.values()}
     uses: dict[Value, list[int]] = {}  # the number of iterations of each use of a value, views aside
     for line in program.lines:
         if is_matrix_product(line):
-            stored.update(x for x in (follow_views(x, producers) for x in line.operands) if x.kind == "result")
+            stored.update(follow_views(x, producers) for x in line.operands)
         if not line.op.view:
             iterations = max(x.array.size for x in (*line.operands, line.result))
             for x in line.operands:
@@ -44,7 +43,7 @@ def choose_stored(program: Program) -> set[Value]:
         worth_storing = (len(iterations_of_uses) > 1 and cost > 1) or any(
             iterations > y.array.size for iterations in iterations_of_uses
         )
-        if is_reduction(line) or (not line.op.view and (worth_storing or cost > LONGEST_EXPRESSION)):
+        if is_reduction(line) or worth_storing or cost > LONGEST_EXPRESSION:
             stored.add(y)
         costs[y] = 0 if y in stored else cost
     return stored
@@ -84,7 +83,7 @@ class Nest:
     def inner(self) -> Domain:
         """The innermost loops, if these are all loops of a reduction: the reduction is then kept in a local variable."""
         outer = loops(self.index)
-        return self.domain[len(outer) :] if self.reduction and self.domain[: len(outer)] == outer else ()
+        return self.domain[len(outer) :] if self.domain[: len(outer)] == outer else ()
 
 
 class ExpressionWriter:
@@ -115,7 +114,7 @@ class ExpressionWriter:
             for i, x in enumerate(values):
                 self._name(x, f"{prefix}{i}")
         for i, line in enumerate(program.lines):
-            if line.result in self.stored and line.result not in self._names:
+            if line.result in self.stored:
                 self._name(line.result, f"v{i}")
 
     def write_in_place(self, states: Collection[str]) -> None:
@@ -151,7 +150,7 @@ class ExpressionWriter:
         """Write the element of `x` at `index`."""
         if x in self._names:
             name = self._names[x]
-            if name not in self.arguments or not x.array.ndim:
+            if name not in self.arguments:
                 index = ()
             self.reads.add((name, index))
             return reference(name, index)
@@ -189,7 +188,7 @@ class ExpressionWriter:
     def memory_order(self, x: Value) -> Domain:
         """Return the dimensions of `x`, the one whose elements are furthest apart in memory first."""
         index = self.index(x)
-        while x not in self._names and x in self.producers and self.producers[x].op.view:
+        while x in self.producers and self.producers[x].op.view:
             index = view_index(self.producers[x], index)
             (x,) = self.producers[x].operands
         return loops(index)
@@ -208,7 +207,7 @@ def _float_name(line: Line) -> str:
 
 
 def _number(x: Any, dtype: np.dtype) -> str:
-    text = repr(x) if isfinite(x) else {"inf": "inf", "-inf": "-inf"}.get(str(x), "nan")
+    text = repr(x)  # inf and nan are names of `math`
     if dtype == np.float32:
         return f"f32({text})"
     return f"({text})" if text.startswith("-") else text

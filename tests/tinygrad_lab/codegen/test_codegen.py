@@ -283,6 +283,7 @@ A, B = Tensor([[1.0, 2.0], [3.0, 4.0]]), Tensor([[0.5, 1.0], [2.0, -1.0]])
     [
         (lambda: tl.concatenate([A, B], axis=0).sum(), "concatenate has no loop form"),
         (lambda: A[0].sum(), "getitem has no loop form"),
+        (lambda: (A[::-1] * B).sum(), "getitem has no loop form"),  # it has the shape of its operand
         (lambda: A.reshape(4).exp().sum(), "reshape has no loop form"),
         (lambda: (A + A.T).exp().sum(), "one dimension on two axes"),
         (lambda: (A @ B.T @ A).exp().sum(), "one dimension on two axes"),
@@ -313,6 +314,8 @@ def test_what_has_no_loops_is_refused(function, message):
         lambda a, b: (a @ np.ones((3, 2))).exp().sum(),
         lambda a, b: (a * np.arange(6.0).reshape(2, 3)).sum() + (b * np.arange(6.0).reshape(2, 3)).max(),
         lambda a, b: (a > b).astype(np.float64).sum() + np.inf,
+        lambda a, b: (a * -np.inf).sum() + (b * np.nan).max(),
+        lambda a, b: (Tensor(np.arange(6.0).reshape(2, 3)).T.max(axis=0) * a.sum(axis=1)).sum() + b.sum(),
         lambda a, b: a.sum() ** -0.5 + (-2.0) ** (a.sum(axis=1).max() + 1.0),
         lambda a, b: (a.sum(axis=1, keepdims=True) @ b.sum(axis=0, keepdims=True)).square().sum(),
         lambda a, b: tl.minimum(a, b).sum() - tl.maximum(a, b).square().sum(),
@@ -716,6 +719,38 @@ def test_a_sign_that_is_needed_by_itself_is_no_choice():
     check_against_replay(program)
 
 
+def test_a_sign_that_is_stored_is_read():
+    x, y = Tensor([[-2.0, 0.5, 3.0]]), Tensor(np.ones((4, 3)))
+    program = capture(lambda: ({"loss": (x.sign() * y).sum()}, {}), {"x": x, "y": y}, {})
+    assert "signed(" not in step_of(source_of(program))
+    check_against_replay(program)
+
+
+def test_a_change_to_the_same_dtype_is_no_operation():
+    x = Tensor([1.0, 2.0])
+    program = capture(lambda: ({"loss": ops.astype(x, dtype=x.dtype).sum()}, {}), {"x": x}, {})
+    assert "float64" not in step_of(source_of(program))
+    program = capture(lambda: ({"loss": ops.astype(x, dtype=np.dtype(np.float32)).sum()}, {}), {"x": x}, {})
+    assert "np.float32(x0[i0])" in step_of(source_of(program))
+
+
+@pytest.mark.parametrize(
+    ("constant", "in_text"),
+    [
+        (lambda: 2.5, True),
+        (lambda: np.array([2.5]), True),
+        (lambda: Tensor(2.5).broadcast_to((2,)), True),
+        (lambda: np.array([2.5, 2.5]), False),
+    ],
+)
+def test_a_constant_number_is_in_the_text_and_a_constant_array_is_an_argument(constant, in_text):
+    x = Tensor([1.0, 2.0])
+    program = capture(lambda: ({"loss": (x * constant()).sum()}, {}), {"x": x}, {})
+    assert ("2.5" in step_of(source_of(program))) is in_text
+    assert len([value for value in write_source(program).arrays if value.kind == "constant"]) == (not in_text)
+    check_against_replay(program)
+
+
 def stored(function, **inputs):
     program = capture(lambda: ({"loss": function(**inputs).sum()}, {}), inputs, {})
     values = choose_stored(program)
@@ -730,6 +765,7 @@ def test_choose_stored():
     assert stored(lambda x, y: x.exp() + y, x=x, y=y) == ["exp"]  # three times, by something larger
     assert stored(lambda x, y: y * y.max(axis=0, keepdims=True), x=x, y=y) == ["reduce_max"]
     assert stored(lambda x, y: x.T.T + y, x=x, y=y) == []  # a view is a change of indices
+    assert stored(lambda x: (x * 2.0).exp().T * 3.0, x=x) == []  # used once: a view is no use
 
 
 def test_an_expression_does_not_grow_without_bound():
@@ -795,6 +831,7 @@ def test_make_scalars_turns_arrays_of_one_turn_into_variables():
     groups, gone = make_scalars(groups, {array.name})
     assert gone == {array.name}
     assert (groups[0][0].index, groups[0][1].expression) == ((), f"({array.name} * {array.name})")
+    assert groups[0][1].reads == {(array.name, ())}
 
 
 def test_make_scalars_leaves_what_another_loop_reads():
