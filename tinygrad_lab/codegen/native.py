@@ -1,12 +1,11 @@
-"""Compiled modules: generated source, imported, compiled by Numba, and its machine code kept between processes and sessions.
+"""Compiled modules: generated source is imported, compiled by Numba, and its machine code is kept for later processes.
 
-    source --> <cache folder>/step_<hash>.py     where Numba looks whether its machine code is still that of the source
-           --import--> step, updates             from memory: what lies in the folder is never executed as Python
+    source --> <cache folder>/step_<hash>.py     Numba checks by this file that its machine code is up to date
+           --import--> step, updates             from memory: no file of the folder is ever executed as Python
            --first call--> machine code, kept in <cache folder>/__pycache__/step_<hash>.*
 
-Numba keeps machine code in pickles, and to load one is to trust it. So a folder is only used if nobody but the user can
-have written to it, and a file in it as well. Elsewhere, nothing is kept. A file that turns out to be broken is removed, and
-the source compiled anew.
+Numba keeps machine code in pickles, and loading a pickle can run any code. So a folder or file is used only if no other user
+can have written to it. Otherwise nothing is kept. A broken file is removed, and the source is compiled again.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ from tinygrad_lab.storage.files import replacing
 
 
 def is_available() -> bool:
-    """Whether Numba is installed, and fits the NumPy beside it."""
+    """Whether Numba is installed and supports the installed NumPy."""
     try:
         importlib.import_module("numba")
     except ImportError:
@@ -44,22 +43,22 @@ def is_available() -> bool:
 
 @functools.cache
 def load_module(source: str) -> ModuleType:
-    """Import generated source as a module, with the machine code of an earlier process where there is any.
+    """Import generated source as a module, with the machine code that an earlier process has kept, if any.
 
     Parameters
     ----------
     source : str
-        As `codegen.write_source` returns it.
+        The text that `codegen.write_source` returns.
 
     Returns
     -------
     module
-        Its function `updates` is compiled, or loaded, at its first call.
+        Its function `updates` is compiled, or loaded from the cache, at its first call or by `compile_updates`.
 
     Raises
     ------
     ImportError
-        Where Numba is not installed.
+        If Numba is not installed.
     """
     if not is_available():
         raise ImportError("the compiled engine needs Numba: pip install 'tinygrad-lab[fast]'")
@@ -72,7 +71,7 @@ def load_module(source: str) -> ModuleType:
         _write(path, source)
         module = _import(name, source, path)
         kept = _keep_machine_code(module)
-    except (OSError, RuntimeError) as error:  # the latter where Numba finds no place to keep anything
+    except (OSError, RuntimeError) as error:  # RuntimeError if Numba finds no place for its files
         _warn(folder, str(error))
         return _import(name, source, path)
     vars(module)["updates"] = _Kept(module.updates, kept, lambda: _import(name, source, path).updates)
@@ -80,21 +79,21 @@ def load_module(source: str) -> ModuleType:
 
 
 def compile_updates(module: ModuleType, source: Source, *arguments: Any) -> None:
-    """Compile the function `updates` of a module before its first call, or load its machine code.
+    """Compile the function `updates` of a module, or load it from the cache, before its first call.
 
     Parameters
     ----------
     module : module
-        As `load_module` returns it for ``source.text``.
+        The one that `load_module` returns for ``source.text``.
     source : Source
     *arguments : ndarray
-        As `updates` takes them. Only their types matter: dtype, number of axes, memory layout and whether they are writable.
+        The arguments of `updates`. Only their types matter: dtype, number of axes, memory layout, whether they are writable.
 
     Raises
     ------
     CompilerError
-        If Numba cannot compile the module. The message names the first line of the program whose expression it refuses,
-        where there is one.
+        If Numba cannot compile the function. The message names the first line of the program whose expression Numba
+        refuses, or gives Numba's reason if it accepts each expression by itself.
     """
     numba = importlib.import_module("numba")
     try:
@@ -128,13 +127,13 @@ def _reason(error: Exception) -> str:
 
 
 def _key(source: str) -> str:
-    """Return a hash of the source and of all versions that its machine code depends on."""
+    """Return a hash of the source and of all versions on which its machine code depends."""
     versions = [sys.version, *map(importlib.metadata.version, ("numba", "numpy", "tinygrad-lab"))]
     return hashlib.sha256("\n".join([*versions, source]).encode()).hexdigest()[:24]
 
 
 class _SourceLoader(importlib.abc.ExecutionLoader):
-    """Imports a module from its source in memory; `path` is where Numba and tracebacks look for it."""
+    """Imports a module from source in memory. Numba and tracebacks look for the source in `path`."""
 
     def __init__(self, source: str, path: Path) -> None:
         self._source = source
@@ -162,7 +161,7 @@ def _import(name: str, source: str, path: Path) -> ModuleType:
 
 @functools.cache
 def _cache_folder() -> Path | None:
-    """Return $TINYGRAD_LAB_CACHE, or tinygrad-lab in the user's cache folder; None where it cannot be used, with a warning."""
+    """Return $TINYGRAD_LAB_CACHE, or tinygrad-lab in the user's cache folder; warn and return None if it cannot be used."""
     default = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tinygrad-lab"
     folder = Path(os.environ.get("TINYGRAD_LAB_CACHE") or default).absolute()
     try:
@@ -183,19 +182,19 @@ def _warn(folder: Path, reason: str) -> None:
 
 
 def _check_folder(folder: Path) -> None:
-    """Raise PermissionError where others could have put something into `folder`, or could put another in its place."""
+    """Raise PermissionError if another user could have written to `folder`, or could replace it."""
     if not _is_private(folder.lstat()):
         raise PermissionError(f"it belongs to another user, or others may write to it; chmod go-w {folder}")
     for parent in folder.parents:
         status = parent.stat()
-        sticky = status.st_mode & stat.S_ISVTX  # as /tmp: others may write to it, but not rename what is ours
+        sticky = status.st_mode & stat.S_ISVTX  # as /tmp has: others may write to it, but not rename our files
         if not (_is_private(status, owners=(0,)) or (sticky and status.st_uid in (0, _user()))):
             raise PermissionError(f"others may rename what lies in {parent}; chmod go-w {parent}")
 
 
 def _is_private(status: os.stat_result, owners: tuple[int, ...] = ()) -> bool:
-    """Whether a file or folder belongs to the user, or one of `owners`, and nobody else may write to it."""
-    if sys.platform == "win32":  # there, a user's folders are closed to other users by other means
+    """Whether a file or folder belongs to the user or one of `owners`, and no one else may write to it."""
+    if sys.platform == "win32":  # Windows has no modes; it closes a user's folders to other users by access lists
         return True
     return status.st_uid in (_user(), *owners) and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
 
@@ -205,7 +204,7 @@ def _user() -> int:
 
 
 def _write(path: Path, source: str) -> None:
-    """Write the source unless it is there."""
+    """Write the source, unless the file has it already."""
     with suppress(OSError):
         if path.read_bytes() == source.encode():
             return
@@ -214,13 +213,13 @@ def _write(path: Path, source: str) -> None:
 
 
 def _keep_machine_code(module: ModuleType) -> Path:
-    """Let Numba keep a module's machine code, and return where it does, cleared of what others could have written."""
+    """Let Numba keep a module's machine code. Return the folder, after removing files that others could have written."""
     folder = Path(str(module.__file__)).with_name("__pycache__")
     folder.mkdir(mode=0o700, exist_ok=True)
     functions = [function for function in vars(module).values() if hasattr(function, "enable_caching")]
     for function in functions:
         function.enable_caching()
-        folder = Path(function.stats.cache_path).resolve()  # elsewhere where the user has told Numba so
+        folder = Path(function.stats.cache_path).resolve()  # another folder if NUMBA_CACHE_DIR is set
         _check_folder(folder)
     for file in _kept_files(folder, module.__name__):
         with suppress(FileNotFoundError):  # another process has removed or replaced it
@@ -277,5 +276,5 @@ class _Kept:
 
 def _for_each(files: Iterable[Path], act: Callable[[Path], None]) -> None:
     for file in files:
-        with suppress(OSError):  # another process may have been here first
+        with suppress(OSError):  # another process may have removed it
             act(file)

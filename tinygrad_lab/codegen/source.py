@@ -1,4 +1,4 @@
-"""Source text: the module of a program, with `step`, one update, and `updates`, many of them."""
+"""Source text: a module with the functions `step`, one update of a program, and `updates`, many of them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ import numpy as np
 from numba import njit
 
 f32 = np.float32
-FLOAT = np.{dtype}  # the narrowest in use: with a wider operand, a result is as wide as that
+FLOAT = np.{dtype}  # the narrowest dtype in use; a wider operand gives a wider result
 compiled = njit(error_model="numpy", nogil=True, forceinline=True, fastmath={{"contract", "reassoc", "nsz", "arcp"}})
 
 
@@ -33,7 +33,7 @@ def sign(x):
 
 @compiled
 def signed(a, x):
-    # a * sign(x): a choice is faster than a product
+    # a * sign(x); to choose is faster than to multiply
     return a if x > 0 else (-a if x < 0 else a * x)
 
 
@@ -49,9 +49,10 @@ def min(a, b):
 
 @compiled
 def exp_of_negative(x):
-    # For x from -700 to 0; the relative error is some 1e-16 times 1 + |x| / 10. The C library's exp is called for one number
-    # at a time; this is arithmetic, of which a processor does several at once. With x = k log 2 + r it is 2^k e^r: e^r by its
-    # Taylor series, k moved to the last bits of a number by adding 1.5 x 2^52, and from there to the exponent of another.
+    # For x from -700 to 0, with a relative error of about 1e-16 (1 + |x| / 10). A processor does this arithmetic for several
+    # numbers at once, but calls the C library's exp for one number at a time.
+    # With x = k log 2 + r, e^x is 2^k e^r, and a Taylor series gives e^r. Adding 1.5 x 2^52 to k moves k to the last bits of a
+    # float. A shift by 52 bits makes them the exponent of another float, which is 2^k.
     k = np.floor(x * 1.4426950408889634 + 0.5)
     r = x - k * 0.6931471805599453
     y = 1.0
@@ -77,22 +78,22 @@ def softplus(x):
 
 @dataclass(frozen=True)
 class Source:
-    """The module of a program, and what its function `updates` takes, in this order.
+    """The module of a program, and the arguments of its function `updates`, in order.
 
     ``updates(*samples, rows, losses, *settings, *arrays)`` makes ``len(losses)`` updates, each on the next rows of the
-    samples, and returns how many it has made: the last of them is the first whose loss is not finite.
+    samples. It stops after the first loss that is not finite, and returns the number of updates made.
 
     Attributes
     ----------
     text : str
-        The module. Its other function, `step`, makes one update of a batch and returns the loss.
+        The module. Its function `step` makes one update with one batch and returns the loss.
     samples : list of Value
-        The inputs that every batch has its own of; `updates` takes those of all samples. After them come `rows`, the
-        numbers of the samples, batch after batch, and `losses`, which it fills.
+        The inputs that differ from batch to batch. For each, `updates` takes an array with all samples. After these arrays
+        come `rows`, the numbers of the samples of all batches, and `losses`, which it fills.
     settings : list of Value
-        The inputs without axes, such as the learning rate; `updates` takes an array with one number for each update.
+        The inputs without axes, such as the learning rate. For each, `updates` takes an array with one number per update.
     arrays : list of Value
-        Everything else: memory for a batch, the state, constants, intermediate results.
+        All other arguments: memory for a batch, the state, constants, intermediate results.
     lines : list of Line
         The lines of the program that the loops compute. `native.compile_updates` names one that cannot be compiled.
     """
@@ -113,14 +114,14 @@ def write_source(program: Program, samples: Collection[str] = ()) -> Source:
     Parameters
     ----------
     program : Program
-        With one output of one element, the loss.
+        It has one output of one element, the loss.
     samples : collection of str
-        Names of inputs that every batch has its own of; the program may have them or not.
+        Names of inputs that differ from batch to batch. The program need not have all of them.
 
     Raises
     ------
     NoLoopFormError
-        Where a line of the program has no loop form.
+        If a line of the program has no loop form.
     """
     if len(program.outputs) != 1 or next(iter(program.outputs.values())).array.size != 1:
         raise NoLoopFormError("a program with loops has one output of one element, the loss")
@@ -136,7 +137,7 @@ def write_source(program: Program, samples: Collection[str] = ()) -> Source:
     groups, local_variables = make_scalars(groups, {name for name, x in arguments.items() if x.kind == "result"})
     arguments = {name: x for name, x in arguments.items() if name not in local_variables}
     (loss,) = program.outputs.values()
-    # A single number in an array is read at the start; the array's name ends in _, to leave the number its own.
+    # A number in an array without axes is read once, at the start. The array's name ends in _, the number's does not.
     scalars = [name for name, x in arguments.items() if not x.array.ndim and x not in settings]
     names = [f"{name}_" if name in scalars else name for name in arguments]
     of_samples = [writer.name_of(x) for x in per_sample]
@@ -162,7 +163,7 @@ def write_source(program: Program, samples: Collection[str] = ()) -> Source:
         "            row = rows[b * size + i]",
         *[f"            {name}[i] = {name}_all[row]" for name in of_samples],
         f"        losses[b] = step({', '.join(values)})",
-        # Not isfinite: it computes x - x, which a compiler that may reorder sums finds to be 0.
+        # isfinite computes x - x, which is always 0 for a compiler that may reorder sums.
         "        if not abs(losses[b]) < inf:",
         "            return b + 1",
         "    return losses.shape[0]",
@@ -196,12 +197,12 @@ def _lengths(writer: ExpressionWriter, arguments: Mapping[str, Value], groups: S
 
 
 def _group_source(group: Sequence[Nest], scalars: Collection[str]) -> list[str]:
-    """Write the loops of a group, with what does not change in an inner loop read before it."""
+    """Write the loops of a group. An element that does not change in an inner loop is read before that loop."""
     domain = group[0].domain
-    before: list[list[str]] = [[] for _ in range(len(domain) + 1)]  # what stands before the loop of each level
+    before: list[list[str]] = [[] for _ in range(len(domain) + 1)]  # the statements before the loop of each level
     after: list[list[str]] = [[] for _ in range(len(domain) + 1)]
     body = []
-    local: dict[str, str] = {}  # elements, and the variables that hold them
+    local: dict[str, str] = {}  # for each element that was read already: its variable
     for nest in group:
         for name, index in sorted(nest.reads):
             level = max((domain.index(d) + 1 for d in loops(index)), default=0)
