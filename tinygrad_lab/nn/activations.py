@@ -2,8 +2,8 @@
 
     "leaky_relu" --get_activation--> LeakyReLU(slope=0.05) --call on x--> activated x
 
-An activation is a function of one Tensor with no parameters to train. Where a formula would overflow in the part that is
-not selected, its argument is replaced there first: 0 * inf in the backward pass would be nan.
+An activation is a function of one Tensor and has no parameters to train. `where` computes both of its branches. If the
+branch that is not selected could overflow, its argument is replaced first, because 0 * inf in the backward pass is nan.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tinygrad_lab.autodiff.tensor import Tensor, as_tensor
 
 
 class Activation(ABC):
-    """An elementwise function between two layers; calling it with a Tensor returns a Tensor of the same shape."""
+    """An elementwise function between two layers, which returns a Tensor of the same shape."""
 
     @abstractmethod
     def forward(self, x: Tensor) -> Tensor:
@@ -64,7 +64,7 @@ class ReLU(Activation):
 
 @dataclass(frozen=True)
 class LeakyReLU(Activation):
-    """x above 0, `slope` x elsewhere; the derivative at 0 is `slope`, by default the report's 0.05.
+    """x if x > 0, else slope x. The derivative at 0 is `slope`, by default 0.05 as in the report.
 
     Examples
     --------
@@ -80,7 +80,7 @@ class LeakyReLU(Activation):
 
 @dataclass(frozen=True)
 class ELU(Activation):
-    """x above 0, `alpha` (exp(x) - 1) elsewhere (Clevert, Unterthiner & Hochreiter, ICLR 2016)."""
+    """x if x > 0, else alpha (exp(x) - 1) (Clevert, Unterthiner & Hochreiter, ICLR 2016)."""
 
     alpha: float = 1.0
 
@@ -91,7 +91,7 @@ class ELU(Activation):
 
 @dataclass(frozen=True)
 class SELU(Activation):
-    """1.0507 ELU(x) with alpha 1.6733: keeps mean 0 and variance 1 (Klambauer et al., NeurIPS 2017, eq. 2 and 14)."""
+    """1.0507 ELU(x) with alpha 1.6733, which keeps mean 0 and variance 1 (Klambauer et al., NeurIPS 2017, eq. 2 and 14)."""
 
     def forward(self, x: Tensor) -> Tensor:
         return 1.0507009873554804934193349852946 * ELU(1.6732632423543772848170429916717)(x)
@@ -136,12 +136,12 @@ ACTIVATIONS: dict[str, type[Activation]] = {
 
 
 def get_activation(activation: str | Activation) -> Activation:
-    """Return the activation of a name in `ACTIVATIONS`, with its default parameters, or an Activation itself.
+    """Return the activation with a name in `ACTIVATIONS` and default parameters. An Activation is returned as it is.
 
     Raises
     ------
     ValueError
-        Where no activation has this name.
+        If no activation has this name.
 
     Examples
     --------

@@ -63,10 +63,10 @@ class _ScaledInitializer(Initializer):
 
 @dataclass(frozen=True)
 class XavierUniform(_ScaledInitializer):
-    """Uniform between ±gain √(6 / (fan_in + fan_out)): variance gain² 2 / (fan_in + fan_out).
+    """Uniform between ±gain √(6 / (fan_in + fan_out)), with variance gain² 2 / (fan_in + fan_out).
 
-    Keeps the variance of signals and gradients in layers of near-linear activations (Glorot & Bengio, AISTATS 2010, eq. 16).
-    The report of 2019 draws from U(-1/2, 1/2) √(12 / (fan_in + fan_out)), which is a gain of √½.
+    The variance of signals and gradients stays the same in layers with nearly linear activations (Glorot & Bengio, AISTATS
+    2010, eq. 16). The report of 2019 draws from U(-1/2, 1/2) √(12 / (fan_in + fan_out)), which is a gain of √½.
 
     Examples
     --------
@@ -90,7 +90,10 @@ class XavierNormal(_ScaledInitializer):
 
 @dataclass(frozen=True)
 class HeUniform(_ScaledInitializer):
-    """Uniform between ±gain √(3 / fan_in): variance gain² / fan_in; a gain of √2 suits ReLU (He et al., ICCV 2015, eq. 10)."""
+    """Uniform between ±gain √(3 / fan_in), with variance gain² / fan_in.
+
+    A gain of √2 suits ReLU (He et al., ICCV 2015, eq. 10).
+    """
 
     gain: float = sqrt(2.0)
 
@@ -101,7 +104,7 @@ class HeUniform(_ScaledInitializer):
 
 @dataclass(frozen=True)
 class HeNormal(_ScaledInitializer):
-    """Normal with standard deviation gain / √fan_in; a gain of √2 suits ReLU (He et al., ICCV 2015, eq. 10)."""
+    """Normal with standard deviation gain / √fan_in. A gain of √2 suits ReLU (He et al., ICCV 2015, eq. 10)."""
 
     gain: float = sqrt(2.0)
 

@@ -2,9 +2,9 @@
 
     x --> Linear --> Activation --> Linear --> ... --> prediction
 
-A parameter is a Tensor attribute that requires a gradient; a layer's parameters are its own and those of the layers among
-its attributes, in the order in which ``__init__`` sets them. Nothing is registered. A parameter is frozen by
-``requires_grad = False``: it is not trained then, but remains a part of the layer's state.
+A parameter is an attribute that is a Tensor and requires a gradient. A layer has its own parameters and those of the layers
+among its attributes, in the order in which ``__init__`` sets them. Setting the attribute is enough. ``requires_grad = False``
+freezes a parameter: it is not trained, but remains a part of the layer's state.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Layer(ABC):
     def named_parameters(self) -> list[tuple[str, Tensor]]:
         """List the names and parameters in definition order, without frozen ones.
 
-        One that is shared appears once, under its first name.
+        A shared parameter appears once, under its first name.
         """
         return [(name, tensor) for name, tensor in self.named_state().items() if tensor.requires_grad]
 
@@ -70,29 +70,29 @@ class Layer(ABC):
         return [tensor for _, tensor in self.named_parameters()]
 
     def named_state(self) -> dict[str, Tensor]:
-        """Return the parameters by name, the frozen ones too: what `state_dict` holds the values of."""
+        """Return the parameters by name, including frozen ones. `state_dict` holds their values."""
         first: dict[int, tuple[str, Tensor]] = {}
         for name, tensor in named_tensors(vars(self)):
-            if tensor.is_parameter:  # a result that a layer keeps is none
+            if tensor.is_parameter:  # rather than a result that the layer keeps
                 first.setdefault(id(tensor), (name, tensor))
         return dict(first.values())
 
     def state_dict(self) -> dict[str, np.ndarray]:
-        """Return copies of the parameters' values by name, of frozen ones too."""
+        """Return copies of the parameters' values by name, including frozen ones."""
         return {name: tensor.numpy() for name, tensor in self.named_state().items()}
 
     def load_state_dict(self, state: Mapping[str, ArrayLike]) -> None:
-        """Set all parameters from `state`, frozen ones too, or none.
+        """Set all parameters from `state`, including frozen ones. If one does not fit, none is set.
 
         Parameters
         ----------
         state : mapping of str to array_like
-            A value for every parameter, of its shape, and of a dtype that its own holds without loss.
+            A value for every parameter, of the same shape, in a dtype that converts to the parameter's without loss.
 
         Raises
         ------
         ValueError
-            Where names are missing or unknown, or a shape or dtype does not fit.
+            If names are missing or unknown, or a shape or dtype does not fit.
         """
         parameters = self.named_state()
         problems = [f"{name} is missing" for name in parameters if name not in state]
@@ -161,7 +161,7 @@ class Linear(Layer):
     rng : numpy.random.Generator
         The source of the initial weights.
     weight_init : Initializer, optional
-        By default the report's: `XavierUniform` with a gain of √½, so a variance of 1 / (in_features + out_features).
+        By default `XavierUniform` with a gain of √½, as in the report. The variance is 1 / (in_features + out_features).
     bias_init : Initializer, optional
         Zeros by default.
     dtype : {float64, float32}
@@ -216,7 +216,7 @@ class Linear(Layer):
 
 
 class Sequential(Layer):
-    """Layers and activations, one after the other; their names are their positions.
+    """Layers and activations, applied one after the other. Their names are their positions.
 
     Parameters
     ----------
@@ -235,7 +235,7 @@ class Sequential(Layer):
         for position, layer in enumerate(layers):
             if not isinstance(layer, (Layer, Activation)):
                 raise TypeError(f"Sequential: argument {position} is {layer!r}, expected a Layer or an Activation")
-            setattr(self, str(position), layer)  # under this name its parameters appear
+            setattr(self, str(position), layer)  # the name under which its parameters appear
         self._length = len(layers)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -2,8 +2,8 @@
 
     prediction, target --> loss of each sample --(times sample_weight)--> mean over the samples
 
-Prediction and target have one row a sample. A loss never broadcasts one against the other: predictions of shape (n, 1)
-beside targets of shape (n,) would silently compare everything with everything.
+Prediction and target have one row for each sample. A loss never broadcasts one to the shape of the other. Otherwise
+predictions of shape (n, 1) and targets of shape (n,) would silently compare each prediction with all targets.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from tinygrad_lab.checks import is_finite_number
 
 
 class Loss(ABC):
-    """A mean over samples of a loss of one sample."""
+    """The mean over the samples of the loss of each sample."""
 
     class_labels: ClassVar[bool] = False
     """Whether a target may be an integer label for each sample, rather than a row of numbers."""
 
     @abstractmethod
     def per_sample(self, prediction: Tensor, target: Tensor) -> Tensor:
-        """Return the loss of each sample, of shape (n,), for inputs that fit."""
+        """Return the loss of each sample, of shape (n,), for inputs that `check` accepts."""
 
     def check(self, prediction: Tensor, target: Tensor) -> None:
-        """Raise ValueError where the two do not fit each other, or there is no sample."""
+        """Raise a ValueError if prediction and target do not fit each other, or if there is no sample."""
         if self.class_labels and target.dtype.kind in "iu":
             self._check_labels(prediction, target)
         elif prediction.shape != target.shape or not prediction.size or not prediction.ndim:
@@ -41,13 +41,13 @@ class Loss(ABC):
             )
 
     def _check_labels(self, prediction: Tensor, target: Tensor) -> None:
-        """Raise ValueError where integer labels of the samples do not fit logits of the classes."""
+        """Raise a ValueError if the integer labels of the samples do not fit the logits of the classes."""
         if prediction.ndim != 2 or target.shape != prediction.shape[:1] or not prediction.size:
             raise ValueError(
                 f"{type(self).__name__}: prediction has shape {prediction.shape}, target {target.shape} of {target.dtype}; "
                 "expected (n, classes) beside n integer labels or (n, classes) probabilities"
             )
-        low, high = target._data.min(), target._data.max()  # read only to refuse: no number goes on from here
+        low, high = target._data.min(), target._data.max()  # read only for this check, so that no number enters the step
         if low < 0 or high >= prediction.shape[1]:
             raise ValueError(f"{type(self).__name__}: labels run from {low} to {high}, expected 0 to {prediction.shape[1] - 1}")
 
@@ -61,7 +61,8 @@ class Loss(ABC):
         prediction : array_like or Tensor, shape (n, ...)
         target : array_like or Tensor, shape (n, ...)
         sample_weight : array_like or Tensor, shape (n,), optional
-            Factors of the samples' losses; the mean divides by n, not by their sum, so that they also count where n is 1.
+            Factors of the samples' losses. The mean divides by n and not by the sum of the weights, so that a weight has an
+            effect even in a batch of one sample.
 
         Returns
         -------
@@ -70,7 +71,7 @@ class Loss(ABC):
         Raises
         ------
         ValueError
-            Where the shapes do not fit.
+            If the shapes do not fit.
         """
         prediction, target = as_tensor(prediction), as_tensor(target)
         self.check(prediction, target)
@@ -86,13 +87,13 @@ class Loss(ABC):
 
 
 def _features(x: Tensor) -> tuple[int, ...]:
-    """Return the axes beside that of the samples."""
+    """Return all axes but the first, which is that of the samples."""
     return tuple(range(1, x.ndim))
 
 
 @dataclass(frozen=True)
 class HalfSquaredError(Loss):
-    """Half the squared Euclidean distance, Σ (ŷ - y)² / 2 over the features: the report's loss.
+    """Half the squared Euclidean distance, Σ (ŷ - y)² / 2 over the features, as in the report.
 
     Examples
     --------
@@ -120,7 +121,7 @@ class MeanSquaredError(Loss):
 
 @dataclass(frozen=True)
 class MeanAbsoluteError(Loss):
-    """The mean over the features of |ŷ - y|; its derivative at 0 is 0.
+    """The mean over the features of |ŷ - y|, whose derivative at 0 is 0.
 
     Examples
     --------
@@ -134,7 +135,7 @@ class MeanAbsoluteError(Loss):
 
 @dataclass(frozen=True)
 class Huber(Loss):
-    """The mean over the features of d²/2 where d = |ŷ - y| is at most `delta`, and delta (d - delta/2) beyond.
+    """The mean over the features of a function of d = |ŷ - y|: d²/2 up to `delta`, and delta (d - delta/2) above.
 
     Source: Huber, Annals of Mathematical Statistics 35, 1964.
 
@@ -161,7 +162,7 @@ class Huber(Loss):
 class CrossEntropy(Loss):
     """The cross-entropy of softmax(logits) with class labels or class probabilities, without overflow.
 
-    `prediction` holds logits, of shape (n, classes); `target` integer labels of shape (n,), or probabilities of shape
+    `prediction` holds logits of shape (n, classes). `target` holds integer labels of shape (n,) or probabilities of shape
     (n, classes).
 
     Examples
@@ -175,7 +176,7 @@ class CrossEntropy(Loss):
     def per_sample(self, prediction: Tensor, target: Tensor) -> Tensor:
         log_probability = prediction.log_softmax(axis=-1)
         if target.dtype.kind in "iu":
-            # A comparison with every class, rather than an index, is elementwise: it has lanes and a loop form.
+            # Compare with every class instead of indexing: a comparison is elementwise, so it has lanes and a loop form.
             is_label = equal(target.reshape(-1, 1), np.arange(prediction.shape[1]))
             return -where(is_label, log_probability, 0.0).sum(axis=-1)
         return -(target * log_probability).sum(axis=-1)
@@ -185,7 +186,7 @@ class CrossEntropy(Loss):
 class BinaryCrossEntropy(Loss):
     """The mean over the features of the cross-entropy of sigmoid(logit) with targets in [0, 1], without overflow.
 
-    With z the logit and t the target it is t log(1 + exp(-z)) + (1 - t) log(1 + exp(z)): a sum, so no digits cancel.
+    With logit z and target t it is t log(1 + exp(-z)) + (1 - t) log(1 + exp(z)). No term is negative, so no digits cancel.
 
     Examples
     --------
