@@ -1,4 +1,4 @@
-"""Gradient hooks: pure functions from gradients to gradients, run by the optimizer in list order before its update.
+"""Gradient hooks: pure functions of all gradients, which the optimizer calls in list order before its update.
 
 gradients --> ClipGradValue --> ClipGradNorm --> ... --> optimizer
 """
@@ -16,7 +16,7 @@ from tinygrad_lab.optim.hyperparameters import hyperparameter
 
 
 class GradientHook(ABC):
-    """A function from the list of all gradients to another, with no branch on their values."""
+    """A function that turns the list of all gradients into a list of new ones, and does not branch on their values."""
 
     @abstractmethod
     def __call__(self, gradients: Sequence[Tensor]) -> list[Tensor]:
@@ -26,13 +26,13 @@ class GradientHook(ABC):
 class ClipGradNorm(GradientHook):
     """Rescale all gradients together so that their global norm is at most `max_norm`.
 
-    The factor is max_norm / √max(Σ g², max_norm²). Clamped before the root, it is exactly 1 below the limit, and its own
-    derivative is finite where all gradients are 0 (Pascanu, Mikolov & Bengio, ICML 2013).
+    The factor is max_norm / √max(Σ g², max_norm²) (Pascanu, Mikolov & Bengio, ICML 2013). The maximum is taken before the
+    root. So the factor is exactly 1 below the limit, and its derivative is finite even if all gradients are 0.
 
     Parameters
     ----------
     max_norm : float
-        From 1e-150 to 1e150: its square, and that of the norm, are computed in double precision.
+        From 1e-150 to 1e150, so that its square is a normal number in double precision.
 
     Attributes
     ----------

@@ -1,7 +1,7 @@
-"""Hyper-parameters of a training step: numbers that may differ between steps, kept as Tensors of no axes.
+"""Hyper-parameters of a training step, which may differ between steps: Tensors of shape ().
 
-*Why not Python numbers?* A recorded step would freeze them. As Tensors they are inputs of the step like any other: one
-recording serves every learning rate, penalty and clip norm.
+*Why not Python numbers?* A recorded step would hold them as constants. Tensors are inputs of the step, so one recording
+serves every learning rate, penalty and clip norm.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ def hyperparameter(owner: str, name: str, value: Any, *, zero: bool = True, belo
     Parameters
     ----------
     owner, name : str
-        Whose hyper-parameter it is and its name, for the error message.
+        The class that has the hyper-parameter, and its name, for the error message.
     value : float
         At least 0 and finite.
     zero : bool
@@ -33,7 +33,7 @@ def hyperparameter(owner: str, name: str, value: Any, *, zero: bool = True, belo
     Raises
     ------
     ValueError
-        Where `value` is no such number.
+        If `value` is not a number in this range.
 
     Examples
     --------

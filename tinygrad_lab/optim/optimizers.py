@@ -27,15 +27,15 @@ Slots = dict[str, Tensor]
 class Optimizer:
     """The parameters to train, the state of the method, and the hooks on the gradients.
 
-    A subclass has a constructor and a `rule` for a single parameter, which `update` applies to all parameters. One whose
-    method moves all parameters together defines `update` instead.
+    A subclass has a constructor and a `rule` for a single parameter, which `update` applies to all parameters. A
+    method that moves all parameters together overrides `update` instead.
 
     Parameters
     ----------
     parameters : iterable of Tensor
         Leaves that require a gradient.
     lr : float
-        The learning rate; a Trainer's scheduler sets it before every epoch.
+        The learning rate. A Trainer's scheduler sets it before every epoch.
     hooks : sequence of GradientHook
         Run on the gradients in this order before each update.
 
@@ -150,12 +150,12 @@ class Optimizer:
         return [w for w, _ in results], new_state
 
     def run_hooks(self, gradients: Sequence[Tensor]) -> list[Tensor]:
-        """Return the gradients as the hooks leave them.
+        """Return the gradients after all hooks.
 
         Raises
         ------
         ValueError
-            Where a hook does not return a list of Tensors of the shapes that it was given.
+            If a hook does not return a list of Tensors of the shapes that it was given.
         """
         changed = list(gradients)
         for hook in self.hooks:
@@ -175,7 +175,7 @@ class Optimizer:
         self.state = {name: [wrap(np.asarray(x._data, order="C")) for x in entries] for name, entries in state.items()}
 
     def step(self) -> None:
-        """Update the parameters from their `.grad`; a parameter without one counts as having gradient 0.
+        """Update the parameters from their `.grad`. A parameter without one has gradient 0.
 
         Examples
         --------
@@ -191,7 +191,7 @@ class Optimizer:
             self.commit(*self.update(self.parameters, self.run_hooks(gradients), self.state, self.lr))
 
     def zero_grad(self) -> None:
-        """Forget the gradients that `backward` has accumulated."""
+        """Remove the gradients that `backward` has accumulated."""
         for parameter in self.parameters:
             parameter.grad = None
 
@@ -200,12 +200,12 @@ class Optimizer:
         return {f"{name}.{i}": x.numpy() for name, entries in self.state.items() for i, x in enumerate(entries)}
 
     def load_state_dict(self, state: dict[str, np.ndarray]) -> None:
-        """Set the whole state from what `state_dict` returned.
+        """Set the whole state to what `state_dict` returned.
 
         Raises
         ------
         ValueError
-            Where a name, shape or dtype is not one of this optimizer's.
+            If the names, shapes or dtypes are not those of this optimizer's state.
         """
         expected = {name: (x.shape, x.dtype) for name, x in self.state_dict().items()}
         given = {name: (np.shape(x), getattr(x, "dtype", None)) for name, x in state.items()}
@@ -216,7 +216,7 @@ class Optimizer:
 
 
 class SGD(Optimizer):
-    """Stochastic gradient descent, with momentum v <- μ v + g and step -lr v, or -lr (g + μ v) after Nesterov.
+    """Stochastic gradient descent. With momentum v <- μ v + g, a step is -lr v, or -lr (g + μ v) after Nesterov.
 
     Parameters
     ----------
@@ -285,7 +285,7 @@ class RMSprop(Optimizer):
 
 
 class _MomentEstimator(Optimizer):
-    """What Adam and AdamW share: running means of the gradients and their squares, corrected for their start at 0."""
+    """The common part of Adam and AdamW: running means of gradients and of their squares, corrected for their start at 0."""
 
     def __init__(
         self, parameters: Iterable[Tensor], lr: float, betas: tuple[float, float], eps: float, hooks: Sequence[GradientHook]
@@ -346,7 +346,9 @@ class Adam(_MomentEstimator):
 
 
 class AdamW(_MomentEstimator):
-    """Adam after w <- (1 - lr weight_decay) w, apart from the gradient (Loshchilov & Hutter, ICLR 2019, algorithm 2).
+    """Adam with w <- (1 - lr weight_decay) w before each step, whatever the gradient.
+
+    Source: Loshchilov & Hutter, ICLR 2019, algorithm 2.
 
     Parameters
     ----------

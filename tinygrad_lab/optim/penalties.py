@@ -4,7 +4,7 @@
     decoupled      loss --> gradient --> hooks --> + gradient(w) --> update    it is added after clipping (the report's way)
     proximal       loss --> gradient --> hooks --> update --> shrink(w, lr)    exact zeros are reached, and kept
 
-All parameters are penalised, weights and biases alike.
+All parameters are penalised, both weights and biases.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Penalty(ABC):
         return [self.strength.astype_like(w) * self._slope(w) for w in parameters]
 
     def shrink(self, parameters: Sequence[Tensor], lr: Tensor) -> list[Tensor]:
-        """Return the proximal map of `value` times `lr`: for each w the v with the least |v - w|²/2 + lr value(v).
+        """Return the proximal map of `lr` times `value`: for each w, the v that minimises |v - w|²/2 + lr value(v).
 
         Source: Parikh & Boyd, Proximal Algorithms, 2014, sections 6.5.2 and 6.1.1.
         """

@@ -2,8 +2,8 @@
 
     scheduler(epoch) --> learning rate of all updates of that epoch
 
-A decay over N epochs has moved 1/N of its way in the first of them and arrives in the last, as the report's does; later
-epochs stay at its final value.
+A decay over N epochs moves 1/N of its way in each epoch, the first included. So it reaches its final value in the last one,
+as in the report. Later epochs keep the final value.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ class Scheduler(ABC):
     def __call__(self, epoch: int) -> float:
         """Return the learning rate of `epoch`, 0 for the first one."""
 
-    def _check_rates(self, *, zero: bool = False, **rates: Any) -> None:
-        """Set fields to learning rates, as Python floats: a NumPy scalar of single precision would make results like it."""
+    def _set_rates(self, *, zero: bool = False, **rates: Any) -> None:
+        """Check learning rates, and store them as Python floats: with a NumPy float32 the result would be a float32."""
         for name, rate in rates.items():
             if not is_finite_number(rate) or rate < 0 or (rate == 0 and not zero):
                 raise ValueError(
@@ -51,7 +51,7 @@ class ConstantLR(Scheduler):
     lr: float
 
     def __post_init__(self) -> None:
-        self._check_rates(lr=self.lr)
+        self._set_rates(lr=self.lr)
 
     def __call__(self, epoch: int) -> float:  # noqa: ARG002
         return self.lr
@@ -59,7 +59,7 @@ class ConstantLR(Scheduler):
 
 @dataclass(frozen=True)
 class _Decay(Scheduler):
-    """From `initial` to `final` in so many `epochs`."""
+    """From `initial` to `final` over `epochs` epochs."""
 
     initial: float
     final: float
@@ -68,18 +68,18 @@ class _Decay(Scheduler):
     _final_may_be_zero: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        self._check_rates(initial=self.initial)
-        self._check_rates(final=self.final, zero=self._final_may_be_zero)
+        self._set_rates(initial=self.initial)
+        self._set_rates(final=self.final, zero=self._final_may_be_zero)
         self._check_count(epochs=self.epochs)
 
     def _progress(self, epoch: int) -> float:
-        """Return the share of the way to `final` that is behind `epoch`."""
+        """Return which share of the way to `final` is done in `epoch`."""
         return min((epoch + 1) / self.epochs, 1.0)
 
 
 @dataclass(frozen=True)
 class LinearDecay(_Decay):
-    """By equal differences from `initial` to `final` in so many `epochs`: the decay of the report's text.
+    """From `initial` to `final` by equal differences, over `epochs` epochs. This is the decay in the report's text.
 
     Examples
     --------
@@ -94,7 +94,7 @@ class LinearDecay(_Decay):
 
 @dataclass(frozen=True)
 class GeometricDecay(_Decay):
-    """By equal ratios from `initial` to `final` in so many `epochs`: the decay behind the report's figures.
+    """From `initial` to `final` by equal ratios, over `epochs` epochs. This is the decay behind the report's figures.
 
     Examples
     --------
@@ -110,7 +110,7 @@ class GeometricDecay(_Decay):
 
 @dataclass(frozen=True)
 class CosineDecay(_Decay):
-    """Along half a cosine from `initial` to `final` in so many `epochs` (Loshchilov & Hutter, ICLR 2017, eq. 5).
+    """From `initial` to `final` along half a cosine, over `epochs` epochs (Loshchilov & Hutter, ICLR 2017, eq. 5).
 
     Examples
     --------
@@ -124,7 +124,7 @@ class CosineDecay(_Decay):
 
 @dataclass(frozen=True)
 class StepDecay(Scheduler):
-    """Times `factor` after every `every` epochs.
+    """A learning rate that is multiplied by `factor` after every `every` epochs.
 
     Examples
     --------
@@ -137,7 +137,7 @@ class StepDecay(Scheduler):
     every: int
 
     def __post_init__(self) -> None:
-        self._check_rates(initial=self.initial, factor=self.factor)
+        self._set_rates(initial=self.initial, factor=self.factor)
         self._check_count(every=self.every)
 
     def __call__(self, epoch: int) -> float:
@@ -146,7 +146,7 @@ class StepDecay(Scheduler):
 
 @dataclass(frozen=True)
 class WarmUp(Scheduler):
-    """In equal steps up to the first learning rate of `scheduler` in so many `epochs`, then `scheduler` from its start.
+    """For `epochs` epochs, rise in equal steps to the first learning rate of `scheduler`. Then follow `scheduler`.
 
     Examples
     --------
