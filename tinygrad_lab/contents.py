@@ -1,8 +1,9 @@
-"""What an object consists of: the one list of the parts in which others search.
+"""What an object consists of.
 
     object --children--> [(key, part), ...] --children--> ...
 
-The caller decides which parts are leaves, and what becomes of them. Nothing is run but `__getstate__`.
+The caller decides which parts are leaves, and what to do with them. The only method of the object that runs is
+`__getstate__`, or `items` if it is a mapping.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ def attributes(x: Any) -> list[tuple[str, Any]]:
     """
     try:
         state = x.__getstate__()
-    except Exception:  # a class, or an object whose own method refuses
+    except Exception:  # x is a class, or its own method raised
         return []
     fields = state if isinstance(state, tuple) else (state,)  # a tuple: first the attributes, then those in slots
     return [item for part in fields if isinstance(part, Mapping) for item in part.items()]

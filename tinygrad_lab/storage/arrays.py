@@ -1,9 +1,9 @@
-"""Arrays on disk in the safetensors format, with a checksum: never pickle.
+"""Arrays on disk in the safetensors format, with a checksum and without pickle.
 
     {name: array}, {name: text} --> bytes --write a temporary file, flush, rename--> file --check, then read--> the same
 
-A file is either there in full or as it was before. Nothing in it is executed. Before an array is allocated, safetensors has
-checked that the declared sizes cover the file exactly; names and shapes are compared next, the checksum of all content last.
+A file is written in full or stays as it was. Nothing in it is executed. Before safetensors allocates an array, it checks
+that the declared sizes cover the file exactly. Names and shapes are compared next, and the checksum of all content last.
 """
 
 from __future__ import annotations
@@ -22,16 +22,17 @@ from tinygrad_lab.storage.digests import add_array
 from tinygrad_lab.storage.files import replacing
 
 CHECKSUM = "sha256"
-METADATA = "__metadata__"  # where safetensors keeps the texts
-UNREADABLE = (SafetensorError, AttributeError, KeyError, TypeError, ValueError)  # all but the first: NumPy lacks that array
+METADATA = "__metadata__"  # the entry in which safetensors stores the texts
+# The first is raised for damaged files, the rest for arrays that NumPy cannot hold.
+UNREADABLE = (SafetensorError, AttributeError, KeyError, TypeError, ValueError)
 
 
 class WeightsError(ValueError):
-    """A file of arrays that cannot be read, or holds something else than expected."""
+    """A file of arrays that cannot be read, or that holds something else than expected."""
 
 
 def save_arrays(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray], texts: Mapping[str, str] | None = None) -> None:
-    """Write named arrays, and texts beside them, to `path`, atomically.
+    """Write named arrays and texts to `path`, atomically.
 
     Parameters
     ----------
@@ -44,11 +45,11 @@ def save_arrays(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray], 
     Raises
     ------
     TypeError
-        Where an array holds anything else.
+        If an array holds anything else.
     ValueError
-        Where an array or a text has a name that the format keeps for itself.
+        If an array or a text has a name that the format reserves.
     OSError
-        Where the folder cannot be written; `path` is then as it was.
+        If the folder cannot be written. `path` is then as it was.
     """
     data = arrays_to_bytes(arrays, texts)
     with replacing(path) as file:
@@ -89,9 +90,9 @@ def load_arrays(
     Raises
     ------
     WeightsError
-        Where the file is none of ours, damaged, or holds other names or shapes than expected.
+        If `save_arrays` did not write the file, if it is damaged, or if it holds other names or shapes than expected.
     OSError
-        Where there is no file, or it cannot be read.
+        If there is no file, or it cannot be read.
     """
     if os.path.isdir(path):
         raise WeightsError(f"{os.fspath(path)}: is a directory, expected a file of arrays")
@@ -99,7 +100,7 @@ def load_arrays(
         with safe_open(path, framework="numpy") as file:
             texts = dict(file.metadata() or {})
             if expected is not None:
-                found = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118 (no mapping)
+                found = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118 (not a mapping)
                 _compare(path, found, expected)
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except WeightsError:
@@ -118,12 +119,12 @@ def arrays_from_bytes(content: bytes, name: str = "bytes") -> tuple[dict[str, np
     ----------
     content : bytes
     name : str
-        What error messages call it.
+        The name of the content in error messages.
 
     Raises
     ------
     WeightsError
-        Where the content is none of ours, or damaged.
+        If `arrays_to_bytes` did not return the content, or if it is damaged.
     """
     try:
         arrays = load(content)  # checks the header, which is read again for the texts
@@ -147,7 +148,7 @@ def _verify(source: str, arrays: Mapping[str, np.ndarray], texts: dict[str, str]
 def _digest(arrays: Mapping[str, np.ndarray], texts: Mapping[str, str]) -> str:
     digest = hashlib.sha256()
     for name in sorted(arrays):
-        # JSON, since repr would show that a name is of a subclass of str.
+        # JSON rather than repr, whose text differs for a name of a subclass of str.
         add_array(digest, arrays[name], partial(_header, name))
     digest.update(json.dumps(sorted(texts.items())).encode())
     return digest.hexdigest()

@@ -1,4 +1,7 @@
-"""Descriptions: what an object is made of, as a text that is the same in another process."""
+"""Descriptions of objects: texts that are equal for equal objects, in every process.
+
+object --children--> parts --> text
+"""
 
 from __future__ import annotations
 
@@ -15,9 +18,9 @@ from tinygrad_lab.storage.digests import digest_arrays
 
 
 def describe(x: Any) -> str:
-    """Write down what an object is made of, numbers in full, arrays by their digests; parameters by their shapes alone.
+    """Describe an object by its parts: numbers in full, arrays by their digests, parameters by their shapes.
 
-    Functions, classes and modules are named, not looked into. What was described before is not described again.
+    Functions, classes and modules are described by their names. One that was described before is named by its class.
 
     Examples
     --------
@@ -49,7 +52,7 @@ def _describe(x: Any, seen: dict[int, Any]) -> str:
     if not isinstance(x, tuple):
         if id(x) in seen:
             return f"{type(x).__name__}..."
-        seen[id(x)] = x  # kept, so that nothing else gets its id
+        seen[id(x)] = x  # kept alive, so that no other object gets its id
     if isinstance(x, Mapping):
         return "{" + ", ".join(f"{key!r}: {part(value)}" for key, value in children(x)) + "}"
     if isinstance(x, (list, tuple)):
@@ -65,11 +68,11 @@ def _describe(x: Any, seen: dict[int, Any]) -> str:
 
 
 def _contents(x: Any) -> Any:
-    """Return the attributes of an object; of one without a dict of them, what it would be pickled as."""
+    """Return the attributes of an object or, if it has no `__dict__`, what it would be pickled as."""
     if hasattr(x, "__dict__"):
         return vars(x)
     try:
         pickled = x.__reduce_ex__(2)
-    except Exception:  # it cannot be pickled: nothing more is known of it than its class
+    except Exception:  # it cannot be pickled, so only its class is known
         return {}
     return pickled if isinstance(pickled, str) else pickled[1:]

@@ -11,9 +11,9 @@ from typing import BinaryIO
 
 @contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
-    """Open a new file for writing that takes the place of `path` at the end of the block.
+    """Open a new file for writing, which replaces `path` at the end of the block.
 
-    Until then, and where the block raises, `path` is as it was: a reader finds the old content or the new, never a part.
+    Until then, and if the block raises, `path` is as it was. So a reader finds the old content or the new, never a part.
 
     Parameters
     ----------
@@ -23,7 +23,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     Raises
     ------
     OSError
-        Where the folder cannot be written, or the disk is full.
+        If the folder cannot be written, or the disk is full.
 
     Examples
     --------

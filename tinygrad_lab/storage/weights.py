@@ -12,7 +12,7 @@ from tinygrad_lab.storage.arrays import WeightsError, load_arrays, save_arrays
 
 
 def save_weights(path: str | os.PathLike[str], layer: Layer) -> None:
-    """Write the parameters of `layer`, frozen ones too, to `path`, atomically.
+    """Write the parameters of `layer`, including frozen ones, to `path`, atomically.
 
     Examples
     --------
@@ -30,14 +30,14 @@ def save_weights(path: str | os.PathLike[str], layer: Layer) -> None:
 
 
 def load_weights(path: str | os.PathLike[str], layer: Layer) -> None:
-    """Set the parameters of `layer` from a file that `save_weights` wrote: all of them, or none.
+    """Set all parameters of `layer` from a file that `save_weights` wrote. If one does not fit, none is set.
 
     Raises
     ------
     WeightsError
-        Where the file is damaged, or names, shapes or dtypes are not those of `layer`.
+        If the file is damaged, or if names, shapes or dtypes are not those of `layer`.
     OSError
-        Where there is no file, or it cannot be read.
+        If there is no file, or it cannot be read.
     """
     state, _ = load_arrays(path, {name: tensor.shape for name, tensor in layer.named_state().items()})
     try:
