@@ -1,4 +1,4 @@
-"""Builders: whether one can be sent to another process and, if not, which part of it is to blame."""
+"""Builders: whether one can be sent to another process and, if not, which of its parts cannot."""
 
 import pickle
 import sys
@@ -11,7 +11,7 @@ from tinygrad_lab.contents import children
 
 
 def check_build(build: Build) -> None:
-    """Raise a TypeError if `build` cannot be sent to another process; it names the part that cannot.
+    """Raise a TypeError if `build` cannot be sent to another process. It names the part that cannot.
 
     Examples
     --------
@@ -38,7 +38,7 @@ def check_build(build: Build) -> None:
 
 
 def check_main(build: Build) -> None:
-    """Raise a SearchError if spawned workers, which import the main program from its file, would find none."""
+    """Raise a SearchError if the main program has no file, as spawned workers import it from there."""
     file = getattr(sys.modules["__main__"], "__file__", None)
     if file == "<stdin>" or (file is None and getattr(build, "__module__", "") == "__main__"):
         raise SearchError(

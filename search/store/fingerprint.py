@@ -3,8 +3,8 @@
 x, y, grid, folds, seed, build --fingerprint--> {"data": "120 samples of ... sha256:...", "seed": "0", ...}
 fingerprint in the store, fingerprint here --differences--> {"seed": "0 there, 1 here"}
 
-A resumed search must be the search that was begun, so a store is refused where one of these texts differs. A text is
-readable; what is too long for that follows as a digest.
+Only the search that began a store may resume it, so a store is refused if one of these texts differs. A text is readable.
+Content that is too long for that is added as a digest.
 """
 
 import ast
@@ -31,7 +31,7 @@ from tinygrad_lab.storage.digests import add_array, digest_arrays
 
 DIGEST = " sha256:"
 
-# Where the readable parts agree and the digests do not.
+# What to say if the readable parts are equal and the digests differ.
 SAME_BUT = {
     "data": "the same shapes, other values",
     "folds": "the same sizes, other samples",
@@ -50,24 +50,24 @@ def fingerprint(
 ) -> dict[str, str]:
     """Return what the results of a search depend on.
 
-    The grid counts as a set: neither the order of its axes nor of its values changes a result. The folds count by their
-    actual indices, in order. Of the builder count its name and its code, without comments and formatting; what it calls is
-    not seen: after a change there, use another store.
+    The grid is compared as a set, because neither the order of its axes nor that of its values changes a result. The folds
+    are compared by their indices, in order. The builder is compared by its name and its code, without comments and
+    formatting. A change in a function that the builder calls is not noticed. Use another store after such a change.
 
     Parameters
     ----------
     x, y : ndarray
         The samples.
     grid : iterable of mapping
-        The configurations, each once; a `ParameterGrid` is not run through.
+        The configurations, each once. Those of a `ParameterGrid` are not enumerated.
     layout : Layout
-        The folds: indices that train and indices that validate.
+        The folds: the indices of the samples that train and of those that validate.
     seed : int
         Of the search.
     build : callable
         The builder.
     scoring : str, default="data loss"
-        The name of what is ranked by.
+        The name of the score that ranks configurations.
 
     Returns
     -------
@@ -103,7 +103,7 @@ def differences(there: Mapping[str, str], here: Mapping[str, str]) -> dict[str, 
     Parameters
     ----------
     there : mapping of str to str
-        The fingerprint in a store. What else it has beside those of `here` does not count.
+        The fingerprint in a store. Texts that `here` does not have are ignored.
     here : mapping of str to str
         The fingerprint of this search.
 
@@ -128,12 +128,12 @@ def name_differences(different: Mapping[str, str]) -> str:
 
 
 def shared_folds(there: str, folds: Sequence[Fold]) -> int:
-    """Return how many of some folds, from the first on, are all those that another search ranks by; 0 if it has others.
+    """Return how many folds from the first on are exactly those that another search ranks by, or 0 if it has others.
 
     Parameters
     ----------
     there : str
-        What the fingerprint of the other search says of its folds.
+        The text of the folds in the fingerprint of the other search.
     folds : sequence of pair of ndarray
 
     Examples
@@ -181,7 +181,7 @@ def _describe_data(x: Array, y: Array) -> str:
 
 
 def _describe_folds(layout: Layout) -> str:
-    """Return the number and the sizes of the folds, the digest of those that are ranked by, and, if there are more, of all."""
+    """Return the number and sizes of the folds, a digest of those that rank, and a digest of all folds if there are more."""
     sizes = dict.fromkeys(f"{len(train)} + {len(validation)}" for train, validation in layout.folds[: layout.n_folds])
     words = [f"{_count(layout.n_folds, 'fold')} of {', '.join(sizes)} samples"]
     own = layout.folds[: len(layout.fold_numbers)]
@@ -206,7 +206,7 @@ def _header(array: Array) -> str:
 
 
 def _describe_grid(grid: Iterable[Mapping[str, Any]]) -> str:
-    """Return the sorted values of each axis where the configurations are all combinations of them, else their digests."""
+    """Return the sorted values of each axis if the configurations are all combinations of them, else digests."""
     if isinstance(grid, ParameterGrid):
         axes = {name: {value_text(value) for value in values} for name, values in grid.axes.items()}
         return _text_of_axes(axes)
@@ -220,7 +220,7 @@ def _describe_grid(grid: Iterable[Mapping[str, Any]]) -> str:
         for name, value in configuration.items():
             values.setdefault(name, set()).add(value_text(value))
         members.append(configuration.digest[:16])
-    # Distinct configurations, as many as there are combinations of their values: they are all of the combinations.
+    # The configurations are distinct. If there are as many as combinations of their values, they are all combinations.
     if is_rectangular and len(members) == math.prod(map(len, values.values())):
         return _text_of_axes(values)
     return json.dumps(sorted(members))
@@ -237,11 +237,11 @@ def _text_of_axes(axes: Mapping[str, set[str]]) -> str:
 def _describe_builder(build: Any) -> str:
     function = build.func if isinstance(build, partial) else build
     code = function if inspect.isroutine(function) or inspect.isclass(function) else type(function)
-    # Its own code, and all that it holds: a partial's arguments, an object's attributes.
+    # What it holds beside its code: the arguments of a partial, or the attributes of an object.
     holds = "" if build is code and not inspect.ismethod(build) else f", {describe(build)}"
     name = f"{_module_name(code.__module__)}.{code.__qualname__}{holds}"
     try:
-        # As Python would write it: without comments, in one format.
+        # Parse and unparse the source, which removes comments and formatting.
         source = ast.unparse(ast.parse(textwrap.dedent(inspect.getsource(code))))
     except (OSError, TypeError, SyntaxError):
         return f"{name}, no source"
@@ -249,7 +249,7 @@ def _describe_builder(build: Any) -> str:
 
 
 def _module_name(module: str | None) -> str:
-    """Return the last part of a module's name: the same where its file is run as a script."""
+    """Return the last part of a module's name, which is the same if its file runs as a script."""
     file = getattr(sys.modules["__main__"], "__file__", None)
     if module == "__main__" and file is not None:
         return Path(file).stem
@@ -260,7 +260,7 @@ def _module_name(module: str | None) -> str:
 
 
 def _is_same(key: str, there: str, here: str) -> bool:
-    if key == "folds":  # the digest of all of them counts, which is last; earlier versions described them in other words
+    if key == "folds":  # compare the last digest, that of all folds, as earlier versions described them in other words
         return there.rpartition(DIGEST)[2] == here.rpartition(DIGEST)[2]
     return there == here
 
@@ -283,7 +283,7 @@ def _grid_difference(there: str, here: str) -> str:
         return ", ".join(
             f"{name} has {_values(grid_there, name)} there and {_values(grid_here, name)} here"
             for name in dict.fromkeys([*grid_there, *grid_here])
-            if json.dumps(grid_there.get(name)) != json.dumps(grid_here.get(name))  # 1 is not 1.0, and NaN is NaN
+            if json.dumps(grid_there.get(name)) != json.dumps(grid_here.get(name))  # compare texts: 1 == 1.0, and NaN != NaN
         )
     if isinstance(grid_there, list) and isinstance(grid_here, list):
         gone, new = len({*grid_there} - {*grid_here}), len({*grid_here} - {*grid_there})
