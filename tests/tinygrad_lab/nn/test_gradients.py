@@ -142,7 +142,7 @@ def test_the_check_restores_what_it_perturbs():
 
 
 def test_derivatives_through_an_update_of_the_optimizer():
-    """A step is made of differentiable ops, so that a loss after it has a gradient with respect to what it started from."""
+    """A step consists of differentiable ops. So a loss after it has a gradient with respect to the values before it."""
     optimizer = tl.SGD([tl.Tensor([1.0, 2.0], requires_grad=True)], momentum=0.9, hooks=[tl.ClipGradNorm(1.0)])
 
     def after_a_step(w, lr):

@@ -5,7 +5,7 @@ from scipy import stats
 import tinygrad_lab as tl
 
 SHAPE = (150, 250)  # fan_out, fan_in
-# kind -> its law at a gain of 1
+# kind -> its distribution at a gain of 1
 LAWS = {
     tl.XavierUniform: stats.uniform(-np.sqrt(6 / 400), 2 * np.sqrt(6 / 400)),
     tl.XavierNormal: stats.norm(0, np.sqrt(2 / 400)),

@@ -22,7 +22,7 @@ def leaf(*shape):
 
 
 class Container(tl.Layer):
-    """Any fields, in the order given."""
+    """A layer with any fields, in the given order."""
 
     def __init__(self, **fields):
         for name, value in fields.items():

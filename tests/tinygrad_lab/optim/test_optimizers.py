@@ -8,7 +8,7 @@ SHAPES = [(3, 2), (2,), ()]
 SCALES = [np.linspace(0.2, 2.0, 6).reshape(3, 2), np.array([0.5, 3.0]), np.array(1.0)]
 
 
-# The reference: one function a method, from the papers and PyTorch's documentation; t counts from 1 --------------------
+# The reference: one function for each method, from the papers and PyTorch's documentation. t counts from 1. -------------------
 
 
 def sgd(w, g, memory, t, lr, momentum=0.0, nesterov=False):

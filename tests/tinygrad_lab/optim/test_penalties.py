@@ -195,7 +195,7 @@ def test_the_converged_proximal_solution_is_the_lasso():
     assert (np.abs(residual_slope[w == 0]) <= 0.1).all()
 
 
-# Bad arguments, and what a penalty says of itself ----------------------------------------------------------------------
+# Bad arguments, and the text of a penalty ------------------------------------------------------------------------------
 
 KINDS = [tl.L1Penalty, tl.L2Penalty, tl.ElasticNetPenalty]
 every_kind = pytest.mark.parametrize("kind", KINDS)

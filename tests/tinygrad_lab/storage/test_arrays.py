@@ -190,7 +190,7 @@ GOLDEN = (
 
 
 def test_a_file_of_the_past_can_be_read(folder):
-    """Change the checksum, and the files that users have can no longer be read."""
+    """If the checksum changes, the files that users have can no longer be read."""
     loaded, texts = load(folder, GOLDEN)
     assert_same(loaded, {"w": np.array([[1.5, -2.0]]), "b": np.array(0.25, np.float32)})
     assert texts == {}
@@ -210,7 +210,7 @@ def test_a_wrong_checksum_is_refused(tmp_path, checksum):
 
 
 def test_the_checksum_covers_names_shapes_dtypes_and_texts(tmp_path):
-    """Each content under the checksum of another: of equal bytes, but for one of these."""
+    """Contents that differ from the first in one thing have different checksums."""
     base = {"x": np.zeros((2, 3)), "y": np.zeros(1)}
     contents = [
         (base, {"a": "b"}),
@@ -266,7 +266,7 @@ def test_long_doubles_are_not_written(tmp_path):
     ids=["array", "text"],
 )
 def test_names_that_the_format_needs_are_refused_on_saving(tmp_path, given_arrays, texts):
-    """Else the file could never be read."""
+    """Otherwise the file could never be read."""
     with pytest.raises(ValueError, match=r"\Asave_arrays: .*choose another name\Z"):
         save_arrays(tmp_path / "file", given_arrays, texts)
     assert list(tmp_path.iterdir()) == []
@@ -318,7 +318,7 @@ def test_a_failing_write_leaves_everything_as_it_was(tmp_path, monkeypatch, modu
 
 @pytest.mark.parametrize("existed", [True, False])
 def test_a_file_that_outgrows_its_limit_leaves_everything_as_it_was(tmp_path, existed):
-    """The write itself fails, after a part of it."""
+    """The write itself fails after it has written a part."""
     resource = pytest.importorskip("resource")
     path = tmp_path / "file"
     if existed:
@@ -359,7 +359,7 @@ def test_the_bytes_are_on_disk_before_the_name_changes(tmp_path, monkeypatch):
 
 
 def test_two_writers_of_one_path_do_not_meet(tmp_path):
-    """Such as two threads, one of which starts and ends while the other is at work."""
+    """For example two threads, one of which starts and ends while the other one writes."""
     path = tmp_path / "file"
     with replacing(path) as slow:
         slow.write(b"slow")
@@ -427,7 +427,7 @@ def test_a_new_file_has_the_usual_permissions(tmp_path):
 
 
 def what_becomes_of(folder, data, unharmed=None):
-    """Return "" where damaged bytes are refused as they should be, or load `unharmed`; else what happens instead."""
+    """Return "" if damaged bytes are refused as they should be, or load as `unharmed`. Else return what happens."""
     try:
         loaded = load(folder, data)
     except WeightsError as error:
@@ -503,7 +503,7 @@ def test_a_flipped_bit_of_an_escape_is_refused_or_harmless(folder):
 
 
 def test_exchanged_bytes_are_refused_or_harmless(folder, small):
-    """As where a brace and a space behind it change places."""
+    """For example, if a brace and the space behind it are swapped."""
     damaged = ((i, small[:i] + small[i : i + 2][::-1] + small[i + 2 :]) for i in range(len(small) - 1))
     assert wrongs(folder, damaged, (SMALL, SMALL_TEXTS)) == {}
 
@@ -529,7 +529,7 @@ def test_any_other_bytes_are_refused(folder, data):
 
 
 class Bomb:
-    """Unpickling it leaves a trace."""
+    """An object that leaves a trace if it is unpickled."""
 
     exploded = False
 
@@ -575,7 +575,7 @@ def test_the_formats_of_numpy_are_refused(tmp_path):
 
 
 def with_header(header, body=b""):
-    """Return a file of this header: bytes, or an object to be written as JSON."""
+    """Return a file with this header, which is bytes or an object to be written as JSON."""
     text = header if isinstance(header, bytes) else json.dumps(header).encode()
     return struct.pack("<Q", len(text)) + text + body
 
@@ -684,7 +684,7 @@ HOSTILE = {
 
 @contextmanager
 def at_most_a_megabyte():
-    """Fail where the block allocates more, even if it never touches the memory."""
+    """Fail if the block allocates more, even if it never uses the memory."""
     tracemalloc.start()
     try:
         yield
@@ -704,7 +704,7 @@ def test_a_hostile_header_is_refused_before_anything_is_allocated(tmp_path, kind
 
 
 def test_a_header_that_is_not_hostile_reaches_the_checksum(folder):
-    """So that the hostile ones are not refused for a fault of these tests."""
+    """This shows that the hostile headers are not refused because of a mistake in these tests."""
     for data in (declaring([1]), pair([0, 8], [8, 16]), with_header(b"{" + X + b"}", bytes(8))):
         assert "has no checksum" in refusal(lambda data=data: load(folder, data))
 

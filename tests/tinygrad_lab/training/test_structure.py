@@ -1,7 +1,7 @@
-"""The structure of a Trainer: equal where two steps are one program, and never where they are two.
+"""The structure of a Trainer: equal only if two steps are one program.
 
-A false equality would silently train one of two networks by the other's step. So each test of a difference also captures
-both steps, where that can be done, and sees that they differ.
+A false equality would silently train one of two networks by the other's step. So the structures of all pairs are also
+compared with the captured programs.
 """
 
 import functools
@@ -76,7 +76,7 @@ HOOK = tl.ClipGradNorm(2.0)
 
 
 class WithAttribute(tl.Layer):
-    """A layer with an attribute, which it reads where it is a number or a Tensor."""
+    """A layer with an attribute, which it reads if it is a number or a Tensor."""
 
     def __init__(self, value):
         self.value = value
@@ -98,7 +98,7 @@ def test_equal_after_training_and_with_other_data():
 
 
 class Custom(tl.Trainer):
-    """A Trainer whose step reads what a Trainer's does not."""
+    """A Trainer whose step reads an attribute that the step of a Trainer does not read."""
 
     def training_step(self, x, y, sample_weight=None):
         loss, parameters, state = super().training_step(x, y, sample_weight)
@@ -228,7 +228,7 @@ class Forgetful(Equal):
 
 
 class Fresh(Equal):
-    """Its state is made anew at each call, so that an id may be used twice."""
+    """Each call makes a new state, so that an id may be used twice."""
 
     def __getstate__(self):
         return {"factor": [float(self.factor)], "more": [1.0]}
@@ -269,7 +269,7 @@ class Data:
 
 
 class Nested:
-    """A Tensor where the engines do not look for it: a step that reads its number freezes it."""
+    """A Tensor where the engines do not look for it, so that a step that reads its number records a constant."""
 
     def __init__(self, factor):
         self.tensor = tl.Tensor(factor)
@@ -372,7 +372,7 @@ def test_equal_where_attributes_are_equal_in_all_that_they_are(attribute):
 
 
 def test_a_number_of_a_tensor_that_a_step_has_frozen_is_no_lane_of_another():
-    """What `Nested` is for: the engines do not declare its Tensor, so its number becomes a constant of the program."""
+    """The engines do not declare the Tensor of `Nested`, so its number becomes a constant of the program."""
 
     class Frozen(tl.Layer):
         def __init__(self, factor):
@@ -496,7 +496,7 @@ def test_what_is_nested_too_deeply_is_equal_only_to_itself():
 
 
 def test_descriptions_keep_alive_what_they_name():
-    """Else another object of the same id would pass for it."""
+    """Otherwise another object with the same id would equal it."""
     descriptions = [structure(make(WithAttribute(lambda x, i=i: x))) for i in range(50)]
     gc.collect()
     descriptions += [structure(make(WithAttribute(lambda x, i=i: x))) for i in range(50)]
