@@ -27,8 +27,8 @@ Slots = dict[str, Tensor]
 class Optimizer:
     """The parameters to train, the state of the method, and the hooks on the gradients.
 
-    A subclass has a constructor and a `rule` for a single parameter, which `update` applies to all parameters. A
-    method that moves all parameters together overrides `update` instead.
+    A subclass has a constructor and a `rule` for a single parameter, which `update` applies to all parameters. A method that
+    moves all parameters together overrides `update` instead.
 
     Parameters
     ----------
@@ -118,7 +118,8 @@ class Optimizer:
         lr : Tensor of shape ()
             The learning rate, in the parameter's dtype.
         **numbers : Tensor of shape ()
-            What `shared` returns, in the parameter's dtype: by default the hyper-parameters, named as the attributes.
+            What `shared` returns, in the parameter's dtype. By default these are the hyper-parameters, with the names of the
+            attributes. A subclass lists the numbers that it reads: ``rule(self, w, g, slots, lr, momentum)``.
         """
         raise NotImplementedError(f"{type(self).__name__}: defines no rule, expected a method rule(w, g, slots, lr, ...)")
 
@@ -307,11 +308,13 @@ class _MomentEstimator(Optimizer):
             numbers |= {f"beta{i}": beta, f"correction{i}": 1.0 - power}
         return numbers, {"powers": powers}
 
-    def _direction(self, g: Tensor, slots: Slots, eps: Tensor, **shared: Tensor) -> tuple[Tensor, Slots]:
+    def _direction(
+        self, g: Tensor, slots: Slots, eps: Tensor, beta1: Tensor, beta2: Tensor, correction1: Tensor, correction2: Tensor
+    ) -> tuple[Tensor, Slots]:
         """Return m̂ / (√v̂ + eps) and the new running means."""
-        mean = shared["beta1"] * slots["mean"] + (1.0 - shared["beta1"]) * g
-        square = shared["beta2"] * slots["square"] + (1.0 - shared["beta2"]) * g.square()
-        direction = (mean / shared["correction1"]) / ((square / shared["correction2"]).sqrt() + eps)
+        mean = beta1 * slots["mean"] + (1.0 - beta1) * g
+        square = beta2 * slots["square"] + (1.0 - beta2) * g.square()
+        direction = (mean / correction1) / ((square / correction2).sqrt() + eps)
         return direction, {"mean": mean, "square": square}
 
 
@@ -375,7 +378,8 @@ class AdamW(_MomentEstimator):
 
     def shared(self, state: State, lr: Tensor) -> tuple[dict[str, Tensor], State]:
         numbers, shared = super().shared(state, lr)
-        return numbers | {"decay": 1.0 - lr * numbers.pop("weight_decay")}, shared
+        numbers["decay"] = 1.0 - lr * numbers.pop("weight_decay")
+        return numbers, shared
 
     def rule(self, w: Tensor, g: Tensor, slots: Slots, lr: Tensor, decay: Tensor, **numbers: Tensor) -> tuple[Tensor, Slots]:
         direction, new_slots = self._direction(g, slots, **numbers)
