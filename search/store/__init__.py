@@ -1,9 +1,13 @@
-"""The store: one SQLite file of finished fits, so that a search which is stopped anywhere goes on where it was.
+"""The store: one SQLite file of finished fits, so that a search can be stopped at any time and resumed.
 
     Outcome --add--> one row, checked and committed --outcomes--> Outcome, the same to the bit
 
-file.py recognises a store and lays out a new one, owner.py lets one process write it, rows.py turns outcomes into rows and
-back, fork.py chooses what a new one takes over from another, store.py is what a search uses.
+rows.py         turns outcomes into rows and back
+file.py         recognises a store and creates a new one
+fingerprint.py  describes what the results of a search depend on
+owner.py        lets only one process write a store
+fork.py         chooses the results that a new store copies from another
+store.py        is what a search uses
 """
 
 from search.store.owner import owner_of

@@ -1,4 +1,4 @@
-"""The file of a store: how one is recognised, how a new one is laid out, and whether it is whole."""
+"""The file of a store: how it is recognised, how a new one is created, and how damage is found."""
 
 import sqlite3
 from collections.abc import Iterable, Mapping
@@ -12,7 +12,7 @@ APPLICATION_ID = 0x74676C73  # "tgls"
 FORMAT = 2
 
 TABLES = {
-    # Beside what the search depends on: "rows" counts those of the other table, so that none can be lost unseen.
+    # What the search depends on, and notes. The entry "rows" is the number of rows in "fits", so that a lost row is noticed.
     "meta": "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL, checksum BLOB NOT NULL) WITHOUT ROWID",
     "fits": """CREATE TABLE fits (
         configuration TEXT NOT NULL,
@@ -33,9 +33,9 @@ SET_META = "INSERT OR REPLACE INTO meta VALUES (?, ?, ?)"
 
 
 def is_store(file: Path, name: str) -> bool:
-    """Return whether the file is a store (else it is yet to be made), or raise a StoreError if it is something else.
+    """Return True for a store and False if there is no file, or raise a StoreError if the file is something else.
 
-    It is not altered, nor is anything beside it: another program's database stays as it is.
+    Neither the file nor any file beside it is changed, since it may be another program's database.
     """
     if not file.parent.is_dir():
         raise StoreError(f"store {name}: folder {file.parent} does not exist, expected one; make it first")
@@ -62,11 +62,11 @@ def is_store(file: Path, name: str) -> bool:
 
 
 def _identity(file: Path, name: str) -> tuple[int, int]:
-    """Return what the header says: the application and its format."""
-    # Through SQLite, for where this process has the file open already, to open and close it otherwise would drop SQLite's
-    # locks on it. Immutable: no lock is taken, and no log is made or played back. A schema that is writable: SQLite does not
-    # mind a file shorter than its header says, as one is in the midst of a checkpoint. The log has the rest; whether
-    # anything is missing is found out by who opens both.
+    """Return the application and the format in the header."""
+    # Read through SQLite: if this process has the file open, closing a plain file handle would drop SQLite's locks on it.
+    # immutable=1 takes no lock, and neither creates nor replays a log.
+    # writable_schema accepts a file that is shorter than its header says, as it is during a checkpoint. The log has the rest;
+    # the caller that opens both finds out whether anything is missing.
     try:
         with closing(sqlite3.connect(f"{file.as_uri()}?mode=ro&immutable=1", uri=True)) as connection:
             connection.execute("PRAGMA writable_schema = ON")
@@ -80,7 +80,7 @@ def _identity(file: Path, name: str) -> tuple[int, int]:
 
 
 def lay_out(meta: Mapping[str, str], rows: Iterable[Row] = ()) -> sqlite3.Connection:
-    """Return a new store in memory that begins with some rows."""
+    """Create a store in memory that contains some rows."""
     connection = sqlite3.connect(":memory:", isolation_level=None)
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     connection.execute(f"PRAGMA user_version = {FORMAT}")
@@ -104,7 +104,7 @@ def check_structure(connection: sqlite3.Connection) -> None:
 
 
 def read_meta(connection: sqlite3.Connection, condition: str = "") -> dict[str, str]:
-    """Return the table of texts, or a part of it; raise a ValueError if one of them is not what was written."""
+    """Return the entries of `meta` that meet an SQL condition; raise a ValueError if one is not as it was written."""
     found = {}
     for key, value, stored in connection.execute(f"SELECT key, value, checksum FROM meta {condition}"):
         if checksum((key, value)) != stored:

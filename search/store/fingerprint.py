@@ -1,4 +1,4 @@
-"""What a search's results depend on, as short texts that fit in a store, and what differs between two of them.
+"""What the results of a search depend on, as short texts for the store, and how two searches differ.
 
 x, y, grid, folds, seed, build --fingerprint--> {"data": "120 samples of ... sha256:...", "seed": "0", ...}
 fingerprint in the store, fingerprint here --differences--> {"seed": "0 there, 1 here"}
@@ -72,7 +72,7 @@ def fingerprint(
     Returns
     -------
     dict of str to str
-        ``"data"``, ``"grid"``, ``"folds"``, ``"seed"``, ``"scoring"``, ``"builder"`` and ``"version"``, of this package.
+        ``"data"``, ``"grid"``, ``"folds"``, ``"seed"``, ``"scoring"``, ``"builder"`` and this package's ``"version"``.
 
     Examples
     --------
@@ -98,7 +98,7 @@ def fingerprint(
 
 
 def differences(there: Mapping[str, str], here: Mapping[str, str]) -> dict[str, str]:
-    """Return what differs, by name, in words.
+    """Return the entries that differ, each with a description of the difference.
 
     Parameters
     ----------

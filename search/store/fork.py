@@ -1,6 +1,6 @@
-"""A fork: the results that a new store takes over from the store of another search.
+"""A fork: a new store that copies results from the store of another search.
 
-rows of the other store --of its data, folds, seed and scoring; of configurations asked for; not failed--> rows of the new one
+rows of the other store --same data, folds, seed and scoring; configurations asked for; not failed--> rows of the new store
 """
 
 import os
@@ -12,26 +12,26 @@ from search.store.fingerprint import differences, name_differences, shared_folds
 from search.store.rows import Row
 from search.trials.folds import Fold
 
-# What a fit's result depends on. The rest, the grid, the builder and the version, may differ in a fork.
+# What the result of a fit depends on. The grid, the builder and the version may differ in a fork.
 SAME_IN_A_FORK = ("data", "folds", "seed", "scoring")
 
-# They may be the builder's fault, or the machine's, and both may have been mended.
+# The cause may have been the builder or the machine, and may be fixed by now.
 TRIED_AGAIN = ("failed", "crashed")
 
 
 @dataclass(frozen=True)
 class Fork:
-    """What a new store takes over.
+    """What a new store copies from another.
 
     Attributes
     ----------
     path : path-like
         The other store.
     configurations : iterable of str, optional
-        The canonical texts of those that the new search asks for; None for all that are there.
+        The canonical texts of the configurations to copy; None for all.
     folds : sequence of pair of ndarray
-        Of the new search. Where those of the other one are their beginning, as without `repeats` or `outer`, fits of
-        the same number are the same.
+        Of the new search. If the folds of the other search are the first ones of these, because only the new search has
+        `repeats` or `outer`, their results are copied.
     """
 
     path: str | os.PathLike[str]
@@ -41,12 +41,12 @@ class Fork:
     def content(
         self, name: str, meta: Mapping[str, str], rows: Iterable[Row], fingerprint: Mapping[str, str]
     ) -> tuple[dict[str, str], list[Row]]:
-        """Return the first content of the new store: what it depends on and where it comes from, and its rows.
+        """Return the first content of the new store: its fingerprint with a note of the origin, and its rows.
 
         Parameters
         ----------
         name : str
-            Of the other store, like `meta` and `rows`.
+            Of the other store, as are `meta` and `rows`.
         meta : mapping of str to str
         rows : iterable of tuple
         fingerprint : mapping of str to str
@@ -55,7 +55,7 @@ class Fork:
         Raises
         ------
         StoreError
-            If the results there do not fit here.
+            If the results of the other search do not apply to the new one.
         """
         different = differences(meta, fingerprint)
         unfit = {key: different[key] for key in SAME_IN_A_FORK if key in different}

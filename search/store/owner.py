@@ -1,4 +1,4 @@
-"""The owner of a store: the one process that may write it, by a lock that the operating system drops when it dies."""
+"""The owner of a store: the only process that may write it. Its lock is released by the operating system when it dies."""
 
 import os
 import platform
@@ -10,22 +10,22 @@ from pathlib import Path
 
 
 class InUseError(Exception):
-    """Another process, or another Store of this one, owns the store; the message says which."""
+    """The store is owned by another process, or by another Store in this process; the message names the owner."""
 
 
 @contextmanager
 def owning(file: Path) -> Iterator[None]:
-    """Own the store for the time of the block.
+    """Own the store while the block runs.
 
-    The lock is SQLite's own, the same on every system: that of a transaction that never ends, on a database beside the store
-    that says who the owner is and is removed at the end. A process that is forked from this one does not inherit it.
+    The lock is an SQLite transaction that stays open, so it works alike on every system. It is on a second database beside
+    the store, which names the owner and is removed at the end. A process that is forked from this one does not inherit it.
 
     Raises
     ------
     InUseError
-        At once, if there is an owner.
+        Immediately, if the store has an owner.
     OSError, sqlite3.Error
-        If the lock cannot be made.
+        If the lock cannot be created.
     """
     lock = Path(f"{file}.lock")
     while True:
@@ -34,7 +34,7 @@ def owning(file: Path) -> Iterator[None]:
         with closing(sqlite3.connect(lock, timeout=0, isolation_level=None)) as connection:
             _lock(connection)
             if before is None or before != _identity(lock):
-                continue  # its last owner has removed it meanwhile, so that it locks nothing any more
+                continue  # its last owner has just removed this file, so a lock on it has no effect
             _write_name(connection)
             _lock(connection)
             if before != _identity(lock):
@@ -42,15 +42,16 @@ def owning(file: Path) -> Iterator[None]:
             try:
                 yield
             finally:
-                with suppress(OSError):  # Windows keeps a file that is open
+                with suppress(OSError):  # Windows does not remove an open file
                     lock.unlink()
             return
 
 
 def owner_of(file: Path) -> str | None:
-    """Return who owns the store now, None if nobody does.
+    """Return the current owner of the store; None if there is none.
 
-    Who may not write the lock cannot find out whether its owner still lives, and gets the name with a "perhaps".
+    A user who may not write the lock file cannot find out whether the owner is still running. Then "perhaps" is put before
+    the name.
 
     Examples
     --------
@@ -67,7 +68,7 @@ def owner_of(file: Path) -> str | None:
         return None
     try:
         with closing(sqlite3.connect(lock, timeout=0, isolation_level=None)) as connection:
-            if not os.access(lock, os.W_OK):  # SQLite would begin a transaction that locks nothing
+            if not os.access(lock, os.W_OK):  # SQLite would start a transaction without a lock
                 return f"perhaps {_name_of_owner(connection)}"
             _lock(connection)
     except InUseError as owner:
@@ -76,7 +77,7 @@ def owner_of(file: Path) -> str | None:
 
 
 def this_process() -> str:
-    """Return who this process is, for others to read.
+    """Return the name of this process, as people on other machines can read it.
 
     Examples
     --------
@@ -96,7 +97,7 @@ def _lock(connection: sqlite3.Connection) -> None:
 
 
 def _write_name(connection: sqlite3.Connection) -> None:
-    """Write who this is, which ends the transaction."""
+    """Write the name of this process; this ends the transaction."""
     connection.execute("CREATE TABLE IF NOT EXISTS owner (name TEXT)")
     connection.execute("DELETE FROM owner")
     connection.execute("INSERT INTO owner VALUES (?)", [this_process()])
@@ -104,7 +105,7 @@ def _write_name(connection: sqlite3.Connection) -> None:
 
 
 def _name_of_owner(connection: sqlite3.Connection) -> str:
-    connection.execute("PRAGMA busy_timeout = 500")  # the owner may be about to write its name
+    connection.execute("PRAGMA busy_timeout = 500")  # milliseconds, because the owner may be writing its name
     try:
         row = connection.execute("SELECT name FROM owner").fetchone()
     except sqlite3.OperationalError:

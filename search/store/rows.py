@@ -1,4 +1,4 @@
-"""Rows: outcomes as values that SQLite keeps to the bit, each row with a checksum of its content.
+"""Rows: outcomes as values that SQLite stores to the bit. Each row has a checksum of its content.
 
 (configuration, fold, epochs), Outcome --to_row--> values and their sha256 --check_row, from_row--> the same
 """
@@ -27,7 +27,7 @@ COLUMNS = (
 
 
 def to_row(configuration: str, fold: int, epochs: int, outcome: Outcome) -> Row:
-    """Return the outcome of a fit as the values of COLUMNS; the configuration is given by its text."""
+    """Return the outcome of a fit as the values of COLUMNS; `configuration` is the canonical text."""
     content = (
         configuration,
         index(fold),
@@ -43,7 +43,7 @@ def to_row(configuration: str, fold: int, epochs: int, outcome: Outcome) -> Row:
 
 
 def check_row(row: Row) -> None:
-    """Raise a ValueError if the row is not what was written."""
+    """Raise a ValueError if the row is not as it was written."""
     *content, found = row
     if checksum(tuple(content)) != found:
         raise ValueError(f"the row of configuration {row[0]!r}, fold {row[1]!r} is damaged, its checksum is that of another")
@@ -66,7 +66,8 @@ def checksum(content: Row) -> bytes:
     return hashlib.sha256(ascii(content).encode()).digest()
 
 
-# A REAL column has no NaN and loses the sign of -0.0. Python's repr round-trips all else; a NaN has 52 bits of its own.
+# A REAL column cannot hold NaN and loses the sign of -0.0. repr can be read back to the bit, except for NaN: there are
+# many of them, so its 8 bytes are stored in hexadecimal digits.
 def _to_text(number: float) -> str:
     plain = float(number)
     return repr(plain) if plain == plain else "nan:" + struct.pack(">d", plain).hex()

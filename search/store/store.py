@@ -1,7 +1,7 @@
-"""The store of a search, open: add an outcome, read all of them, say how far the search is.
+"""The open store of a search: add an outcome, read all outcomes, report the progress of the search.
 
-Store(path, fingerprint) --> lock --> recognise, or lay out --> check --> compare the fingerprint --> add, add, ...
-Store(path) ---------------------> recognise -----------------> check --> outcomes, progress
+Store(path, fingerprint) --> lock --> recognise, or create --> check --> compare the fingerprint --> add, add, ...
+Store(path) ---------------------> recognise ----------------> check --> outcomes, progress
 """
 
 import os
@@ -25,20 +25,20 @@ from search.trials.fits import Outcome
 from search.trials.folds import Fold
 from tinygrad_lab.storage.files import replacing
 
-# In `meta`, beside the fingerprint and what was noted.
+# The entries of `meta` that are neither of the fingerprint nor notes.
 OWN_ENTRIES = ("rows", "forked from")
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a search is.
+    """The progress of a search.
 
     Attributes
     ----------
     counts : dict of str to int
         The number of fits of each status.
     seconds : float
-        What the fits took, together.
+        The total time of the fits.
     """
 
     counts: dict[str, int]
@@ -48,43 +48,44 @@ class Progress:
 class Store:
     """One SQLite file of finished fits.
 
-    The promise: a result that was acknowledged, by the return of `add`, is never lost or changed. Whether the process is
-    killed, the machine stops or the disk is full, it is there when the store is next opened, the same to the bit. Where the
-    file itself was damaged since, it is refused by name and not read in part. What keeps the promise:
+    The promise: once `add` has returned, the result is never lost or changed. If the process is killed, the machine stops or
+    the disk is full, the result is there when the store is next opened, the same to the bit. If the file itself was damaged
+    meanwhile, it is refused with an error that names it, and no part of it is used. What keeps the promise:
 
-    - a transaction for each result, synced to the log (WAL, ``synchronous = FULL``) and moved from there to the file itself
-      before `add` returns; it waits up to 5 seconds for somebody who reads at that moment;
-    - one owner: a store is written by one process at a time, under a lock that dies with it. Others may read meanwhile;
-    - a checksum in each row, a count of the rows, and SQLite's own check of its pages, verified when it is read;
-    - the fingerprint: a store goes on with the search that it was made for, and with no other.
+    - Each result has its own transaction, which is synced to the log (WAL, ``synchronous = FULL``) and copied from there to
+      the file before `add` returns. `add` waits up to 5 seconds for a process that is reading.
+    - A store has one owner: only one process at a time may write it, and its lock ends with that process. Any process may
+      read the store meanwhile.
+    - Each row has a checksum, the number of rows is stored, and SQLite checks its pages. All are verified on reading.
+    - A store has a fingerprint of the search that it was made for, and accepts no other search.
 
     Parameters
     ----------
     path : path-like or None
-        The file; made if it does not exist, whole or not at all. None keeps the results in memory.
+        The file. If it does not exist, it is created, whole or not at all. None keeps the results in memory.
     fingerprint : mapping of str to str, optional
-        What the results depend on, from `search.store.fingerprint.fingerprint`. Without it an existing store is opened to be
-        read only.
+        What the results depend on, from `search.store.fingerprint.fingerprint`. Without it, an existing store is opened for
+        reading only.
     fork : path-like, optional
-        Another store, whose results a store that is yet to be made begins with, without the fits that failed or crashed:
-        they are tried again. Its grid, builder and version may differ from those here, but not its data, folds, seed or
-        scoring. It is only read. If the store at `path` exists, this has no effect.
+        Another store, from which a new store copies its first results. Fits that failed or crashed are not copied, so they
+        are tried again. Grid, builder and version may differ; data, folds, seed and scoring may not. The other store is only
+        read. This has no effect if the store at `path` exists.
     configurations : iterable of str, optional
-        The canonical texts of those whose results a fork takes over; by default all.
+        The canonical texts of the configurations whose results a fork copies, by default all.
     folds : sequence of pair of ndarray, optional
-        Of this search. With them, the other store may also have only the first of these folds.
+        Of this search. If given, it is enough that the folds of the other store are the first ones of these.
 
     Attributes
     ----------
     meta : dict of str to str
         The fingerprint that the store was made with; ``"rows"``, the number of results when it was opened;
-        ``"forked from"``, where that is so; and what was noted.
+        ``"forked from"`` if it is a fork; and the notes.
 
     Raises
     ------
     StoreError
-        If the path is not a store or one of another format, cannot be read or written, is damaged or in use, or belongs to
-        another search.
+        If the file is no store or has another format, cannot be read or written, is damaged or in use, or belongs to another
+        search.
 
     Examples
     --------
@@ -127,23 +128,23 @@ class Store:
             raise
 
     def add(self, configuration: Mapping[str, Any], fold: int, outcome: Outcome, epochs: int = 0) -> None:
-        """Write the outcome of one fit; it is on disk when this returns. Where there is one already, that one stays.
+        """Write the outcome of one fit; it is on disk when this returns. An outcome that is there already is kept.
 
         Parameters
         ----------
         configuration : mapping
             What was fitted.
         fold : int
-            On which fold.
+            The number of the fold.
         outcome : Outcome
-            What came of it; its `trained` is not kept.
+            Its `trained` is not stored.
         epochs : int, default=0
-            After how many epochs; 0 for a training that went to its own end.
+            After how many epochs the training was stopped; 0 if it went to its end.
 
         Raises
         ------
         StoreError
-            If it cannot be written, for instance because the disk is full. Earlier results stay.
+            If it cannot be written, for instance because the disk is full. Earlier results are kept.
         """
         with self._one_line_errors("cannot be written"):
             row = to_row(as_configuration(configuration).text, fold, epochs, outcome)
@@ -153,14 +154,14 @@ class Store:
             self._move_log_to_file()
 
     def note(self, key: str, text: str) -> None:
-        """Keep a text in `meta`, such as the file that a search was described in; in place of an earlier one.
+        """Store a text in `meta`, such as the file that describes a search. It replaces an earlier text of the same key.
 
         Raises
         ------
         StoreError
             If it cannot be written.
         ValueError
-            If the store itself has an entry of this name.
+            If the store uses this key itself.
         """
         if key in self._own_entries:
             raise ValueError(f"note {key!r}: the store itself has an entry of this name, expected another name")
@@ -171,12 +172,12 @@ class Store:
         self.meta[key] = text
 
     def outcomes(self, epochs: int = 0) -> dict[tuple[str, int], Outcome]:
-        """Return the finished fits by their configuration's canonical text and their fold.
+        """Return the outcomes by the configuration's canonical text and the number of the fold.
 
         Parameters
         ----------
         epochs : int, default=0
-            Those that were trained for so many epochs; 0 for those that went to their own end.
+            Selects the fits that were stopped after so many epochs; 0 selects those that were trained to their ends.
 
         Raises
         ------
@@ -186,7 +187,7 @@ class Store:
         return {(row[0], row[1]): from_row(row) for row in self._rows() if row[2] == epochs}
 
     def all_outcomes(self) -> dict[tuple[str, int, int], Outcome]:
-        """Return every fit by its configuration's canonical text, its fold, and its epochs as in `outcomes`.
+        """Return all outcomes by the configuration's canonical text, the fold, and the epochs as in `outcomes`.
 
         Raises
         ------
@@ -196,7 +197,7 @@ class Store:
         return {(row[0], row[1], row[2]): from_row(row) for row in self._rows()}
 
     def progress(self) -> Progress:
-        """Return how many fits have ended, and how."""
+        """Return how many fits have ended with each status, and their total time."""
         outcomes = [from_row(row) for row in self._rows()]
         return Progress(dict(Counter(outcome.status for outcome in outcomes)), sum(outcome.seconds for outcome in outcomes))
 
@@ -225,12 +226,12 @@ class Store:
         with self._one_line_errors("cannot be opened"):
             if file is None:
                 return self._resources.enter_context(closing(self._laid_out(fingerprint, fork)))
-            if not is_store(file, self.name):  # asked as the owner: another process may have made it before
+            if not is_store(file, self.name):  # checked again as the owner: another process may have created it
                 self._make(file, fingerprint, fork)
             return self._connected(file)
 
     def _prepare_to_write(self, file: Path | None, fingerprint: Mapping[str, str]) -> None:
-        """Refuse another search's store, and one that cannot be written; set how results are written."""
+        """Raise if the store is another search's or cannot be written, and choose how SQLite writes it."""
         different = differences(self.meta, fingerprint)
         if different:
             raise StoreError(
@@ -240,7 +241,7 @@ class Store:
         with self._one_line_errors("cannot be written"):
             self._connection.execute("PRAGMA synchronous = FULL")
             self._connection.execute("PRAGMA journal_mode = WAL")
-            if file is not None and not os.access(file, os.W_OK):  # else it would be found out after the first fit
+            if file is not None and not os.access(file, os.W_OK):  # otherwise the first fit would be lost
                 raise ValueError("it is read-only")
 
     def _own(self, file: Path) -> None:
@@ -251,9 +252,9 @@ class Store:
             raise StoreError(f"store {self.name} is in use by {owner}; wait for it or give another store") from owner
 
     def _make(self, file: Path, fingerprint: Mapping[str, str], fork: Fork | None) -> None:
-        """Make the file of a new store, whole or not at all."""
+        """Create the file of a new store, whole or not at all."""
         with closing(self._laid_out(fingerprint, fork)) as connection:
-            for suffix in ("-wal", "-journal"):  # of a file that was deleted since: SQLite would play them into the new one
+            for suffix in ("-wal", "-journal"):  # left by a deleted file: SQLite would replay them into the new one
                 Path(f"{file}{suffix}").unlink(missing_ok=True)
             with replacing(file) as stream:
                 stream.write(connection.serialize())
@@ -269,14 +270,14 @@ class Store:
         if os.access(file.parent, os.W_OK):
             options = ""
         elif all(Path(f"{file}{suffix}").exists() for suffix in ("-wal", "-shm")):
-            options = "?mode=ro"  # somebody else is at work, or was killed: the log is read, too
-        else:  # SQLite would insist on an index of the log, which cannot be made here
+            options = "?mode=ro"  # another process is writing, or was killed, so the log is read too
+        else:  # otherwise SQLite would need an index of the log, which cannot be created here
             options = "?mode=ro&immutable=1"
         connection = sqlite3.connect(file.as_uri() + options, uri=True, isolation_level=None)
         return self._resources.enter_context(closing(connection))
 
     def _rows(self) -> list[Row]:
-        """Return all rows, each checked, as many as there should be."""
+        """Return all rows, after checking each of them and their number."""
         with self._one_line_errors("cannot be read"):
             with self._transaction("BEGIN") as run:
                 expected = self._count()
@@ -288,7 +289,7 @@ class Store:
             return rows
 
     def _count(self) -> int:
-        """Return how many rows there should be, checked."""
+        """Return the stored number of rows."""
         entry = read_meta(self._connection, "WHERE key = 'rows'")
         if not entry:
             raise ValueError("it is damaged, its entry 'rows' is missing")
@@ -298,18 +299,21 @@ class Store:
         self._connection.execute(SET_META, (key, value, checksum((key, value))))
 
     def _move_log_to_file(self) -> None:
-        """Leave nothing that is acknowledged in the log alone, where damage to it would pass for a log cut short."""
+        """Copy the log to the file after each result.
+
+        SQLite silently ignores a damaged tail of the log, so an acknowledged row must not exist only there.
+        """
         self._connection.execute("PRAGMA wal_checkpoint(FULL)")
 
     @contextmanager
     def _transaction(self, begin: str) -> Iterator[Any]:
-        """Yield what executes a statement; the transaction is all or nothing."""
+        """Yield a function that executes a statement; either all statements of the block take effect, or none."""
         self._connection.execute(begin)
         try:
             yield self._connection.execute
             self._connection.execute("COMMIT")
         except BaseException:
-            if self._connection.in_transaction:  # SQLite may have rolled back already
+            if self._connection.in_transaction:  # SQLite may already have rolled back
                 self._connection.execute("ROLLBACK")
             raise
 
