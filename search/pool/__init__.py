@@ -1,16 +1,16 @@
-"""The pool: runs chunks of fits on supervised worker processes, or on any executor, and hands back results as they end.
+"""The pool: runs chunks of fits on supervised worker processes, or on any executor, and returns each result as it ends.
 
     chunks --> Tasks --a chunk--> worker: work(problem, chunk) --each result as it ends--> handle(fit, result), in the caller
                  ^                  |
-                 '-- what is left --'-- its process dies, or is killed since it takes too long; another one is started
+                 '-unfinished fits--'-- its process dies, or is killed because it takes too long; another one is started
 
-Why not `concurrent.futures.ProcessPoolExecutor`? The death of one of its processes breaks it as a whole, it cannot kill one
-that hangs, and a chunk's results come back together at its end. Here each worker has a pipe of its own. So a death costs
-the fit that was being trained, which is tried again, alone; a fit that has cost three workers their lives is handed over
-as crashed, and the others go on.
+Why not `concurrent.futures.ProcessPoolExecutor`? If one of its processes dies, the whole executor is broken. It cannot kill a
+process that hangs. And the results of a chunk arrive together, at its end. Here each worker has its own pipe. If a worker dies,
+only the fit that was being trained is lost, and it is tried again, alone. A fit whose worker has died three times is reported
+as crashed, and the search continues.
 
-The workers are spawned, get the problem once each, use one BLAS thread each, and live no longer than the process that
-started them, however that one ends.
+Workers are spawned. Each gets the problem once and uses one BLAS thread. A worker ends with the process that started it,
+however that process ends.
 """
 
 from search.pool.builders import check_build

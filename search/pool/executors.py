@@ -2,8 +2,8 @@
 
     chunks --two for each worker--> executor: work(problem, chunk), its results in a list --> handle(fit, result)
 
-What a fit raises becomes its outcome. So a future that raises tells of its executor: that the worker died, or that it could
-not do what it was sent.
+An exception in a fit becomes its outcome. So if a future raises, the cause is the executor: its worker died, or could not run
+what it was sent.
 """
 
 import uuid
@@ -21,15 +21,15 @@ Packed = list[tuple[int, bytes]]
 
 
 class ExecutorPool:
-    """Runs chunks on an executor, which it does not shut down.
+    """Runs chunks on an executor, and does not shut it down.
 
     Parameters
     ----------
     executor : concurrent.futures.Executor
     problem : Problem
-        Goes with each chunk.
+        Sent with each chunk.
     limit : int
-        How many chunks may be under way.
+        How many chunks may be submitted at the same time.
     """
 
     def __init__(self, executor: Executor, problem: Problem, limit: int) -> None:
@@ -48,14 +48,14 @@ class ExecutorPool:
                 if not running:
                     return
                 ended, _ = wait(running, return_when=FIRST_COMPLETED)
-                for future in sorted(ended, key=_has_failed):  # what is good is handed over before an error ends this
+                for future in sorted(ended, key=_has_failed):  # good results are handed over before an error ends this
                     _take(future, running.pop(future), tasks)
         finally:
             for future in running:
                 future.cancel()
 
     def _submit(self, work: Work, chunk: Chunk) -> "Future[Packed]":
-        # Dask takes equal calls for one: a chunk that is tried again would end as it did. So each gets a name of its own.
+        # Dask runs equal calls only once, so a second try would return the first result. A unique name prevents this.
         call = partial(_work_elsewhere, uuid.uuid4().hex)
         try:
             return self._executor.submit(call, work, self._problem, chunk)
@@ -67,12 +67,12 @@ class ExecutorPool:
 
 
 def _take(future: "Future[Packed]", chunk: Chunk, tasks: Tasks) -> None:
-    """Hand over the results of a chunk, or take back its fits if its worker died."""
+    """Hand over the results of a chunk, or put its fits back if its worker died."""
     try:
         results = future.result()
     except Exception as error:
         why = one_line(error)
-        # Dask's error is known by its name, so that Dask need not be installed.
+        # Dask's error is recognised by its name, because Dask may not be installed.
         if isinstance(error, BrokenExecutor) or type(error).__name__ == "KilledWorker":
             tasks.lost(chunk, why)
             return
@@ -89,6 +89,6 @@ def _has_failed(future: "Future[Packed]") -> bool:
 
 
 def _work_elsewhere(_name: str, work: Work, problem: Problem, chunk: Chunk) -> Packed:
-    # In this process the limit is already in force and changes nothing; in another one it stays.
+    # In this process the limit is already set. In another process it stays set.
     threadpool_limits(limits=1)
     return [(position, pack(result)) for position, result in work(problem, chunk)]

@@ -1,4 +1,4 @@
-"""Interrupts: Ctrl-C held back where it would leave a process behind that is just being started or ended."""
+"""Interrupts: Ctrl-C is delayed while a process is started or ended, so that no process is left running."""
 
 import signal
 import threading
@@ -8,17 +8,17 @@ from contextlib import contextmanager
 
 @contextmanager
 def interrupts_held_back() -> Iterator[None]:
-    """Let Ctrl-C wait until the block ends; a process that is started in it never sees one.
+    """Delay Ctrl-C until the block ends; a process that is started in the block never receives it.
 
-    In a terminal Ctrl-C goes to the workers too. It is for the parent, which then ends them.
+    In a terminal, Ctrl-C is sent to the workers too. Only the parent should react, and end them.
     """
     held_back = []
     handler = signal.getsignal(signal.SIGINT)
-    # Python runs handlers in the main thread, whichever thread the system chose for the signal.
+    # Python runs signal handlers in the main thread, whichever thread receives the signal.
     is_ours = threading.current_thread() is threading.main_thread() and handler is not None
     if is_ours:
         signal.signal(signal.SIGINT, lambda *_: held_back.append(True))
-    # A new process inherits what this thread blocks. Windows has no such thing.
+    # A new process inherits the signals that this thread blocks. Windows cannot block signals.
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT}) if hasattr(signal, "pthread_sigmask") else None
     try:
         yield

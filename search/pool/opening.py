@@ -1,8 +1,8 @@
-"""Opening a pool: which of the three ways chunks of fits are run.
+"""Opening a pool: one of three kinds.
 
-executor given           --> that executor
-workers=1, no time limit --> this process
-else                     --> supervised worker processes
+executor given           --> ExecutorPool: that executor
+workers=1, no time limit --> ThisProcess: no further process
+else                     --> Supervisor: supervised worker processes
 """
 
 import os
@@ -24,33 +24,32 @@ from tinygrad_lab.checks import is_finite_number, is_positive_integer
 def open_pool(
     problem: Problem, workers: int | None = None, executor: Executor | None = None, time_limit: float | None = None
 ) -> Iterator[Pool]:
-    """Open a pool of workers; its block runs chunks of fits on them.
+    """Open a pool of workers, on which the block runs chunks of fits.
 
     Parameters
     ----------
     problem : Problem
-        What all the fits share. A worker of the default pool gets it once; with `executor` it goes with each chunk.
+        What all fits share. Each worker process gets it once; with `executor` it is sent with each chunk.
     workers : int, optional
-        Number of processes, by default one for each processor. One means this process, without a pool.
+        Number of processes, by default one for each processor. One means this process.
     executor : concurrent.futures.Executor, optional
-        Does the work in place of the default pool. It is not shut down.
+        Used instead of worker processes. It is not shut down.
     time_limit : float, optional
-        Seconds that a fit may take; then its worker is killed, and the fit tried again, three times at most. So one worker is
-        a process of its own, too.
+        Seconds that a fit may take. Then its worker is killed, and the fit is tried again, up to three times in all. With a
+        limit, even one worker is a separate process.
 
     Raises
     ------
     SearchError
-        If a worker process dies at its start, or the executor breaks.
+        If a worker process dies at its start, or the executor is broken.
     TypeError
         If `problem.build` cannot be sent to another process.
     ValueError
-        If `workers` is not an integer of at least 1, or `time_limit` is none or is given with an executor.
+        If `workers` is no integer of at least 1, or `time_limit` is no positive number or is given with an executor.
 
     Notes
     -----
-    When this is interrupted (Ctrl-C), the worker processes of the default pool are killed; on an executor of one's own the
-    chunks that wait are cancelled.
+    An interrupt (Ctrl-C) kills the worker processes. On an executor, it cancels the chunks that have not started.
     """
     count = worker_count(workers)
     check_time_limit(time_limit, executor)
@@ -84,7 +83,7 @@ class ThisProcess:
 
 
 def worker_count(workers: int | None) -> int:
-    """Return the number of workers: the one given, or that of the processors which this process may use.
+    """Return the number of workers: the given one, or the number of processors that this process may use.
 
     Examples
     --------
@@ -102,7 +101,7 @@ def worker_count(workers: int | None) -> int:
 
 
 def check_time_limit(time_limit: float | None, executor: Executor | None) -> None:
-    """Raise a ValueError if this is no time limit, or one that nobody could enforce.
+    """Raise a ValueError if this is no time limit, or one that cannot be enforced.
 
     Examples
     --------

@@ -1,9 +1,11 @@
-"""Serving: what a worker process does, from its start until it is told to end or its parent has ended.
+"""Serving: what a worker process does, from its start until its parent tells it to end, or has ended itself.
 
-parent:  problem,  (work, chunk),                       (work, chunk), ...  None
-           |          |                                    |                 |
-worker: ready      idle  (position, packed) ... (position, packed)  idle        the end
-                or unfit, if the problem cannot be loaded
+parent           worker
+                 "ready"
+problem          "idle", or "unfit" if the problem cannot be loaded
+(work, chunk)    "result", position, packed result; for each fit
+                 "idle"
+None             ends
 """
 
 import os
@@ -19,11 +21,11 @@ from search.pool.tasks import pack
 
 
 def serve(connection: Connection, lifeline: Connection) -> None:
-    """Work on the chunks that come in, and send each result as it ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # for Windows
+    """Work on the chunks that arrive, and send each result as it ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # elsewhere than on Windows, the parent has blocked it
     threading.Thread(target=_end_with_parent, args=(lifeline,), daemon=True).start()
     with suppress(EOFError, ConnectionError):  # the parent has ended
-        # Only now is the problem sent: a parent cannot hang on a worker that never gets here.
+        # The parent sends the problem only after this message, so it cannot hang if a worker never gets here.
         connection.send(("ready",))
         try:
             problem = connection.recv()
@@ -40,5 +42,5 @@ def serve(connection: Connection, lifeline: Connection) -> None:
 
 
 def _end_with_parent(lifeline: Connection) -> None:
-    lifeline.poll(None)  # nothing is ever sent: it returns when the other end is closed
+    lifeline.poll(None)  # nothing is ever sent, so this returns when the other end is closed
     os._exit(1)

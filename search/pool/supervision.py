@@ -1,7 +1,7 @@
-"""Supervision: worker processes that are each heard, timed, ended and replaced by themselves.
+"""Supervision: each worker process is started, timed, ended and replaced independently of the rest.
 
-Supervisor --start, chunk--> Worker --messages--> results and the news that it is idle
-                               '-- dead, or late and killed --> what it left goes back to the tasks
+Supervisor --start, chunk--> Worker --messages--> results, and that it is idle
+                               '-- dead, or too slow and killed --> its unfinished fits go back to the tasks
 """
 
 import math
@@ -20,17 +20,17 @@ from search.pool.serving import serve
 from search.pool.tasks import TRIES, Chunk, Handler, Tasks, Work, unpack
 from search.trials.fits import Fit, Problem
 
-POLL_SECONDS = 1.0  # seconds; a child of a dead worker can hold the worker's pipe open, so that it does not tell of the death
-GRACE_SECONDS = 5.0  # seconds that a process has to end, once it should
+POLL_SECONDS = 1.0  # a child of a dead worker can keep its pipe open, so the pipe alone does not show the death
+GRACE_SECONDS = 5.0  # for a process to end after it was told to
 
 _spawn = multiprocessing.get_context("spawn")
 
 
 @contextmanager
 def supervised(problem: Problem, count: int, time_limit: float | None) -> Iterator["Supervisor"]:
-    """Yield a supervisor whose processes end with the block, finished or not."""
+    """Yield a supervisor whose worker processes end with the block, even if an exception ends it."""
     check_main(problem.build)
-    # The workers watch the other end of this pipe. It closes with this process, and then they end.
+    # The workers wait on the other end of this pipe. When this process ends, it is closed, and they end too.
     watched, lifeline = _spawn.Pipe(duplex=False)
     supervisor = Supervisor(problem, count, time_limit, watched)
     try:
@@ -49,7 +49,7 @@ class Worker:
     Parameters
     ----------
     watched : Connection
-        Closes when the parent ends.
+        Is closed when the parent ends.
     time_limit : float
         Seconds that one fit may take.
     """
@@ -78,7 +78,7 @@ class Worker:
 
     def send_problem(self, problem: Problem) -> None:
         """Send it the problem, once it is ready for it."""
-        with suppress(OSError):  # it has died, and will be found dead
+        with suppress(OSError):  # it has died, which the supervisor will notice
             self.connection.send(problem)
 
     def became_idle(self) -> None:
@@ -97,7 +97,7 @@ class Worker:
         return self.chunk[position]
 
     def messages(self) -> Iterator[Any]:
-        """Yield what it has sent until now."""
+        """Yield the messages that have arrived."""
         try:
             while self.connection.poll():
                 yield self.connection.recv()
@@ -116,32 +116,32 @@ class Worker:
 
     @property
     def seconds_left(self) -> float:
-        """The time until it is late.
+        """The time until it exceeds its time limit.
 
-        Fits whose networks are trained side by side end together. So the limit is that of all fits that are left, and
-        begins again with each result; for a fit that runs alone it is exact.
+        Fits that are trained together end together. So the limit is that of all unfinished fits, and restarts with each
+        result. For a fit that runs alone it is exact.
         """
         return self._time_limit * max(1, len(self._pending)) - self.seconds if self.is_working else math.inf
 
     def _send_chunk(self) -> None:
-        with suppress(OSError):  # it has died, and will be found dead
+        with suppress(OSError):  # it has died, which the supervisor will notice
             self.connection.send((self._work, self.chunk))
             self.is_working = True
             self._last_heard = time.monotonic()
 
 
 class Supervisor:
-    """Runs chunks on worker processes, of which it starts as many as there is work for.
+    """Runs chunks on worker processes. It starts no more of them than there are chunks.
 
     Parameters
     ----------
     problem : Problem
     count : int
-        Of workers, at most.
+        Maximum number of workers.
     time_limit : float or None
         Seconds that one fit may take.
     watched : Connection
-        Closes when this process ends.
+        Is closed when this process ends.
     """
 
     def __init__(self, problem: Problem, count: int, time_limit: float | None, watched: Connection) -> None:
@@ -150,7 +150,7 @@ class Supervisor:
         self._time_limit = math.inf if time_limit is None else time_limit
         self._watched = watched
         self._workers: list[Worker] = []
-        self._failed_starts = 0  # since the last that went well
+        self._failed_starts = 0  # since the last successful start
 
     def run(self, work: Work, chunks: Iterable[Chunk], handle: Handler, retry: bool = True) -> None:
         """Do some work on each chunk, as `Pool` says."""
@@ -171,7 +171,7 @@ class Supervisor:
                     self._remove(worker, tasks, late=True)
 
     def dismiss(self) -> None:
-        """Let the workers end in their own way."""
+        """Tell the workers to end, and wait for them."""
         for worker in self._workers:
             with suppress(OSError):
                 worker.connection.send(None)
@@ -180,7 +180,7 @@ class Supervisor:
             worker.process.join(max(0.0, end - time.monotonic()))
 
     def kill(self) -> None:
-        """End the workers at once."""
+        """Kill the workers."""
         for worker in self._workers:
             worker.process.kill()
         for worker in self._workers:
@@ -189,11 +189,11 @@ class Supervisor:
 
     def _hand_out(self, work: Work, tasks: Tasks) -> None:
         idle = [worker for worker in self._workers if not worker.chunk]
-        under_way = len(self._workers) - len(idle)
-        while under_way < self._count and (chunk := tasks.next(under_way)):
+        n_running = len(self._workers) - len(idle)
+        while n_running < self._count and (chunk := tasks.next(n_running)):
             worker = idle.pop() if idle else self._start_worker()
             worker.give(work, chunk)
-            under_way += 1
+            n_running += 1
 
     def _start_worker(self) -> Worker:
         with interrupts_held_back():
@@ -202,7 +202,7 @@ class Supervisor:
         return worker
 
     def _receive(self, worker: Worker, tasks: Tasks) -> None:
-        """Do what follows from a worker's messages."""
+        """React to the messages of a worker."""
         for message in worker.messages():
             match message:
                 case ("ready",):
@@ -217,7 +217,7 @@ class Supervisor:
                     tasks.handle(worker.has_finished(position), unpack(packed))
 
     def _remove(self, worker: Worker, tasks: Tasks, late: bool = False) -> None:
-        """Take back what a dead worker leaves; the results that it has sent count."""
+        """Remove a dead worker. Its results are used, and its unfinished fits are put back."""
         worker.process.join(GRACE_SECONDS)
         worker.process.kill()
         worker.process.join()
@@ -228,7 +228,7 @@ class Supervisor:
         cause = f"no result within {self._time_limit:g} s" if late else _cause_of_death(exit_code)
         if not worker.has_loaded:
             self._failed_starts += 1
-            if exit_code >= 0 or self._failed_starts == TRIES:  # one that ended by itself would do so again
+            if exit_code >= 0 or self._failed_starts == TRIES:  # a process that ended by itself would do so again
                 raise SearchError(
                     f"a worker process died at its start: {cause} (the script runs the search outside "
                     "`if __name__ == '__main__':`, or its modules cannot be imported twice); a search keeps what had "
@@ -241,7 +241,7 @@ class Supervisor:
 
 
 def _cause_of_death(exit_code: int) -> str:
-    """Return what an exit code tells.
+    """Return an exit code in words.
 
     Examples
     --------

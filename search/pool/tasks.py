@@ -1,7 +1,7 @@
-"""Tasks: the chunks that are yet to be run, and the fits to be tried again because a worker died of them.
+"""Tasks: the chunks that are still to be run, and the fits to be tried again because their worker died.
 
 chunks --next--> worker --(position, packed result)--> unpacked --> handle
-                   '--what it left when it died--> lost --> next, alone; the third time: Outcome("crashed")
+                   '--unfinished fits when it died--> lost --> next, alone; the third time: Outcome("crashed")
 """
 
 import pickle
@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from search.errors import one_line
 from search.trials.fits import Fit, Outcome, Problem
 
-TRIES = 3  # a fit that has cost so many workers their lives has crashed
+TRIES = 3  # a fit is reported as crashed when its worker has died so often
 
 Chunk = tuple[Fit, ...]
 Work = Callable[[Problem, Chunk], Iterable[tuple[int, Any]]]
@@ -23,47 +23,47 @@ class Pool(Protocol):
     """Workers that are ready to run chunks of fits."""
 
     def run(self, work: Work, chunks: Iterable[Chunk], handle: Handler, retry: bool = True) -> None:
-        """Do some work on each chunk, and hand over what it yields.
+        """Do some work on each chunk, and hand over its results.
 
         Parameters
         ----------
         work : callable
-            ``work(problem, chunk)``, a function at the top level of a module, yields positions in the chunk and results.
+            ``work(problem, chunk)`` yields positions in the chunk with results. A function at the top level of a module.
         chunks : iterable of tuple of Fit
-            A chunk is drawn when there is a worker for it; with an executor, two for each worker are under way.
+            The next chunk is taken when a worker is free for it. An executor gets two chunks for each worker at a time.
         handle : callable
             Called in this process with each fit and its result, in the order in which they end.
         retry : bool, default=True
-            Whether fits that were lost with their worker are tried again, alone, and after three tries handed over as
-            an outcome of status ``"crashed"``. If not, they are left out, for work that only looks ahead.
+            Whether a fit whose worker died is tried again, alone, and after three tries handed over as an outcome of status
+            ``"crashed"``. If not, the fit has no result; this is for a forecast, which can do without.
         """
         ...
 
 
 class Tasks:
-    """What is left to do of some chunks.
+    """The chunks that are still to be run.
 
     Parameters
     ----------
     chunks : iterable of tuple of Fit
     handle : callable
-        Gets the results.
+        Called with each result.
     retry : bool
-        Whether fits that are lost are tried again.
+        Whether lost fits are tried again.
 
     Examples
     --------
     >>> import numpy as np
     >>> fit = Fit({"width": 5}, 0, np.random.SeedSequence(0))
     >>> tasks = Tasks([(fit, fit)], lambda fit, outcome: print(outcome.status, "-", outcome.reason))
-    >>> len(tasks.next(under_way=0))
+    >>> len(tasks.next(n_running=0))
     2
     >>> tasks.lost([fit], "exit code 7")
-    >>> len(tasks.next(under_way=1))
+    >>> len(tasks.next(n_running=1))
     1
     >>> tasks.lost([fit], "exit code 7")
-    >>> tasks.next(under_way=1)
-    >>> len(tasks.next(under_way=0))
+    >>> tasks.next(n_running=1)
+    >>> len(tasks.next(n_running=0))
     1
     >>> tasks.lost([fit], "exit code 7")
     crashed - its worker died 3 times: exit code 7
@@ -77,20 +77,20 @@ class Tasks:
         self._last: deque[Chunk] = deque()
         self._deaths: Counter[Fit] = Counter()
 
-    def next(self, under_way: int) -> Chunk | None:
-        """Return the next chunk, if there is one that can be run beside so many others."""
+    def next(self, n_running: int) -> Chunk | None:
+        """Return the next chunk that may run beside `n_running` chunks; None if there is none."""
         if self._first:
             return self._first.popleft()
         if chunk := next(self._chunks, None):
             return chunk
-        return self._last.popleft() if self._last and not under_way else None
+        return self._last.popleft() if self._last and not n_running else None
 
     def put_back(self, chunk: Chunk) -> None:
-        """Take back a chunk that no worker has begun."""
+        """Put back a chunk that no worker has started."""
         self._first.appendleft(chunk)
 
     def lost(self, fits: Iterable[Fit], cause: str, seconds: float = 0.0, is_certain: bool = False) -> None:
-        """Take back the fits that a worker left unfinished when it died.
+        """Put back the fits that were unfinished when their worker died.
 
         Parameters
         ----------
@@ -100,7 +100,7 @@ class Tasks:
         seconds : float, default=0.0
             Since its last result.
         is_certain : bool, default=False
-            Whether no other fit can be to blame.
+            Whether these fits caused it for certain.
         """
         for fit in fits if self.retry else ():
             self._deaths[fit] += 1
@@ -113,7 +113,7 @@ class Tasks:
 
 
 def pack(result: Any) -> bytes:
-    """Return a result as bytes to be sent, or in its place a failed outcome that says why it cannot be sent.
+    """Return a result as bytes to be sent; if it cannot be pickled, a failed outcome that says why.
 
     Examples
     --------
@@ -127,7 +127,7 @@ def pack(result: Any) -> bytes:
 
 
 def unpack(packed: bytes) -> Any:
-    """Return the result that was packed; one that pickle wrote but cannot read is a failed outcome, too."""
+    """Return the result that was packed; if it cannot be unpickled, a failed outcome that says why."""
     try:
         return pickle.loads(packed)
     except Exception as error:

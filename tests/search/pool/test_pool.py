@@ -116,16 +116,16 @@ def test_ranking_does_not_depend_on_deaths(folder):
 def test_the_last_try_has_the_machine_to_itself_unless_the_blame_is_certain(is_certain):
     chunks = make_chunks(("none", "none"), ("none",))
     tasks = Tasks(chunks, lambda *_: None)
-    first = tasks.next(under_way=0)
+    first = tasks.next(n_running=0)
     for fit in first:
         tasks.lost([fit], "SIGKILL")
     for fit in first:
-        assert tasks.next(under_way=1) == (fit,)
+        assert tasks.next(n_running=1) == (fit,)
         tasks.lost([fit], "SIGKILL", is_certain=is_certain)
     again = [(fit,) for fit in first]
     others = [chunks[1], None]
-    assert [tasks.next(under_way=1) for _ in range(4)] == (again + others if is_certain else [*others, None, None])
-    assert [tasks.next(under_way=0) for _ in range(3)] == ([None] * 3 if is_certain else [*again, None])
+    assert [tasks.next(n_running=1) for _ in range(4)] == (again + others if is_certain else [*others, None, None])
+    assert [tasks.next(n_running=0) for _ in range(3)] == ([None] * 3 if is_certain else [*again, None])
 
 
 # ---- the start of a worker -------------------------------------------------------------------------------------------
