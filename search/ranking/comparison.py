@@ -1,10 +1,10 @@
-"""The comparison: which configurations of a ranking differ from its best by more than the folds scatter.
+"""The comparison: which configurations of a ranking differ from the best one by more than the scatter between folds.
 
-    losses of all configurations --average over repeats, minus the best's on the same fold--> paired differences
-        --Student's t, corrected for training sets that overlap--> interval --> holds 0: not distinguishable from the best
+    losses of all configurations --average over repeats, minus the best's loss on the same fold--> paired differences
+        --Student's t, corrected for overlapping training sets--> interval --contains 0--> not distinguishable from the best
 
-Folds differ in difficulty, and a hard one is hard for every configuration. The paired difference cancels that; the two means,
-each with its own scatter, do not.
+Some folds are harder than others, and a hard fold is hard for every configuration. This effect cancels in the difference on the
+same fold. It does not cancel when two means and their standard deviations are compared.
 """
 
 import math
@@ -26,15 +26,16 @@ class ComparedConfiguration:
     Attributes
     ----------
     rank : int
-        Its place in the ranking.
+        In the ranking.
     configuration : dict
         What was fitted.
     mean : float
         Mean validation loss, as in the ranking.
     standard_error : float
-        Of that mean: the standard deviation over the folds (``ddof=1``) by the root of their number; NaN with one fold.
+        Of that mean: the standard deviation over the folds (``ddof=1``), divided by the square root of their number; NaN with
+        one fold.
     difference : float
-        Mean over the folds of its loss minus the best's.
+        Mean over the folds of its loss minus the loss of the best.
     low, high : float
         Confidence interval of the difference; NaN with one fold.
     is_distinguishable : bool
@@ -52,20 +53,20 @@ class ComparedConfiguration:
 
 
 class Comparison(Rows[ComparedConfiguration]):
-    """The configurations of a ranking whose fits are all done, each beside the best, in order of their rank.
+    """The configurations of a ranking whose fits are all done, each compared with the best, in order of their rank.
 
     Parameters
     ----------
     rows : iterable of ComparedConfiguration
         In order of their rank; the first is the best.
     n_folds : int
-        Over how many folds the differences were taken.
+        The number of folds in each difference.
     confidence : float
         Of the intervals.
 
     Notes
     -----
-    `compare` makes one, and says what the intervals mean.
+    `compare` returns one, and documents what the intervals mean.
     """
 
     def __init__(self, rows: Iterable[ComparedConfiguration], n_folds: int, confidence: float) -> None:
@@ -85,12 +86,12 @@ class Comparison(Rows[ComparedConfiguration]):
 
     @property
     def indistinguishable(self) -> tuple[ComparedConfiguration, ...]:
-        """Those whose interval does not lie above 0, the best among them."""
+        """Those whose interval is not entirely above 0, including the best."""
         return tuple(row for row in self if not row.is_distinguishable)
 
     @property
     def within_one_standard_error(self) -> tuple[ComparedConfiguration, ...]:
-        """Those whose mean is at most the best's plus the best's standard error; with one fold, those that equal the best."""
+        """Those whose mean is at most that of the best plus its standard error; with one fold, those with the same mean."""
         if not self._rows:
             return ()
         allowance = 0.0 if math.isnan(self.best.standard_error) else self.best.standard_error
@@ -102,7 +103,8 @@ class Comparison(Rows[ComparedConfiguration]):
         Parameters
         ----------
         complexity : callable
-            From a configuration to a number, such as that of its parameters. Of equals the better ranked is returned.
+            From a configuration to a number, such as its number of parameters. Of equally simple configurations, the one
+            that is ranked first is returned.
 
         Raises
         ------
@@ -113,7 +115,7 @@ class Comparison(Rows[ComparedConfiguration]):
         ----------
         L. Breiman, J. Friedman, R. Olshen and C. Stone, Classification and Regression Trees, 1984, chapter 3.
         """
-        candidates = self.within_one_standard_error or (self.best,)  # without any, `best` raises the error
+        candidates = self.within_one_standard_error or (self.best,)  # if there is none, `best` raises the error
         return min(candidates, key=lambda row: complexity(row.configuration))
 
     def table(self, top: int = 20) -> str:
@@ -147,25 +149,25 @@ def compare(
 ) -> Comparison:
     """Compare each configuration of a ranking with the best, on the same folds.
 
-    With d_k the loss on fold k minus the best's, n the size of a training part, m that of a validation part and K folds, the
-    interval is
+    There are K folds. With d_k the loss on fold k minus the loss of the best, n samples in a training part and m samples in a
+    validation part, the interval is
 
         mean(d) ± t(K - 1) √((1/K + m/n) var(d))
 
-    Student's own has 1/K alone, as for independent d_k. Those of folds are not independent, because the training parts
-    share samples: the interval would be too narrow. m/n is the correction of Nadeau and Bengio, made for random splits and in
-    common use for folds.
+    Student's interval, for independent d_k, has 1/K only. The d_k of folds are not independent, because the training parts
+    share samples, so that interval would be too narrow. m/n is the correction of Nadeau and Bengio. It was derived for random
+    splits and is commonly used for folds.
 
     Parameters
     ----------
     ranking : Ranking
-        Those that are not done are left out.
+        Its configurations that are not done are ignored.
     folds : sequence of (training indices, validation indices)
-        Of the search; only their sizes count.
+        Of the search. Only their sizes are used.
     repeats : int, default=1
-        How often each fold was fitted, from other initial weights. ``losses[r * len(folds) + k]`` of a row is fold k in
-        repeat r. Repeats are averaged before the folds are paired: they make the loss on a fold more certain, and are no
-        further folds.
+        How often each fold was fitted, each time from other initial weights. ``losses[r * len(folds) + k]`` of a row is fold
+        k in repeat r. Losses are averaged over repeats before the differences are taken: a repeat makes the loss on a fold
+        more precise, but is no further fold.
     confidence : float, default=0.95
         Of the intervals, between 0 and 1.
 
@@ -177,19 +179,19 @@ def compare(
     Raises
     ------
     ValueError
-        If a configuration has not one loss for each fold in each repeat, or `repeats` or `confidence` is out of range.
+        If a configuration does not have one loss for each fold and repeat, or `repeats` or `confidence` is out of range.
 
     Notes
     -----
-    What an interval says: if these two configurations had been named before the search, it would hold the difference of
-    their expected losses in about 95 of 100 such searches. What it does not say:
+    A 95 % interval means: if the two configurations had been chosen before the search, it would contain the difference of
+    their expected losses in about 95 of 100 searches. It does not mean:
 
-    - That configurations are equal. Four folds leave three degrees of freedom and a factor t of 3.2: only a difference that is
-      large beside its scatter shows. "Not distinguishable" means that these folds cannot tell. So does a configuration with
-      a very large loss on a single fold, whose interval is as wide as that loss.
-    - That all intervals hold at once. Of 400 configurations as good as the best, 95 % intervals would call some worse.
-    - That the best is the best. It was chosen by the same losses, luck included, so its mean is too low and the differences
-      to it are too large.
+    - That configurations are equal. Four folds leave three degrees of freedom and a factor t of 3.2, so only a difference that
+      is large compared with its scatter is found. "Not distinguishable" means that these folds cannot decide. A configuration
+      with a very large loss on a single fold is not distinguishable either, because its interval is as wide as that loss.
+    - That all intervals are right at once. Of 400 configurations that are as good as the best, some would be called worse.
+    - That the best configuration is really the best. It was chosen by the same losses, including luck. So its mean is too low,
+      and the differences to it are too large.
 
     References
     ----------
@@ -231,7 +233,7 @@ def compare(
         return Comparison((), n_folds, confidence)
 
     overlap = sum(len(validation) for _, validation in folds) / sum(len(train) for train, _ in folds)
-    with np.errstate(over="ignore", invalid="ignore"):  # losses may be finite and still too large to square
+    with np.errstate(over="ignore", invalid="ignore"):  # the square of a finite loss may overflow
         losses = np.array([row.losses for row in done]).reshape(len(done), repeats, n_folds).mean(axis=1)
         paired = losses - losses[0]
         standard_errors = _deviations(losses) / math.sqrt(n_folds)

@@ -1,11 +1,10 @@
-"""Nested cross-validation: what the procedure "search, and take the best" is worth on data that it has not seen.
+"""Nested cross-validation: the expected loss, on new data, of the procedure "search, and take the best".
 
     for each outer fold: its training set --search on inner folds--> the best --trained on all of it--> outer test loss
 
-The best of many scores is lower than what its configuration is worth, because it is the best: luck is chosen too. The outer
-test sets have no part in any choice, so the mean of their losses is an estimate without that bias, of a network that is
-trained on an outer training set. Where that is smaller than the training sets of the search's own folds, the network is worse
-for that reason too.
+The lowest of many mean losses is too optimistic, because the choice favours luck. The outer test sets are not used for any
+choice, so the mean of their losses does not have this bias. It estimates the loss of a network that is trained on an outer
+training set. If this set is smaller than the training sets of the search's own folds, that alone makes the network worse.
 """
 
 import math
@@ -19,20 +18,20 @@ from search.space.configuration import Configuration
 
 @dataclass(frozen=True)
 class NestedEstimate:
-    """The test losses of a search that was made anew in each outer training set.
+    """The test losses of a search that was repeated in each outer training set.
 
     Attributes
     ----------
     losses : tuple of float
-        Of each outer test set; NaN where no network could be trained.
+        The loss on each outer test set; NaN if no network could be trained.
     configurations : tuple of (dict or None)
-        What was chosen in each outer training set.
+        The configuration that was chosen in each outer training set.
     inner_means : tuple of float
-        The best mean loss on the inner folds, for which it was chosen.
+        Its mean loss on the inner folds, the lowest of all configurations.
     search_mean : float
-        The best mean loss of the search on all data.
+        The lowest mean loss of the search on all data.
     train_sizes, search_train_sizes : tuple of int
-        On how many samples the networks were trained: in each outer fold, and in each fold of the search on all data.
+        The numbers of training samples in each outer fold, and in each fold of the search on all data.
 
     References
     ----------
@@ -64,7 +63,7 @@ class NestedEstimate:
 
     @property
     def standard_error(self) -> float:
-        """That of the mean, as if the outer folds were independent; they share training samples, so it is rather too small."""
+        """The standard error of the mean for independent outer folds. They share training samples, so it is too small."""
         return float(np.std(self.losses, ddof=1) / math.sqrt(len(self.losses))) if len(self.losses) > 1 else math.nan
 
     def __str__(self) -> str:

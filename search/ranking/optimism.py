@@ -1,7 +1,7 @@
 """The optimism of choosing by the test loss, as the report does: how much of the lowest of many test losses is luck.
 
-test losses (configurations, seeds) --the lowest of a seed--> what is reported, and by which configuration
-    --its losses from the other seeds--> what it is worth --minus what is reported--> optimism
+test losses (configurations, seeds) --lowest for each seed--> the reported loss, and its configuration
+    --mean loss of this configuration from the remaining seeds--> the expected loss --minus the reported loss--> optimism
 """
 
 from dataclasses import dataclass
@@ -11,17 +11,17 @@ import numpy as np
 
 @dataclass(frozen=True, eq=False)
 class Optimism:
-    """What the lowest test loss promises, and what the configuration that has it keeps.
+    """The lowest of many test losses, compared with the usual loss of the configuration that has it.
 
-    Each seed is the report's procedure once: train every configuration, report the lowest test loss. That loss belongs to
-    one network, whose configuration may have been lucky in its initial weights; from other weights it does as well as it
-    usually does. The difference between the two is the optimism.
+    For each seed, the report's procedure is done once: train every configuration, and report the lowest test loss. The
+    network that has it may have had lucky initial weights. From other initial weights, its configuration has its usual loss.
+    The optimism is the usual loss minus the reported one.
 
     Parameters
     ----------
     losses : ndarray of float, shape (configurations, seeds)
-        Test losses of the best configurations by cross-validation, in order of their rank; NaN where a training failed or
-        diverged. Such trainings are left out: they are not chosen, and do not count in what a configuration is worth.
+        Test losses of the best configurations by cross-validation, in order of their rank; NaN if a training failed or
+        diverged. These trainings are neither chosen nor part of a mean.
 
     Raises
     ------
@@ -30,9 +30,9 @@ class Optimism:
 
     Notes
     -----
-    This is the luck of the weights alone. The test points stay the same: a configuration that suits these points more than
-    others does so from every seed, and by that the report's loss flatters too. The optimism here is what is left of the whole
-    if that part is not counted; fresh points would show the rest.
+    This measures only the luck of the initial weights. The test points are the same for every seed. A configuration may also
+    suit these test points by luck, and then its loss is too low for every seed. That part of the optimism is not measured
+    here; new test points would show it.
 
     Examples
     --------
@@ -55,35 +55,35 @@ class Optimism:
 
     @property
     def chosen(self) -> np.ndarray:
-        """For each seed, the place of the configuration of the lowest loss; 0 where every training failed or diverged."""
+        """For each seed, the position of the configuration with the lowest loss; 0 if every training failed or diverged."""
         return np.where(np.isnan(self.losses), np.inf, self.losses).argmin(axis=0)
 
     @property
     def reported(self) -> np.ndarray:
-        """For each seed, the lowest loss; NaN where every training failed or diverged."""
+        """For each seed, the lowest loss; NaN if every training failed or diverged."""
         return self.losses[self.chosen, np.arange(self.losses.shape[1])]
 
     @property
     def expected(self) -> np.ndarray:
-        """For each seed, the mean loss of the chosen configuration from all other seeds; NaN where there is none."""
-        others = self.losses[self.chosen]
-        np.fill_diagonal(others, np.nan)  # row and column are seeds: the diagonal is what was reported
-        means = np.array([_mean(row) for row in others])
+        """For each seed, the mean loss of the chosen configuration from all other seeds; NaN if there is none."""
+        chosen = self.losses[self.chosen]  # rows and columns are seeds
+        np.fill_diagonal(chosen, np.nan)  # without the reported losses
+        means = np.array([_mean(row) for row in chosen])
         return np.where(np.isnan(self.reported), np.nan, means)
 
     @property
     def optimism(self) -> float:
-        """The mean over the seeds of what is expected minus what is reported; above 0 if the lowest loss flatters."""
+        """The mean over the seeds of the expected minus the reported loss; above 0 if the lowest loss is too optimistic."""
         return _mean(self.expected - self.reported)
 
     @property
     def standard_error(self) -> float:
-        """Of the optimism, over the seeds as if they were independent; NaN if fewer than two have one."""
+        """The standard error of the optimism for independent seeds; NaN if fewer than two have a value."""
         return _standard_error(self.expected - self.reported)
 
     @property
     def by_cross_validation(self) -> float:
-        """The mean loss over the seeds of the first configuration, which the cross-validation chose without the test points."""
+        """The mean loss over the seeds of the best configuration by cross-validation, chosen without the test points."""
         return _mean(self.losses[0])
 
     def __str__(self) -> str:
@@ -111,12 +111,12 @@ class Optimism:
 
 
 def _mean(losses: np.ndarray) -> float:
-    """Return the mean of those that are not NaN; NaN if there is none."""
+    """Return the mean of the values that are not NaN; NaN if there is none."""
     finite = losses[~np.isnan(losses)]
     return float(finite.mean()) if len(finite) else np.nan
 
 
 def _standard_error(values: np.ndarray) -> float:
-    """Return that of the mean of those that are not NaN, as if they were independent; NaN if fewer than two are there."""
+    """Return the standard error of the mean of the values that are not NaN; NaN if there are fewer than two."""
     finite = values[~np.isnan(values)]
     return float(np.std(finite, ddof=1) / np.sqrt(len(finite))) if len(finite) > 1 else np.nan

@@ -28,21 +28,21 @@ class RankedConfiguration:
     Attributes
     ----------
     rank : int
-        From 1.
+        Counted from 1.
     configuration : dict
         What was fitted.
     mean, std : float
-        Mean and standard deviation (``ddof=0``, as in scikit-learn) of the folds' validation losses; NaN if it is not
+        Mean and standard deviation (``ddof=0``, as in scikit-learn) of the folds' validation losses; NaN if the status is not
         ``"done"``.
     losses : tuple of float
         The validation loss of each fold; with repeats, of each fold in the first repeat, then in the second, and so on.
     status : str
-        ``"done"``; that of the first fold that is not; or ``"stopped"``, where a strategy went on without it.
+        ``"done"`` if all fits are done, else the status of the first fit that is not; or ``"stopped"`` if a strategy
+        continued without this configuration.
     reason : str
-        Why it is not done, and which fold is not; else empty.
+        Why it is not done, and in which fold; else empty.
     last_round : int or None
-        Up to which epoch the round trained after which it was stopped; its own training may have ended before. None if it
-        was not stopped.
+        For a stopped configuration, the number of epochs of its last round, even if its own training has fewer; else None.
     """
 
     rank: int
@@ -58,14 +58,14 @@ class RankedConfiguration:
 class Ranking(EndedRows[RankedConfiguration]):
     """The configurations of a search, lowest mean validation loss first.
 
-    Below those that are done stand those that a strategy stopped: of the longest round first, within a round by their mean
-    loss there. Those with a fit that failed or diverged come last. Equals stand in the order of the configurations'
-    canonical text, so that the ranking depends on results alone.
+    Configurations that are done come first. Those that a strategy stopped follow: the longest last round first, and within a
+    round by the mean loss in it. Configurations with a fit that failed or diverged come last. Ties are ordered by canonical
+    text, so that the ranking depends only on the results.
 
     Parameters
     ----------
     rows : iterable of RankedConfiguration
-        In order of their rank, with equally many folds.
+        In order of their rank, all with the same number of folds.
     repeats : int, default=1
         How often each fold was fitted, from other initial weights.
 
@@ -113,7 +113,7 @@ class Ranking(EndedRows[RankedConfiguration]):
         return done[:top]
 
     def rows_of(self, configurations: Iterable[Mapping[str, Any]]) -> tuple[RankedConfiguration, ...]:
-        """Return the rows of some configurations, each once, in order of the ranking.
+        """Return the rows of some configurations, each once, in the order of the ranking.
 
         Parameters
         ----------
@@ -123,7 +123,7 @@ class Ranking(EndedRows[RankedConfiguration]):
         Raises
         ------
         ValueError
-            If there is none, or one that is not in the ranking.
+            If no configuration is given, or one is not in the ranking.
         """
         wanted = {canonical_text(configuration) for configuration in configurations}
         rows = {canonical_text(row.configuration): row for row in self}
@@ -134,7 +134,7 @@ class Ranking(EndedRows[RankedConfiguration]):
         return tuple(row for text, row in rows.items() if text in wanted)
 
     def table(self, top: int = 20) -> str:
-        """Return the first rows as an aligned text table; reasons are shown where a fit is not done."""
+        """Return the first rows as an aligned text table, with status and reason if any of them is not done."""
         rows = self._rows[:top]
         header, body = self._columns(rows)
         if all(row.status == "done" for row in rows):
@@ -196,7 +196,7 @@ def rank(
     repeats: int = 1,
     last_rounds: Mapping[str, int] | None = None,
 ) -> Ranking:
-    """Return the ranking of configurations whose fits have all ended: done, then stopped, then all others.
+    """Return the ranking of configurations whose fits have all ended: first done, then stopped, then failed.
 
     Parameters
     ----------
@@ -210,8 +210,8 @@ def rank(
     repeats : int, default=1
         How often each fold was fitted, from other initial weights.
     last_rounds : mapping, optional
-        From the canonical text of each configuration that a strategy stopped to the epochs of its last round, of which its
-        outcomes are.
+        From the canonical text of each configuration that a strategy stopped to the epochs of its last round. Its outcomes
+        are those of that round.
 
     Examples
     --------
