@@ -1,10 +1,10 @@
-"""The plan: which fits go to a worker together, and how long all of them will take.
+"""The plan: which fits are sent to a worker together, and how long all of them will take.
 
-    fits --groups that seem alike--> chunks of some seconds each --> pool --> how long they took --> the next chunks' sizes
+    fits --groups of equal structure--> chunks of some seconds each --> pool --> how long they took --> the next chunks' sizes
 
-Configurations that differ only in numbers with a decimal point (a learning rate, the strength of a penalty) have Trainers of
-one structure, as a rule, and are sent together. It is no more than a guess, which saves building every Trainer twice:
-whether Trainers share a program is decided where they are trained. No result depends on the plan.
+Configurations that differ only in floats (a learning rate, the strength of a penalty) usually have Trainers of the same
+structure, so they are sent together. This is a guess, which avoids building every Trainer twice. Whether Trainers share a
+program is decided when they are trained. No result depends on the plan.
 """
 
 from __future__ import annotations
@@ -25,27 +25,27 @@ import tinygrad_lab
 from search.pool import Pool
 from search.trials.fits import Fit, Outcome, Problem
 
-CHUNK_SECONDS = 5.0  # of work: that much each worker may lose in a crash
+CHUNK_SECONDS = 5.0  # of work in a chunk: a worker that crashes loses at most this much
 FIRST_CHUNK = 4  # fits in a chunk while no duration is known
 LARGEST_CHUNK = 32  # fits: the memory of so many small networks fits into a processor's cache
-WINDOW = 10_000  # fits that are looked at together, so that those of a million configurations need not be in memory at once
-COUNTED_GROUPS = 500  # for a forecast, of all groups
-MEASURED_GROUPS = 8  # of those
-MEASURED_FITS = 4  # of each of these groups
-MEASURED_SECONDS = 0.02
+WINDOW = 10_000  # fits that are grouped at a time, so that not all fits of a large grid are in memory
+COUNTED_GROUPS = 500  # groups whose updates a forecast counts
+MEASURED_GROUPS = 8  # of these, groups in which it measures the time of an update
+MEASURED_FITS = 4  # fits that it measures in each of these
+MEASURED_SECONDS = 0.02  # the least time of a measurement
 
 Item = TypeVar("Item")
 
 
 class Chunker:
-    """Hands out fits in chunks; it learns from their durations how large the next ones should be.
+    """Divides fits into chunks, whose sizes depend on how long earlier fits took.
 
     Parameters
     ----------
     fits : iterable of Fit
-        Drawn as they are needed.
+        Read as they are needed.
     workers : int
-        How many work side by side: towards the end chunks become smaller, so that none has to wait for another.
+        The number of workers. Towards the end chunks become smaller, so that all workers end at about the same time.
 
     Examples
     --------
@@ -62,7 +62,7 @@ class Chunker:
         self._longest = 0.0
 
     def chunks(self) -> Iterator[tuple[Fit, ...]]:
-        """Hand out all fits, group after group."""
+        """Yield all fits in chunks, one group after another."""
         while groups := groups_of(islice(self._fits, WINDOW)):
             n_waiting = sum(map(len, groups.values()))
             for group, fits in groups.items():
@@ -72,7 +72,7 @@ class Chunker:
                     yield tuple(fits.popleft() for _ in range(size))
 
     def learn(self, fit: Fit, outcome: Outcome) -> None:
-        """Take note of how long a fit took."""
+        """Use the duration of a fit for the sizes of later chunks."""
         self._seconds[group_of(fit)] = outcome.seconds
         self._longest = max(self._longest, outcome.seconds)
 
@@ -82,7 +82,7 @@ class Chunker:
 
 
 def groups_of(fits: Iterable[Fit]) -> dict[Hashable, deque[Fit]]:
-    """Return the fits by what those have in common that are sent together."""
+    """Return the fits by group; a chunk has fits of one group."""
     groups: dict[Hashable, deque[Fit]] = {}
     for fit in fits:
         groups.setdefault(group_of(fit), deque()).append(fit)
@@ -90,29 +90,29 @@ def groups_of(fits: Iterable[Fit]) -> dict[Hashable, deque[Fit]]:
 
 
 def group_of(fit: Fit) -> Hashable:
-    """Return what the fits have in common that are sent together."""
+    """Return what the fits of a group have in common: the epochs, and all values that are no floats."""
     if fit.keep:
         return fit
     return fit.epochs, frozenset((name, value) for name, value in fit.configuration.items() if not isinstance(value, float))
 
 
-# How long it will take ---------------------------------------------------------------------------------------------------
+# The forecast ------------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Forecast:
-    """What lies before a search.
+    """The work that remains in a search.
 
     Attributes
     ----------
     fits, updates : int
-        How many are to be made.
+        Their numbers.
     seconds : float
-        How long that will take; NaN where nothing could be measured.
+        How long they will take; NaN if nothing could be measured.
     workers : int
-        On how many of them.
+        The number of workers.
     is_exact : bool
-        Whether the updates of all fits were counted, and not only of some.
+        Whether the updates of all fits were counted, and not only those of a sample.
     """
 
     fits: int
@@ -133,15 +133,15 @@ class Forecast:
 
 
 def forecast(problem: Problem, fits: Sequence[Fit], total: int, pool: Pool, workers: int) -> Forecast:
-    """Count the updates, measure some fits of some groups, and tell how long all will take.
+    """Count the updates, measure some fits of some groups, and predict how long all fits will take.
 
     Parameters
     ----------
     problem : Problem
     fits : sequence of Fit
-        All that are to be made, or some of them, drawn evenly.
+        All fits, or a representative sample.
     total : int
-        The number of all.
+        The number of all fits.
     pool : Pool
     workers : int
         Of the pool.
@@ -149,7 +149,7 @@ def forecast(problem: Problem, fits: Sequence[Fit], total: int, pool: Pool, work
     Returns
     -------
     Forecast
-        With 0 updates where the Trainers are others than this project's.
+        With 0 updates if the Trainers are not `tinygrad_lab.Trainer`.
     """
     groups = {group: tuple(members) for group, members in groups_of(fits).items()}
     updates: dict[Hashable, int] = {}
@@ -176,7 +176,7 @@ def forecast(problem: Problem, fits: Sequence[Fit], total: int, pool: Pool, work
 
 
 def evenly(items: Sequence[Item], limit: int) -> Sequence[Item]:
-    """Return all items, or where that is more than the limit, fewer at equal distances.
+    """Return all items or, if there are more than the limit, items at equal distances.
 
     Examples
     --------
@@ -187,9 +187,9 @@ def evenly(items: Sequence[Item], limit: int) -> Sequence[Item]:
 
 
 def count_steps(problem: Problem, fits: Sequence[Fit]) -> Iterator[tuple[int, tuple[int, int]]]:
-    """Yield the epochs and the batch size of a group, by building one of its Trainers; nothing where that is another's."""
+    """Build one Trainer of a group, and yield its epochs and batch size; nothing if it is no `tinygrad_lab.Trainer`."""
     for fit in fits:
-        with suppress(Exception, SystemExit):  # the fit itself will tell
+        with suppress(Exception, SystemExit):  # the fit itself will report it
             trainer = problem.trainer(fit)
             if type(trainer) is tinygrad_lab.Trainer:
                 yield 0, (_epochs_to_train(trainer, fit), trainer.batch_size or sys.maxsize)
@@ -201,8 +201,8 @@ def _epochs_to_train(trainer: tinygrad_lab.Trainer, fit: Fit) -> int:
 
 
 def measure(problem: Problem, fits: Sequence[Fit]) -> Iterator[tuple[int, float]]:
-    """Yield how many seconds an update of one fit takes, by training some for some epochs; nothing where that fails."""
-    with suppress(Exception, SystemExit):  # the fit itself will tell
+    """Train some fits for some epochs, and yield the seconds of one update; nothing if that fails."""
+    with suppress(Exception, SystemExit):  # the fit itself will report it
         yield 0, _seconds_of_update(problem, fits)
 
 
@@ -212,18 +212,20 @@ def _seconds_of_update(problem: Problem, fits: Sequence[Fit]) -> float:
     data = [problem.training_set(fit) for fit in fits]
     trainings = [trainer.prepare(*arrays) for trainer, arrays in zip(trainers, data, strict=True)]
     last = min(training.epochs for training in trainings)
-    timed_fit(trainers, data, until=1)  # compile, or load
-    start = timed_fit(trainers, data, until=1)  # takes the building of programs, mostly
+    timed_fit(trainers, data, until=1)  # compiles, or loads compiled code
+    start = timed_fit(trainers, data, until=1)  # mostly the time to build programs
     epochs, duration = 1, start if start > 1.0 or last == 1 else 0.0
     while duration < MEASURED_SECONDS and epochs < last:
         epochs = min(4 * epochs, last)
-        duration = min(timed_fit(trainers, data, epochs) for _ in range(2)) - start  # one may have been disturbed
+        duration = (
+            min(timed_fit(trainers, data, epochs) for _ in range(2)) - start
+        )  # in case one is disturbed
     made = sum(training.batches for training in trainings) * max(1, epochs - 1)
     return max(0.0, duration) / made
 
 
 def timed_fit(trainers: Sequence[tinygrad_lab.Trainer], data: Sequence[tuple[np.ndarray, np.ndarray]], until: int) -> float:
-    """Return how many seconds so many epochs take, of trainings that are as long as they are: so the engine is theirs."""
+    """Return the seconds of the first epochs. The trainings keep their lengths, so that they choose the same engine."""
     start = time.perf_counter()
     tinygrad_lab.fit_lanes(trainers, data, until=until)
     return time.perf_counter() - start

@@ -2,8 +2,8 @@
 
     train, test --> one "fold" whose validation part is the test set --> pool --> Retrained, in order of the ranking
 
-The test set is watched, never used: to choose the network with the lowest test loss, as the report does, is to let it
-choose. `Retrained.best_by_cv` and `Retrained.best_by_test` keep the two apart.
+Training does not use the test set. Choosing the network with the lowest test loss, as the report does, does use it.
+`Retrained.best_by_cv` is chosen without the test set, `Retrained.best_by_test` with it.
 """
 
 from collections.abc import Sequence
@@ -30,15 +30,15 @@ class RetrainedConfiguration:
     Attributes
     ----------
     rank : int
-        Its configuration's place in the cross-validation.
+        The rank of its configuration in the cross-validation.
     configuration : dict
         What was trained.
     mean : float
-        Its mean validation loss in the cross-validation.
+        The mean validation loss of its configuration in the cross-validation.
     train_loss, test_loss : float
         Data loss of the trained network; NaN if it is not done.
     status, reason : str
-        ``"done"``, or ``"diverged"``, ``"failed"`` or ``"crashed"`` and why.
+        ``"done"``; or ``"diverged"``, ``"failed"`` or ``"crashed"``, with the reason.
     history : dict of str to ndarray
         ``"train_loss"``, ``"validation_loss"`` (on the test set) and ``"lr"`` per epoch; empty if it is not done.
     state_dict : dict of str to ndarray
@@ -70,16 +70,16 @@ class Retrained(EndedRows[RetrainedConfiguration]):
 
     @property
     def best_by_cv(self) -> RetrainedConfiguration:
-        """The best-ranked network that trained: chosen without the test set, so its test loss is a fair estimate."""
+        """The first network that is done. The test set did not choose it, so its test loss is an unbiased estimate."""
         return self._trained()[0]
 
     @property
     def best_by_test(self) -> RetrainedConfiguration:
-        """The network of the lowest test loss, the report's way: chosen on the test set, so that loss flatters it."""
+        """The network with the lowest test loss, as in the report. The test set chose it, so this loss is too optimistic."""
         return min(self._trained(), key=lambda row: row.test_loss)
 
     def table(self) -> str:
-        """Return the networks as an aligned text table; reasons are shown where one is not done."""
+        """Return the networks as an aligned text table, with status and reason if any of them is not done."""
         names, values = as_columns([row.configuration for row in self])
         header = ["cv rank", *names, "cv mean", "train loss", "test loss"]
         body = [[row.rank, *cells, row.mean, row.train_loss, row.test_loss] for row, cells in zip(self, values, strict=True)]
@@ -95,7 +95,7 @@ class Retrained(EndedRows[RetrainedConfiguration]):
 
 
 def as_retrained(row: RankedConfiguration, outcome: Outcome) -> RetrainedConfiguration:
-    """Return what came of training a configuration of the ranking again, as a kept fit on the whole training set."""
+    """Return a configuration of the ranking with the outcome of its fit on the whole training set."""
     trained = outcome.trained or Trained({}, {})
     return RetrainedConfiguration(
         rank=row.rank,
@@ -117,7 +117,7 @@ def retraining_problem(build: Build, train: DataSet, test: DataSet) -> Problem:
     Raises
     ------
     ValueError
-        If the two sets differ in their features or their precision, or one is not as `search.trials.data.as_samples` expects.
+        If the two sets differ in their features or dtypes, or `search.trials.data.as_samples` does not accept one of them.
 
     Examples
     --------
@@ -145,7 +145,7 @@ def run_in_order(
     time_limit: float | None,
     progress: bool,
 ) -> list[Outcome]:
-    """Run fits that are not stored and return their outcomes in the order of the fits."""
+    """Run fits without a store, and return their outcomes in the order of the fits."""
     outcomes: dict[Fit, Outcome] = {}
     chunker = Chunker(fits, worker_count(workers))
     with (
