@@ -1,11 +1,11 @@
-"""The result of a search: its ranking, and the ways to go on from it.
+"""The result of a search: its ranking, and what can be done next.
 
-SearchResult.ranking --> comparison: which are as good as the best, as far as the folds can tell --> Comparison
-                     --> simplest: of those, by the one-standard-error rule                      --> a row of it
-                     --> retrain: the best, on the whole training set, tested                    --> Retrained
-                     --> seed_distribution: one of them, from many seeds                         --> array of test losses
-                     --> optimism: the luck in the lowest of many test losses                    --> Optimism
-                     --> report: all of this on one page                                         --> index.html
+SearchResult.ranking --> comparison: which configurations the folds cannot tell from the best --> Comparison
+                     --> simplest: a simple one, by the one-standard-error rule               --> a row of it
+                     --> retrain: the best ones on the whole training set, tested             --> Retrained
+                     --> seed_distribution: one configuration from many seeds                 --> array of test losses
+                     --> optimism: the luck in the lowest of many test losses                 --> Optimism
+                     --> report: all of this on one page                                      --> index.html
 """
 
 import os
@@ -38,21 +38,21 @@ class SearchResult:
     ranking : Ranking
         The configurations, best first.
     build : callable
-        As given to the search, like `seed`, `workers` and `executor`.
+        As given to the search, as are `seed`, `workers` and `executor`.
     seed : int
         Of the search.
     workers : int or None
         Number of worker processes.
     executor : concurrent.futures.Executor or None
-        What runs the fits in place of the pool of processes.
+        Runs the fits instead of worker processes.
     folds : tuple of (training indices, validation indices)
         Of the search.
     repeats : int
-        How often each fold was fitted, from other initial weights.
+        How often each fold was fitted, each time from other initial weights.
     nested : NestedEstimate or None
-        What the search is worth on data that it has not seen, where it was run with `outer`.
+        The estimated loss of the whole procedure on new data, if the search was run with `outer`.
     facts : tuple of (str, str)
-        What the search was made of and how long it took: names and values for people.
+        What was searched and how long it took: names and values for people.
     time_limit : float or None
         Seconds that a fit may take.
 
@@ -98,7 +98,7 @@ class SearchResult:
         return str(self.ranking)
 
     def comparison(self, confidence: float = 0.95) -> Comparison:
-        """Compare each configuration with the best, on the same folds; `search.ranking.comparison.compare` says what it means.
+        """Compare each configuration with the best on the same folds; see `search.ranking.comparison.compare` for the meaning.
 
         Parameters
         ----------
@@ -108,7 +108,7 @@ class SearchResult:
         Returns
         -------
         Comparison
-            In order of the ranking, without the configurations that failed or diverged.
+            In the order of the ranking, without the configurations that failed or diverged.
 
         Raises
         ------
@@ -125,12 +125,12 @@ class SearchResult:
         Parameters
         ----------
         complexity : callable, optional
-            From a configuration to a number. By default, how many parameters its network has.
+            From a configuration to a number. By default, the number of parameters of its network.
 
         Returns
         -------
         ComparedConfiguration
-            Of equals, the better ranked.
+            Of equally simple configurations, the one that is ranked first.
 
         Raises
         ------
@@ -148,16 +148,16 @@ class SearchResult:
         test: DataSet,
         progress: bool = True,
     ) -> Retrained:
-        """Train the best configurations again, or those named, on the whole training set, and test them.
+        """Train the best configurations, or some given ones, again on the whole training set, and test them.
 
-        Each starts from a seed of its own, which follows from the search's seed and the configuration.
+        The seed of each training depends on the search's seed and the configuration.
 
         Parameters
         ----------
         top : int, default=20
-            How many, at most; configurations that are not done in the search are left out.
+            How many configurations, at most. Those that are not done in the search are skipped.
         configurations : iterable of mapping, optional
-            Of the ranking: what to train in place of the best; `top` does not count then.
+            Configurations of the ranking to train instead of the best ones. Then `top` has no effect.
         train, test : pair of array_like
             x and y of the training and the test set.
         progress : bool, default=True
@@ -166,7 +166,7 @@ class SearchResult:
         Returns
         -------
         Retrained
-            In order of the ranking.
+            In the order of the ranking.
 
         Raises
         ------
@@ -194,16 +194,16 @@ class SearchResult:
         Parameters
         ----------
         configuration : mapping
-            What to train, in the ranking or not.
+            What to train. It need not be in the ranking.
         seeds : int, default=20
-            How many; more of them extend the array and leave its beginning as it was.
+            How many. With more seeds, the first losses stay the same.
         train, test, progress
             As in `retrain`.
 
         Returns
         -------
         ndarray of float, shape (seeds,)
-            Test losses; NaN where the training failed or diverged.
+            Test losses; NaN if the training failed or diverged.
 
         Raises
         ------
@@ -226,21 +226,21 @@ class SearchResult:
         test: DataSet,
         progress: bool = True,
     ) -> Optimism:
-        """Measure how much the lowest test loss of the best configurations, or those named, flatters: train from many seeds.
+        """Measure how optimistic the lowest test loss of the best configurations, or some given ones, is, using many seeds.
 
         Parameters
         ----------
         top : int, default=20
             How many configurations, at most, as in `retrain`.
         seeds : int, default=20
-            How many, at least 2; the losses are those that `seed_distribution` gives for each configuration.
+            How many, at least 2. The losses are those of `seed_distribution` for each configuration.
         configurations, train, test, progress
             As in `retrain`.
 
         Returns
         -------
         Optimism
-            The losses, in order of the ranking, and what follows from them.
+            The losses, in the order of the ranking, and their statistics.
 
         Raises
         ------
@@ -271,45 +271,46 @@ class SearchResult:
         commands: Sequence[str] = (),
         progress: bool = True,
     ) -> Path:
-        """Write a page about the search, ``index.html``, which needs no network and no other file.
+        """Write a page about the search, ``index.html``, which needs neither a network connection nor any other file.
 
-        With a training and a test set, the best are re-trained and their optimism is measured, as far as that is not given.
+        With a training and a test set, the best configurations are re-trained and their optimism is measured, unless
+        `retrained` and `optimism` are given.
 
         Parameters
         ----------
         folder : path-like
-            Where to write; made if it is missing.
+            Where to write. It is created if it does not exist.
         train, test : pair of array_like, optional
-            x and y of the training and the test set. Of one feature and one output, they and the network of the lowest test
-            loss are drawn.
+            x and y of the training and the test set. If they have one feature and one output, the samples and the network
+            with the lowest test loss are plotted.
         retrained : Retrained, optional
-            What `retrain` returned for them.
+            The result of `retrain` for these sets.
         optimism : Optimism, optional
-            What `optimism` returned for them, of the same configurations as `retrained`.
+            The result of `optimism` for these sets and the configurations in `retrained`.
         top, seeds : int, default=20
-            How many of the best, and from how many seeds.
+            How many configurations to train, and from how many seeds.
         title, question : str
-            What stands at the top.
+            Shown at the top of the page.
         facts : sequence of (str, str)
             Names and values to add to those of the search and the machine.
         commands : sequence of str
-            How to do it again, line by line.
+            The commands that repeat the search, one a line.
         progress : bool, default=True
             Whether to show a progress bar on standard error.
 
         Returns
         -------
         pathlib.Path
-            Of the page.
+            The path of the page.
 
         Raises
         ------
         SearchError
             If the file cannot be written, or the workers cannot be started.
         TypeError, ValueError
-            If the data are not as expected, or `optimism` is of more or fewer configurations than `retrained`.
+            If the data are not as expected, or `optimism` and `retrained` differ in their number of configurations.
         """
-        from search.report import network_figures, write_report  # here, so that worker processes need not load Jinja2
+        from search.report import network_figures, write_report  # imported here, so that workers need not load Jinja2
         from search.report.machine import machine_facts
 
         is_done = bool(self.ranking.done)
@@ -346,7 +347,7 @@ class SearchResult:
         test: DataSet,
         progress: bool,
     ) -> tuple[Retrained, Optimism]:
-        """Return re-trained networks and the optimism of the same configurations; train what is not given."""
+        """Return the given networks and optimism; train the one that is missing."""
         chosen = [row.configuration for row in (self.ranking.best(top) if retrained is None else retrained)]
         if optimism is not None and len(optimism.losses) != len(chosen):
             raise ValueError(
@@ -360,20 +361,20 @@ class SearchResult:
         return retrained, optimism
 
     def _chosen(self, top: int, configurations: Iterable[Mapping[str, Any]] | None) -> tuple[RankedConfiguration, ...]:
-        """Return the rows of some configurations or, without them, the best."""
+        """Return the rows of the given configurations or, if there are none, of the best ones."""
         return self.ranking.best(top) if configurations is None else self.ranking.rows_of(configurations)
 
     def _losses_over_seeds(
         self, configurations: Sequence[Mapping[str, Any]], seeds: int, train: DataSet, test: DataSet, progress: bool
     ) -> np.ndarray:
-        """Return the test losses of some configurations, of shape (configurations, seeds); NaN where there is none."""
+        """Return test losses of shape (configurations, seeds); NaN if a training failed or diverged."""
         fits = [self._fit(configuration, f"seed {number}") for configuration in configurations for number in range(seeds)]
         outcomes = self._run(fits, train, test, progress)
         losses = [outcome.validation_loss if outcome.status == "done" else np.nan for outcome in outcomes]
         return np.reshape(losses, (len(configurations), seeds))
 
     def _run(self, fits: Sequence[Fit], train: DataSet, test: DataSet, progress: bool) -> list[Outcome]:
-        """Train on the whole training set; the outcomes are in the order of the fits."""
+        """Train on the whole training set, and return the outcomes in the order of the fits."""
         problem = retraining_problem(self.build, train, test)
         return run_in_order(problem, fits, self.workers, self.executor, self.time_limit, progress)
 
@@ -382,6 +383,6 @@ class SearchResult:
         return sum(np.size(array) for array in network.state_dict().values())
 
     def _fit(self, given: Mapping[str, Any], label: str, keep: bool = False) -> Fit:
-        """Return a fit on the whole training set, from a seed that follows from the configuration and the label."""
+        """Return a fit on the whole training set. Its seed depends on the configuration and the label."""
         configuration = as_configuration(given)
         return Fit(configuration, 0, fit_seed(self.seed, configuration, label), keep)

@@ -1,8 +1,8 @@
-"""The search: configurations that a strategy proposes, fitted on every fold, stored as they finish, ranked at the end.
+"""The search: a strategy proposes configurations; they are fitted on every fold, stored as they end, and ranked.
 
-    strategy --> Round --> fits not yet in the store --> plan --> pool --> store --> losses --> strategy --> ... --> ranking
+    strategy --> Round --> fits not yet in the store --> chunks --> pool --> store --> losses --> strategy --> ... --> ranking
 
-Stopped anywhere and run again, it goes on with the fits that are missing and ends with the same ranking to the bit.
+A search that was stopped continues with the missing fits when it is run again. Its ranking is the same to the bit.
 """
 
 import json
@@ -35,18 +35,19 @@ from tinygrad_lab.checks import is_positive_integer
 
 
 class Search:
-    """Cross-validate what a strategy proposes, on a pool of processes.
+    """Cross-validate the configurations that a strategy proposes, on a pool of processes.
 
     One fit is one configuration on one fold. Its score is the data loss of the trained model on the fold's validation
-    part. Its seed follows from `seed`, the configuration and the fold, so no result depends on the order of the grid,
-    on the number of workers or on interruptions. A fit that raises or diverges is stored with its reason; its
-    configuration ranks last and the others go on.
+    part. Its seed depends on `seed`, the configuration and the fold. So no result depends on the order of the grid, on the
+    number of workers or on interruptions. If a fit raises an exception or diverges, the reason is stored, its configuration
+    is ranked last, and the search continues.
 
     Parameters
     ----------
     build : callable
-        ``build(configuration, rng)`` returns a Trainer, ready to fit. A function at the top level of a module, since it
-        is sent to other processes by name. The store cannot see a change of what it calls: then use another store.
+        ``build(configuration, rng)`` returns a Trainer that is ready to fit; `configuration` is a dict of its own. It must be
+        a function at the top level of a module, because it is sent to other processes by name. The store does not notice a
+        change in functions that it calls: after such a change, use another store.
     strategy : ParameterGrid, RandomSampler, SuccessiveHalving, OptunaSampler, other Strategy, or iterable of mapping
         What to fit.
     folds : object with scikit-learn's `split`, optional
@@ -54,23 +55,23 @@ class Search:
     store : path-like or None, default="search.sqlite"
         The file of finished fits. None keeps them in memory.
     seed : int, default=0
-        Of the whole search.
+        The seed of the whole search.
     workers : int, optional
         Number of worker processes, by default one for each processor. One means this process.
     executor : concurrent.futures.Executor, optional
-        Runs the fits in place of the pool of processes; it gets the data with each chunk of fits.
+        Runs the fits instead of worker processes. It gets the data with each chunk of fits.
     time_limit : float, optional
-        Seconds that a fit may take; then its worker process is killed. After three tries it is stored as crashed. Networks
-        that are trained together may take as long together as one after the other. With a limit, one worker is a
-        process of its own, too; an executor's workers cannot be limited.
+        Seconds that a fit may take. Then its worker process is killed, and after three tries the fit is stored as crashed.
+        Networks that are trained together have the sum of their limits. With a limit, even one worker is a separate
+        process. It cannot be combined with an executor, whose workers cannot be killed.
     repeats : int, default=1
         How often each fold is fitted, each time from other initial weights.
     fork : path-like, optional
-        The store of another search, on the same data and folds and with the same seed, whose results this one begins with
-        where its own store does not exist yet: those of the configurations that it asks for, as far as they are known
-        beforehand, and not the fits that failed or crashed, which are tried again. It may add `repeats` or `outer`.
+        The store of another search with the same data, folds and seed. If `store` does not exist yet, it starts with the
+        results of that search for the configurations of this one; if these depend on losses, with all its results. Fits that
+        failed or crashed are not copied, so they are tried again. This search may add `repeats` or `outer`.
     notes : mapping of str to str, optional
-        Texts to keep in the store beside the results, such as the file that this search was described in.
+        Texts to store beside the results, such as the file that describes this search.
 
     Raises
     ------
@@ -78,8 +79,8 @@ class Search:
         If `build` cannot be sent to another process, `folds` has no `split`, or a configuration is no mapping or has a
         value of an unknown type.
     ValueError
-        If there is no configuration, or one twice, `workers` or `repeats` is less than one, or `time_limit` is not above 0
-        or is given with an executor.
+        If there is no configuration, or one appears twice; if `workers` or `repeats` is less than one; or if `time_limit` is
+        not above 0 or is given with an executor.
 
     Notes
     -----
@@ -149,25 +150,26 @@ class Search:
         groups : array_like, optional
             The group of each sample, for a splitter that keeps groups together, such as scikit-learn's GroupKFold.
         outer : object with scikit-learn's `split`, optional
-            For nested cross-validation: the whole search is made anew in each of its training sets, and what it chooses is
-            tested on its test set. So many times more fits; the result has the estimate as `nested`.
+            For nested cross-validation. The whole search is repeated in each outer training set, and the configuration that
+            it chooses is tested on the outer test set. The estimate is `nested` of the result. Each outer fold takes as many
+            fits as the search itself.
         progress : bool, default=True
-            Whether to tell how long it will take (of a strategy of several rounds, the first one) and show a progress bar, with
-            the best mean loss so far, on standard error.
+            Whether to print a forecast of the duration (for a strategy of several rounds, of the first one) and to show a
+            progress bar with the best mean loss so far, on standard error.
 
         Returns
         -------
         SearchResult
-            The ranking, and means to re-train the best.
+            The ranking, and methods to compare and re-train its configurations.
 
         Raises
         ------
         StoreError
             If the store is another search's, or cannot be read or written.
         SearchError
-            If the workers cannot be started. Finished fits are kept: run again to go on.
+            If the workers cannot be started. Finished fits are kept: run again to continue.
         TypeError, ValueError
-            If x, y, the groups or the folds are not as expected, for instance if a fold splits a group.
+            If x, y, the groups or the folds are invalid, for instance if a fold splits a group.
         """
         _check_splitter("outer", outer)
         x_samples, y_samples = as_samples(x, y)
@@ -190,7 +192,7 @@ class Search:
                 if progress and (expected := forecast_round(problem, [own, *inner], results, pool, workers)):
                     which = "" if self.strategy.describe() == EVERY_CANDIDATE else "first round: "
                     tqdm.write(f"{which}{expected}", file=sys.stderr)
-                # It shows itself when the first round has told it how many fits there are.
+                # Shown only after the first round has set the number of fits.
                 with tqdm(total=0, unit="fit", disable=not progress, delay=1e-9) as bar:
                     runner = RoundRunner(problem, results, pool, workers, bar)
                     runner.run([own, *inner])
@@ -212,7 +214,7 @@ class Search:
     def _nested(
         self, layout: Layout, own: StrategyRun, inner: Sequence[StrategyRun], results: Results, runner: RoundRunner
     ) -> NestedEstimate:
-        """Train what each inner search has chosen on its whole outer training set, and test it."""
+        """Train the choice of each inner search on its whole outer training set, and test it."""
         chosen = [run.best(results) for run in inner]
         finals = [
             StrategyRun(ListedConfigurations([configuration]), self.seed, range(fold.outer, fold.outer + 1))
@@ -231,7 +233,7 @@ class Search:
         )
 
     def _describe_size(self, layout: Layout) -> str:
-        """Describe the size of this search for those who read its store: JSON, with 0 fits where they follow from losses."""
+        """Return the size of this search as JSON, for readers of its store; 0 fits if their number depends on losses."""
         fits = 0
         if self.strategy.describe() == EVERY_CANDIDATE:
             inner = sum(len(fold.inner) for fold in layout.nested)
@@ -241,7 +243,7 @@ class Search:
 
 
 def _with_grid(search: Signature, own: Signature) -> Signature:
-    """Return the signature of `Search`, with the grid in the place of the strategy."""
+    """Return the signature of `Search` with the parameter `grid` instead of `strategy`."""
     parameters = [own.parameters["grid"] if x.name == "strategy" else x for x in search.parameters.values()]
     return search.replace(parameters=parameters)
 
@@ -252,7 +254,7 @@ class GridSearch(Search):
     Parameters
     ----------
     build : callable
-        As for `Search`, like all that follows the grid.
+        As in `Search`, and so are all parameters after `grid`.
     grid : ParameterGrid or iterable of mapping
         The configurations.
     folds, store, seed, workers, executor, time_limit, repeats, fork, notes : optional
@@ -273,12 +275,12 @@ class GridSearch(Search):
     ) -> None:
         super().__init__(build, grid, *arguments, **options)
 
-    # For `help` and editors: the parameters of Search, in which the strategy is called grid.
+    # For `help` and editors: the parameters of Search, where the strategy is called grid.
     __init__.__signature__ = _with_grid(signature(Search.__init__), signature(__init__))  # type: ignore[attr-defined]
 
 
 def _facts(made_from: Mapping[str, str], outcomes: Collection[Outcome]) -> tuple[tuple[str, str], ...]:
-    """Say what a search was made of, and how long its fits took, for people."""
+    """Return what was searched, and how long the fits took, as text for people."""
     seconds = sum(outcome.seconds for outcome in outcomes)
     work = f"{seconds / 60.0:.3g} minutes" if seconds >= 60.0 else f"{seconds:.3g} seconds"
     described = ((name, text.partition(DIGEST)[0]) for name, text in made_from.items())

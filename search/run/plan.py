@@ -217,9 +217,7 @@ def _seconds_of_update(problem: Problem, fits: Sequence[Fit]) -> float:
     epochs, duration = 1, start if start > 1.0 or last == 1 else 0.0
     while duration < MEASURED_SECONDS and epochs < last:
         epochs = min(4 * epochs, last)
-        duration = (
-            min(timed_fit(trainers, data, epochs) for _ in range(2)) - start
-        )  # in case one is disturbed
+        duration = min(timed_fit(trainers, data, epochs) for _ in range(2)) - start  # in case one is disturbed
     made = sum(training.batches for training in trainings) * max(1, epochs - 1)
     return max(0.0, duration) / made
 
