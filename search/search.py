@@ -45,9 +45,9 @@ class Search:
     Parameters
     ----------
     build : callable
-        ``build(configuration, rng)`` returns a Trainer that is ready to fit; `configuration` is a dict of its own. It must be
-        a function at the top level of a module, because it is sent to other processes by name. The store does not notice a
-        change in functions that it calls: after such a change, use another store.
+        ``build(configuration, rng)`` returns a Trainer that is ready to fit. The configuration is a plain dict, which the
+        function may change. It must be at the top level of a module, because it is sent to other processes by name. The store
+        does not notice a change in the functions that it calls: after a change there, use another store.
     strategy : ParameterGrid, RandomSampler, SuccessiveHalving, OptunaSampler, other Strategy, or iterable of mapping
         What to fit.
     folds : object with scikit-learn's `split`, optional
