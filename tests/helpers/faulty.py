@@ -1,4 +1,4 @@
-"""Builders whose fits kill their process, hang, or give back what cannot be sent; each start of a fit leaves a file.
+"""Builders whose fits kill their process, hang, or return what cannot be sent. Each start of a fit writes a file.
 
 A configuration is the number of a fit and its fault, one of FAULTS. The files are in the folder $FAULTY_FOLDER.
 """
@@ -21,7 +21,7 @@ from search.trials.fits import Fit, Problem
 
 
 class Unreadable:
-    """Can be pickled, and not be read again."""
+    """Can be pickled, but not unpickled."""
 
     def __reduce__(self):
         return int, ("no number",)
@@ -33,7 +33,7 @@ class LockedError(Exception):
 
 
 class FaultyTrainer:
-    """Does what its fault says, then learns nothing; its loss is the number of its process."""
+    """Calls its fault and learns nothing; its loss is the id of its process."""
 
     def __init__(self, fault, weight=0.0):
         self.fault = fault
@@ -97,7 +97,7 @@ def build(configuration, _):
 
 
 def build_that_dies_once(configuration, rng):
-    """The polynomial of a configuration; the first to ask for it dies."""
+    """The polynomial of a configuration; the first process that builds it dies."""
     marker = folder() / f"degree {configuration['degree']}, lr {configuration['lr']}"
     if not marker.exists():
         marker.touch()
@@ -106,7 +106,7 @@ def build_that_dies_once(configuration, rng):
 
 
 def build_that_dies_half_way(configuration, rng):
-    """The polynomial of a configuration; one of the processes dies when it has been asked for some of them."""
+    """The polynomial of a configuration; one of the processes dies after it has built some."""
     (folder() / f"built {uuid.uuid4().hex}").touch()
     if len(list(folder().glob("built *"))) == 9:
         (folder() / "died").write_text(str(os.getpid()))

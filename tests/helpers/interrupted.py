@@ -1,11 +1,11 @@
-"""Trainings that would take for ever, to be interrupted: a builder at the top level of a module, and a script.
+"""Trainings that never end, to be interrupted: a builder at the top level of a module, and a script.
 
     python interrupted.py fit epochs|samples FOLDER         one Trainer's fit
     python interrupted.py search STORE FOLDER               a GridSearch on two workers
-    python interrupted.py deaf-search STORE FOLDER          one whose long fits let no other Python code run in their process
+    python interrupted.py deaf-search STORE FOLDER          the same, but while a fit runs, no other Python code can run
 
-Each training notes the id of its process in a file in FOLDER as soon as it is well under way, between two native calls. `fit`
-leaves the weights and the history in FOLDER when it is interrupted.
+Each training writes the id of its process to a file in FOLDER once it runs, between two native calls. `fit` writes the weights
+and the history to FOLDER when it is interrupted.
 """
 
 import ctypes
@@ -26,7 +26,7 @@ GRID = ParameterGrid(lr=[0.02, 0.03], long=[False, True])
 
 
 class Telling(tl.Scheduler):
-    """A constant learning rate that tells when it has been asked for that of a late epoch."""
+    """A constant learning rate, which writes a file when a late epoch is reached."""
 
     def __init__(self, lr, epoch, folder):
         self.lr = lr
@@ -54,7 +54,7 @@ def trainer(hidden, epochs, scheduler, rng, engine="compiled"):
 
 
 def build(configuration, rng):
-    """A fit of some epochs or, where $INTERRUPTED_FOLDER is given, one that is `long` and never ends."""
+    """A fit of some epochs; or, if $INTERRUPTED_FOLDER is set, a `long` fit that never ends."""
     folder = os.environ.get("INTERRUPTED_FOLDER")
     if folder and configuration["long"] and "INTERRUPTED_DEAF" in os.environ:
         (Path(folder) / f"{os.getpid()}").touch()
@@ -83,7 +83,7 @@ def fit(what, folder):
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a test run in a shell's background ignores it
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # it is ignored if the tests run in a shell's background
     command, argument, folder = sys.argv[1:]
     if command == "fit":
         fit(argument, Path(folder))

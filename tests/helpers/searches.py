@@ -1,9 +1,9 @@
-"""Builders at the top level of a module, for spawned workers; and, run as a script, a search to be killed.
+"""Builders at the top level of a module, for spawned workers. Run as a script, this is a search to be killed.
 
     python searches.py STORE CSV TOKENS LIMIT
 
 runs SEARCH_GRID with two workers. Each fit takes a token, a file in the folder TOKENS that holds its worker's process id.
-The fits that find LIMIT tokens taken hang, so that a test can wait for a known state and then do its worst.
+After LIMIT tokens, fits hang, so that a test can wait for a known state and then kill or interrupt the search.
 """
 
 import os
@@ -33,7 +33,7 @@ class NonFiniteLossError(ArithmeticError):
 
 
 class ScoredTrainer:
-    """Learns nothing and evaluates to the loss that it is given."""
+    """Learns nothing; its loss is given."""
 
     def __init__(self, loss):
         self.loss = loss
@@ -68,7 +68,7 @@ def build_troubled(configuration, rng):
 
 
 class Stumbling(tl.Scheduler):
-    """A constant learning rate that ends in an exception after some epochs, 0.0 for never, or is too large after -epochs."""
+    """A constant learning rate. After `epochs` it raises, or after -`epochs` becomes too large; 0.0 means never."""
 
     def __init__(self, lr, epochs):
         self.lr = lr
@@ -83,7 +83,7 @@ class Stumbling(tl.Scheduler):
 
 
 def build_network(configuration, rng):
-    """A network of this project; the numbers with a decimal point leave its structure as it is."""
+    """A network of this project, whose structure does not depend on the floats."""
     options = {"hidden": (3, 2), "lr": 0.05, "l1": 1e-3, "max_norm": 10.0, "stumble": 0.0, "epochs": 3} | configuration
     net = TwoHiddenLayerNet(1, *options["hidden"], 1, activation="leaky_relu", rng=rng)
     return tl.Trainer(
@@ -99,12 +99,12 @@ def build_network(configuration, rng):
 
 
 def build_process_id(*_):
-    """A trainer whose loss is the id of the process it ran in."""
+    """A trainer whose loss is the id of its process."""
     return ScoredTrainer(float(os.getpid()))
 
 
 def build_with_token(configuration, rng):
-    """Build a polynomial once a token is taken; hang if it is past the limit."""
+    """Take a token and build a polynomial; hang if more tokens than the limit were taken."""
     folder, limit = Path(os.environ["SEARCH_TOKENS"]), int(os.environ["SEARCH_LIMIT"])
     number = 0
     while True:
@@ -122,7 +122,7 @@ def build_with_token(configuration, rng):
 
 
 def main(store, csv, tokens, limit):
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a test run in a shell's background ignores it
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # it is ignored if the tests run in a shell's background
     os.environ["SEARCH_TOKENS"], os.environ["SEARCH_LIMIT"] = tokens, limit
     plan.LARGEST_CHUNK = 1
     search = GridSearch(build_with_token, SEARCH_GRID, store=store, workers=2)

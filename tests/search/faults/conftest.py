@@ -1,11 +1,11 @@
-"""Faults are counted, and the counts are shown at the end of the run: `pytest -m faults` does many of each, the default few."""
+"""Counts faults and shows the counts at the end: `pytest -m faults` runs many of each kind, the default run a few."""
 
 import pytest
 
 
 @pytest.fixture
 def count(record_property, request):
-    """Say what was done: a line for the terminal's summary."""
+    """Add a line to the summary at the end."""
 
     def record(line):
         record_property("faults", f"{request.node.originalname}: {line}")

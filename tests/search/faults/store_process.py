@@ -1,11 +1,11 @@
-"""A script that does its worst to searches in processes which it forks, and prints as JSON what came of them.
+"""A script that kills searches, or lets their writes fail, in processes that it forks. It prints the results as JSON.
 
     python store_process.py kill FOLDER KILLS SEED WORKERS      kills them at random moments
     python store_process.py fail FOLDER EVERY                   lets their writes fail, every EVERY-th; preload failing_writes.c
-    python store_process.py grow FOLDER EVERY                   lets them fail, or be the last, while a store's file grows
+    python store_process.py grow FOLDER EVERY                   lets them fail, or kills the search there, while the file grows
 
-Each search notes in a file of its own every result that the store has acknowledged. After each death, those must be in the
-store; and whenever a search comes to its end, its ranking must be that of one which was never disturbed.
+Each search writes the results that the store has acknowledged to a separate file. After each death, the store must have them.
+When a search is complete, its ranking must be that of a search without faults.
 """
 
 import ctypes
@@ -33,7 +33,7 @@ GRIDS = {
 
 
 class Trial:
-    """A search whose process may die at any moment, and what is known of it."""
+    """A search whose process may die at any time, and the results that it acknowledged."""
 
     def __init__(self, folder, grid, workers=1):
         self.grid = grid
@@ -47,7 +47,7 @@ class Trial:
         self.message = folder / "message"
 
     def search(self):
-        """Run the search; called in a process of its own."""
+        """Run the search, in a forked process."""
         file = os.open(self.acknowledged, os.O_WRONLY | os.O_APPEND)
         add = Store.add
 
@@ -80,7 +80,7 @@ class Trial:
         return process
 
     def check(self):
-        """Return how many results were acknowledged, all of which must be there to the bit."""
+        """Check that all acknowledged results are there to the bit, and return their number."""
         noted = [json.loads(line) for line in self.acknowledged.read_text().splitlines()]
         if noted:
             with Store(self.store) as store:
@@ -98,7 +98,7 @@ def run(grid, store, workers=1):
 
 
 def undisturbed(folder, grid, workers=1):
-    """Return the ranking of a search that nobody disturbs, and how long it took."""
+    """Return the ranking of a search without faults, and how long it took."""
     trial = Trial(folder, grid, workers)
     begin = time.monotonic()
     assert os.waitpid(trial.start(), 0)[1] == 0, trial.message.read_text()
@@ -106,7 +106,7 @@ def undisturbed(folder, grid, workers=1):
 
 
 def kill(folder, kills, seed, workers):
-    """Kill searches until it was done so often; each goes on where the one before was killed, until it is complete."""
+    """Kill searches so often. Each continues where the one before was killed, until it is complete."""
     generator = random.Random(seed)
     reference, duration = undisturbed(folder / "reference", GRIDS["kill"], workers)
     killed, acknowledged, rankings = 0, 0, []
@@ -134,7 +134,7 @@ def count_calls(shim, folder):
 
 
 def fail(folder, every):
-    """Let the n-th write fail, for n = 1, 2, ... until a search makes no more writes; then run it again in peace."""
+    """Let the n-th write fail, for n = 1, 2, ... until a search has fewer writes; then run it again without faults."""
     shim = ctypes.CDLL(None)
     reference, _ = undisturbed(folder / "reference", GRIDS["fail"])
     failures, reported, rankings, messages = 0, 0, [], set()
@@ -150,7 +150,7 @@ def fail(folder, every):
                 break
             failures += 1
             trial.check()
-            # A failure to tidy up when a store is closed, or to keep the index of the log, is none of the search's.
+            # A search need not report a failed write when the store is closed, or one to the index of the log.
             assert status in (0, 3), trial.message.read_text()
             if status == 3:
                 reported += 1
@@ -173,7 +173,7 @@ def configuration(number):
 
 
 def about_to_grow(file):
-    """Make a store whose file is longer after its next result; return how many it has."""
+    """Make a store whose file grows with the next result; return its number of results."""
     with Store(file, {"seed": "0"}) as store:
         for number in itertools.count():
             before = file.read_bytes()
@@ -185,13 +185,13 @@ def about_to_grow(file):
 
 
 def is_cut_short(file):
-    """Whether the file has fewer pages than its header says, as in the midst of a checkpoint."""
+    """Whether the file has fewer pages than its header says, as during a checkpoint."""
     content = file.read_bytes()
     return len(content) < int.from_bytes(content[16:18]) * int.from_bytes(content[28:32])
 
 
 def grow(folder, every):
-    """Let the n-th write fail, or kill the process there, for n = 1, 2, ... while two results are added and the file grows."""
+    """While two results are added and the file grows, let the n-th write fail or kill the process there, for n = 1, 2, ..."""
     shim = ctypes.CDLL(None)
     made, file, noted = folder / "made.sqlite", folder / "store" / "search.sqlite", folder / "noted"
     n_before = about_to_grow(made)

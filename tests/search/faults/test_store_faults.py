@@ -1,6 +1,6 @@
-"""The store's promise against its enemies: a kill at any moment, writes that fail, flipped bits, files cut short.
+"""The promise of a store under faults: kills at any time, writes that fail, flipped bits, truncated files.
 
-Each is done a few times by default and in full by `pytest -m faults`; what was done is counted and shown at the end.
+The default run has a few faults of each kind, `pytest -m faults` has all. Their numbers are shown at the end.
 """
 
 import hashlib
@@ -28,7 +28,7 @@ unix = pytest.mark.skipif(not hasattr(os, "fork"), reason="forks the processes t
 
 @pytest.fixture
 def folder():
-    """A folder in memory where there is one: synced to a disk, the same would take ten times as long."""
+    """A folder in memory if there is one: on a disk, syncing would take ten times as long."""
     memory = Path("/dev/shm")
     with tempfile.TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else None) as name:
         yield Path(name)
@@ -62,7 +62,7 @@ def test_kills_of_the_parent(kills, workers, folder, count):
 
 @pytest.fixture
 def shim(tmp_path):
-    """What is preloaded into a process whose writes are to fail."""
+    """The library that is preloaded to let the writes of a process fail."""
     compiler = shutil.which("cc")
     if compiler is None or not sys.platform.startswith("linux"):
         pytest.skip("needs Linux and a C compiler, cc, to let writes fail")
@@ -91,7 +91,7 @@ def test_writes_that_fail(every, folder, shim, count):
 @unix
 @pytest.mark.parametrize("every", [7, pytest.param(1, marks=full)])
 def test_writes_that_fail_while_the_file_grows(every, folder, shim, count):
-    """A checkpoint writes the new size into the file before it is that long."""
+    """A checkpoint writes the new size into the file before the file has this size."""
     found = run_script("grow", folder, every, LD_PRELOAD=shim)
     assert found["failures"] > 0
     assert found["kills"] > 0
@@ -125,7 +125,7 @@ def content(store):
 
 
 class Damaged:
-    """A small store to be damaged, as it lies on the disk after a kill: the file, and its log."""
+    """The file and the log of a small store as they are after a kill, to be damaged."""
 
     def __init__(self, folder, in_file, in_log=0):
         self.path = folder / "search.sqlite"
@@ -135,7 +135,7 @@ class Damaged:
             self.next = in_file + in_log
             self.states = [content(store)]
             reader = Store(self.path)
-            if in_log:  # a reader whose transaction stays open keeps them there
+            if in_log:  # a reader with an open transaction keeps them in the log
                 reader._connection.execute("BEGIN")
                 reader._connection.execute("SELECT * FROM fits").fetchall()
                 store._connection.execute("PRAGMA busy_timeout = 0")
@@ -147,7 +147,7 @@ class Damaged:
             reader.close()
 
     def becomes(self, files):
-        """Lay the damaged files out, open the store and go on with it; return what came of it."""
+        """Write the damaged files, open the store and continue with it; return what happened."""
         for file in self.path.parent.iterdir():
             file.unlink()
         for name, damaged in files.items():
@@ -168,7 +168,7 @@ class Damaged:
         return f"recovered with {missing} to fit again" if missing else "recovered whole"
 
     def tally(self, damages):
-        """Return what came of each damage, counted."""
+        """Return how often each result happened."""
         counts = Counter(self.becomes(self.files | damage) for damage in damages)
         assert counts.keys() <= {
             "refused by name",
@@ -186,7 +186,7 @@ class Damaged:
             yield {name: bytes(damaged)}
 
     def truncations(self, name, share):
-        """Yield the file cut short, at every length or a random share of them, and always at the ends of pages."""
+        """Yield the file truncated at every length, or at a random share of them, and always at the ends of pages."""
         size = len(self.files[name])
         for length in {*random.Random(0).sample(range(size), int(size * share)), *range(0, size, 512)}:
             yield {name: self.files[name][:length]}
@@ -203,7 +203,7 @@ def test_flipped_bits_of_the_file(share, folder, count):
 
 @pytest.mark.parametrize("share", [0.003, pytest.param(1.0, marks=full)])
 def test_flipped_bits_of_the_log(share, folder, count):
-    """A log ends where it breaks off: what a reader has kept from being moved to the file is fitted again."""
+    """A truncated log just ends earlier: results that a reader kept in the log are fitted again."""
     damaged = Damaged(folder, in_file=2, in_log=2)
     counts = damaged.tally(damaged.flips("search.sqlite-wal", share))
     assert "refused" not in counts
@@ -235,7 +235,7 @@ def run(grid=SEARCH_GRID, **arguments):
 
 @pytest.mark.parametrize("workers", [[1, 1, 2], pytest.param([1, 2, 4, 8] * 12 + [1, 2], marks=full)])
 def test_one_ranking(workers, folder, count):
-    """Whatever the number of workers, the order of the grid, and the fits that were done before."""
+    """For any number of workers, any order of the grid, and any fits that were done before."""
     generator = random.Random(0)
     done = run(store=folder / "whole.sqlite", workers=1)
     with Store(folder / "whole.sqlite") as whole:

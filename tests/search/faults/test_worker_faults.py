@@ -1,6 +1,6 @@
-"""Workers that die, hang and are interrupted at many moments: a search ends all the same, with the ranking that it should have.
+"""Workers that die, hang or are interrupted at many times: the search still ends with the right ranking.
 
-The faults that need no patience are in tests/search/pool/test_pool.py.
+Faults that take little time are in tests/search/pool/test_pool.py.
 """
 
 import os
@@ -42,7 +42,7 @@ def ranking_bytes(result, folder):
 
 
 def running(condition):
-    """The ids of processes of which something holds: a function of the fields of /proc/*/stat that follow the name."""
+    """The ids of processes that meet a condition on the fields of /proc/*/stat after the name."""
     found = []
     for file in Path("/proc").glob("[0-9]*/stat"):
         try:
@@ -55,7 +55,7 @@ def running(condition):
 
 
 def workers():
-    """The ids of this process's workers; the process that tracks its resources is a child, too."""
+    """The ids of the workers of this process, without the resource tracker, which is also a child."""
     children = running(lambda fields: int(fields[1]) == os.getpid())
     return [child for child in children if "spawn_main" in command_of(child)]
 
@@ -137,7 +137,7 @@ def test_ranking_of_a_search_whose_workers_are_killed_at_random(seed, folder, co
 
 
 def test_a_fit_that_kills_workers_of_dask_is_recorded_as_crashed(folder, count):
-    variables = {"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "0"}  # Dask by itself tries four times, and so does each try
+    variables = {"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "0"}  # Dask tries a task four times, in each of our tries
     with (
         cluster(folder, "--nanny", **variables) as (client, _),
         open_pool(problem(), executor=client.get_executor()) as pool,
@@ -151,7 +151,7 @@ def test_a_fit_that_kills_workers_of_dask_is_recorded_as_crashed(folder, count):
 
 @pytest.mark.parametrize("times", [1, 2], ids=["once", "twice"])
 def test_ctrl_c_at_any_moment(times, folder, count):
-    """No process is left, what had finished is kept, and the search that goes on has the ranking of one never interrupted."""
+    """No process is left, finished fits are kept, and the resumed search has the ranking of one without interruption."""
     reference = ranking_bytes(GridSearch(build_polynomial, SEARCH_GRID, store=None).run(*data(), progress=False), folder)
     store, csv, tokens = folder / "search.sqlite", folder / "csv", folder / "tokens"
     tokens.mkdir()
@@ -178,7 +178,7 @@ def test_ctrl_c_at_any_moment(times, folder, count):
                 process.wait(60)
             finally:
                 process.kill()
-        deadline = time.monotonic() + 10  # the process that tracks its resources ends a moment later
+        deadline = time.monotonic() + 10  # the resource tracker ends a moment later
         while left := running(lambda fields, session=process.pid: int(fields[3]) == session):
             assert time.monotonic() < deadline, f"{left} are left"
             time.sleep(0.01)
@@ -195,5 +195,5 @@ def finished_fits(path):
     try:
         with Store(path) as store:
             return len(store.outcomes())
-    except StoreError:  # interrupted before there was one
+    except StoreError:  # interrupted before there was a store
         return 0

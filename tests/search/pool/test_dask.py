@@ -1,4 +1,4 @@
-"""A search on Dask: a real scheduler and two real worker processes, on loopback."""
+"""A search on Dask: a scheduler and two worker processes on this machine."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""Ctrl-C and worse while a native call runs: it ends soon, leaves nothing behind that is half done, and no process."""
+"""Ctrl-C and signals during a native call: it ends soon, and leaves neither partial results nor a process."""
 
 import os
 import signal
@@ -15,14 +15,14 @@ from tests.helpers import ROOT, interrupted
 from tests.helpers.searches import data
 from tests.tinygrad_lab.codegen.test_codegen import cache, compiling  # noqa: F401 (a fixture)
 
-DEADLINE = 20.0  # seconds; generous, for no test is to fail because a machine is slow
+DEADLINE = 20.0  # seconds; long, so that no test fails on a slow machine
 
 linux = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for orphans in /proc")
 
 
 @pytest.fixture
 def start(tmp_path):
-    """Start the script, wait until trainings are well under way, and give it with its processes and their folder."""
+    """Start the script, wait until its trainings run, and yield it with its processes and their folder."""
     processes = []
 
     def start_script(*arguments, trainings):

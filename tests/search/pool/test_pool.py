@@ -1,4 +1,4 @@
-"""The pool: deaths and delays of workers, executors, and builders that cannot be sent. What hangs is in tests/search/faults."""
+"""The pool: workers that die or are slow, executors, builders that cannot be sent. tests/search/faults has hanging workers."""
 
 import os
 import signal
@@ -28,7 +28,7 @@ linux = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads /
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path, monkeypatch):
-    """Where builders leave their files."""
+    """The folder for the files of builders."""
     monkeypatch.setenv("FAULTY_FOLDER", str(tmp_path))
     return tmp_path
 
@@ -51,7 +51,7 @@ def test_a_fault_costs_its_fit_three_tries_and_the_others_none():
     assert crashed == {3 * i + 1: f"its worker died 3 times: {cause}" for i, cause in enumerate(faults.values())}
     assert all(results[number].status == "crashed" for number in crashed)
     repeated = {number: starts(number) for number in results if starts(number) > 1}
-    # The builders of a chunk run before its first training: so what comes after a fault was built twice and trained once.
+    # All Trainers of a chunk are built before the first training, so a fit after a fault is built twice and trained once.
     assert repeated == {3 * i + 1: 3 for i in range(4)} | {3 * i + 2: 2 for i in range(4)}
 
 
@@ -202,11 +202,11 @@ def test_time_limit_of_an_executor():
 
 
 class KilledWorker(Exception):  # noqa: N818
-    """Named as Dask's."""
+    """It has the name of Dask's error."""
 
 
 class MortalExecutor(Executor):
-    """Runs chunks in this process; the fit of one number is its worker's death."""
+    """Runs chunks in this process; the fit of one number kills its worker."""
 
     def __init__(self, deadly, error):
         self.deadly = deadly
@@ -268,7 +268,8 @@ def test_ctrl_c_waits_while_a_worker_is_started_and_does_not_reach_it():
 
     def interrupted():
         with interrupts_held_back():
-            other_thread = threading.Thread(target=signal.raise_signal, args=(signal.SIGINT,))  # the system may choose any
+            # The system may choose any thread.
+            other_thread = threading.Thread(target=signal.raise_signal, args=(signal.SIGINT,))
             other_thread.start()
             other_thread.join()
             signal.raise_signal(signal.SIGINT)
@@ -311,7 +312,7 @@ class Slotted(Factory):
 
 
 class WithoutItsLock(Factory):
-    """Leaves its lock behind when it is sent, but not what else it has."""
+    """Does not pickle its lock, but all its other attributes."""
 
     def __getstate__(self):
         return {name: value for name, value in vars(self).items() if name != "lock"}

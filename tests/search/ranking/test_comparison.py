@@ -20,7 +20,7 @@ def folds_of(n_folds, n_samples=120):
 
 
 def ranking_of(losses):
-    """A ranking for a matrix of losses (configurations, fits), best first, named by their place in it."""
+    """A ranking of a matrix of losses (configurations, fits), best first, named by their row in it."""
     means = [mean_and_std(row) for row in losses]
     places = sorted(range(len(losses)), key=lambda place: means[place][0])
     return Ranking(
@@ -69,7 +69,7 @@ def test_the_corrected_interval_of_repeats_against_a_loop(losses, confidence):
             differences.append(total / repeats)
         mean = sum(differences) / n_folds
         variance = sum((difference - mean) ** 2 for difference in differences) / (n_folds - 1)
-        # The folds of KFold share out the set, so there are n_folds - 1 training samples to a validation sample.
+        # KFold has n_folds - 1 training samples for each validation sample.
         margin = stats.t(n_folds - 1).ppf((1 + confidence) / 2) * math.sqrt(variance * (1 / n_folds + 1 / (n_folds - 1)))
         assert (row.difference, row.low, row.high) == pytest.approx((mean, mean - margin, mean + margin), abs=1e-12)
 
@@ -86,7 +86,7 @@ def test_the_interval_holds_the_difference_as_often_as_it_says():
         held = np.mean([row.low <= truth <= row.high for row in comparison])
         deviation = math.sqrt(confidence * (1 - confidence) / n_searches)
         assert abs(held - confidence) < 3 * deviation
-        # Student's interval for independent folds is sqrt(1/4 / (1/4 + 1/3)) as wide, and holds it too seldom.
+        # Student's interval for independent folds is sqrt(1/4 / (1/4 + 1/3)) as wide, so it contains the difference too rarely.
         shrink = math.sqrt((1 / 4) / (1 / 4 + 1 / 3))
         assert (
             np.mean([abs(row.difference - truth) <= shrink * (row.high - row.difference) for row in comparison]) < held - 0.05
@@ -149,7 +149,7 @@ def test_the_indistinguishable_and_those_within_one_standard_error():
         "same on each fold",
         "sometimes better",
     ]
-    # The standard error of the best, 0.645, knows nothing of the pairs.
+    # The standard error of the best, 0.645, does not use paired differences.
     assert [list(losses)[name] for name in names(comparison.within_one_standard_error)] == list(losses)[:4]
     assert (comparison[1].difference, comparison[1].low, comparison[1].high) == (0.0, 0.0, 0.0)
 
@@ -163,7 +163,7 @@ def test_the_simplest():
         asked.append(configuration["name"])
         return sizes[configuration["name"]]
 
-    assert comparison.simplest(size) is comparison[1]  # of equals the better ranked; the smallest of all is too bad
+    assert comparison.simplest(size) is comparison[1]  # of equally simple ones, the first
     assert asked == [0, 1, 2]
     assert comparison.simplest(lambda configuration: 0) is comparison.best
 

@@ -23,7 +23,7 @@ def run(build=build_polynomial, strategy=GRID, store=None, workers=1, groups=Non
 
 
 def fit_by_hand(configuration, train, validation, number, seed=0):
-    """The loss of one fit, with the seed of a fold's number."""
+    """The loss of one fit, whose seed is that of a given fold."""
     problem = Problem(build_polynomial, *as_samples(*data()), ((train, validation),))
     [(_, outcome)] = run_fits(problem, [Fit(configuration, 0, fit_seed(seed, configuration, number))])
     return outcome.validation_loss
@@ -238,7 +238,7 @@ def test_bad_outer_splitters(outer, error, message):
 
 
 def test_the_search_flatters_itself_where_all_configurations_are_alike():
-    """Pure noise: 200 configurations that learn nothing differ by luck only, and the best one's score is too good."""
+    """Pure noise: 200 configurations that learn nothing differ only by luck, so the lowest mean loss is too low."""
     result = Search(build_noise, [{"number": i} for i in range(200)], store=None, workers=1).run(
         *data(), outer=KFold(4), progress=False
     )

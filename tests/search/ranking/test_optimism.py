@@ -13,7 +13,7 @@ MATRICES = hnp.arrays(np.float64, st.tuples(st.integers(1, 5), st.integers(2, 6)
 
 
 def by_hand(losses):
-    """What is reported and what is expected of each seed, in plain loops."""
+    """The reported and the expected loss of each seed, in plain loops."""
     reported, expected = [], []
     for seed in range(losses.shape[1]):
         best, chosen = math.inf, None
@@ -50,7 +50,7 @@ def test_against_plain_loops(losses):
 
 
 def test_the_luck_of_the_draw_is_what_order_statistics_say():
-    # Equal configurations, normal losses: the expected minimum of 20 lies 1.8675 standard deviations below the mean.
+    # Equal configurations with normal losses: the expected minimum of 20 is 1.8675 standard deviations below the mean.
     optimism = Optimism(np.random.default_rng(0).normal(5.0, 0.1, (20, 2000)))
     assert abs(optimism.optimism - 0.18675) < 3 * optimism.standard_error
     assert optimism.standard_error == pytest.approx(0.1 * 0.525 / math.sqrt(2000), rel=0.1)  # of that minimum: 0.525

@@ -121,11 +121,11 @@ def forecast_of(grid, build=build_network, n=24, folds=4, workers=1):
 def test_the_number_of_updates_is_exact_however_few_groups_are_measured(groups, monkeypatch):
     monkeypatch.setattr(plan, "MEASURED_GROUPS", groups)
     grid = ParameterGrid(lr=[0.1, 0.2], epochs=[1, 3], batch_size=[1, 5, 17, 18, 100, None])
-    told = forecast_of(grid, n=23)  # folds that train on 17, 17, 17 and 18 samples
+    predicted = forecast_of(grid, n=23)  # folds that train on 17, 17, 17 and 18 samples
     batches = {1: 69, 5: 16, 17: 5, 18: 4, 100: 4, None: 4}
-    assert told.updates == sum(config["epochs"] * batches[config["batch_size"]] for config in grid)
-    assert told.fits == 4 * len(grid)
-    assert 0.0 <= told.seconds < math.inf
+    assert predicted.updates == sum(config["epochs"] * batches[config["batch_size"]] for config in grid)
+    assert predicted.fits == 4 * len(grid)
+    assert 0.0 <= predicted.seconds < math.inf
 
 
 def test_of_folds_that_a_user_gives_each_is_counted():
@@ -133,8 +133,8 @@ def test_of_folds_that_a_user_gives_each_is_counted():
     x, y = (array[:, np.newaxis] for array in data())
     problem = Problem(build_network, x, y, folds)
     with open_pool(problem, 1) as pool:
-        told = forecast(problem, make_fits([{"batch_size": 5, "epochs": 2}], 3), 3, pool, 1)
-    assert told.updates == 2 * (1 + 2 + 4)
+        predicted = forecast(problem, make_fits([{"batch_size": 5, "epochs": 2}], 3), 3, pool, 1)
+    assert predicted.updates == 2 * (1 + 2 + 4)
 
 
 def test_seconds_are_those_of_the_measured_groups_in_proportion_to_their_updates(monkeypatch):
@@ -158,23 +158,23 @@ def test_seconds_are_those_of_the_measured_groups_in_proportion_to_their_updates
     for groups, measured in ((100, range(1, 11)), (5, (1, 3, 5, 7, 9)), (4, (1, 4, 7, 10)), (1, (1,))):
         monkeypatch.setattr(plan, "MEASURED_GROUPS", groups)
 
-        told = forecast(problem, make_fits(grid, 4), 80, Clock(), workers=2)
-        assert told.updates == 10 * updates
-        assert told.seconds == pytest.approx(np.mean(measured) * 10 * updates / 2, rel=1e-12)
-        assert told.workers == 2
+        predicted = forecast(problem, make_fits(grid, 4), 80, Clock(), workers=2)
+        assert predicted.updates == 10 * updates
+        assert predicted.seconds == pytest.approx(np.mean(measured) * 10 * updates / 2, rel=1e-12)
+        assert predicted.workers == 2
 
 
 def test_of_many_groups_some_are_counted_and_of_many_fits_some_are_looked_at(monkeypatch):
     monkeypatch.setattr(plan, "COUNTED_GROUPS", 5)
     grid = ParameterGrid(hidden=[(i, 1) for i in range(1, 11)], lr=[0.1, 0.2])
-    told = forecast_of(grid)
-    assert (told.fits, told.updates, told.is_exact) == (80, 10 * 54 * 2 * 4, False)
-    assert str(told).startswith("80 fits to do, one after the other: about 4,320 updates, in about ")
+    predicted = forecast_of(grid)
+    assert (predicted.fits, predicted.updates, predicted.is_exact) == (80, 10 * 54 * 2 * 4, False)
+    assert str(predicted).startswith("80 fits to do, one after the other: about 4,320 updates, in about ")
     problem = make_problem()
     with open_pool(problem, 1) as pool:
-        told = forecast(problem, make_fits([{"hidden": (3, 1)}], 4), 4_000_000, pool, 2)
-    assert (told.fits, told.updates, told.is_exact) == (4_000_000, 54 * 4_000_000, False)
-    assert str(told).startswith("4,000,000 fits to do, 2 side by side: about 216,000,000 updates, in about ")
+        predicted = forecast(problem, make_fits([{"hidden": (3, 1)}], 4), 4_000_000, pool, 2)
+    assert (predicted.fits, predicted.updates, predicted.is_exact) == (4_000_000, 54 * 4_000_000, False)
+    assert str(predicted).startswith("4,000,000 fits to do, 2 side by side: about 216,000,000 updates, in about ")
 
 
 def test_fits_are_drawn_as_they_are_handed_out(monkeypatch):
@@ -197,17 +197,17 @@ def test_a_round_that_stops_early_is_counted_and_measured_as_such():
 
 
 def test_what_cannot_be_measured_is_not_told():
-    told = forecast_of([{"degree": 1, "epochs": 5}], build_polynomial)
-    assert (told.fits, told.updates) == (4, 0)
-    assert math.isnan(told.seconds)
-    assert str(told) == "4 fits to do, one after the other"
+    predicted = forecast_of([{"degree": 1, "epochs": 5}], build_polynomial)
+    assert (predicted.fits, predicted.updates) == (4, 0)
+    assert math.isnan(predicted.seconds)
+    assert str(predicted) == "4 fits to do, one after the other"
 
 
 def test_builders_that_fail_do_not_end_a_forecast():
     for behaviour in ("raises", "leaves", "diverges"):
         assert math.isnan(forecast_of([{"behaviour": behaviour}], build_troubled).seconds)
         assert dict(measure(make_problem(build_troubled), make_fits([{"behaviour": behaviour}]))) == {}
-    grid = [{"l1": -1.0}, {"l1": 0.1}, {"l1": 0.2}]  # of one group: the first is refused by its penalty
+    grid = [{"l1": -1.0}, {"l1": 0.1}, {"l1": 0.2}]  # one group; the penalty of its first fit raises
     assert forecast_of(grid).updates == 3 * 4 * 54
     assert dict(measure(make_problem(), make_fits([{"stumble": 1.0, "epochs": 50}]))) == {}
 
@@ -222,7 +222,7 @@ def test_the_shortest_trainings_are_measured_too():
 
 
 def test_the_engine_that_auto_would_choose_is_measured(monkeypatch):
-    """Of a step that cannot be compiled, without a warning that speaks of a wish which nobody has uttered."""
+    """The step cannot be compiled. There is no warning, because the user did not choose the compiled engine."""
 
     class Turned(tl.Layer):
         def __init__(self, inner):
@@ -407,7 +407,7 @@ def test_the_reason_of_a_lane_names_its_own_epoch():
 
 
 def test_an_outcome_depends_neither_on_a_failure_beside_it_nor_on_a_validation_in_between():
-    """The weight goes from 1 over -1e60 to 0: for an epoch the validation loss overflows, which no lane would notice."""
+    """The weight goes from 1 to -1e60 to 0, so the validation loss overflows in one epoch. A lane does not compute it."""
 
     class Weight(tl.Layer):
         def __init__(self):

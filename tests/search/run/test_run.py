@@ -41,7 +41,7 @@ def run(grid=SEARCH_GRID, build=build_polynomial, store=None, workers=1, **argum
 
 @pytest.fixture(scope="module")
 def reference(tmp_path_factory):
-    """The ranking of one process that is never interrupted."""
+    """The ranking of a search in one process without interruption."""
     return ranking_bytes(run(), tmp_path_factory.mktemp("reference"))
 
 
@@ -112,7 +112,7 @@ def test_fits_run_in_other_processes_unless_there_is_one_worker():
 
 
 class Script:
-    """A search in a process of its own, whose fits hang after a number of them."""
+    """A search in a separate process, whose fits hang after some of them."""
 
     def __init__(self, folder, name, limit):
         self.folder = folder
@@ -286,7 +286,7 @@ def test_losses_that_are_not_finite(tmp_path):
 
 
 def test_warnings_of_a_diverging_fit_do_not_change_its_outcome():
-    """Here warnings are errors, in a worker they are not."""
+    """In this process warnings are errors, in a worker they are not."""
     grid = ParameterGrid(degree=[2], lr=[1e6], epochs=[200])
     [here], [elsewhere] = run(grid), run(grid, workers=2)
     assert here.status == "diverged"
@@ -350,7 +350,7 @@ def test_script_without_a_main_guard(tmp_path):
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     ended = subprocess.run([sys.executable, script], env=environment, capture_output=True, text=True)
     assert ended.returncode == 1
-    # Not the last line for sure: Python may still warn of what a worker that was ended left behind.
+    # It need not be the last line: Python may still warn of resources that a killed worker left.
     [line] = [line for line in ended.stderr.splitlines() if "SearchError: a worker process died" in line]
     assert "the script runs the search outside `if __name__ == '__main__':`" in line
 
@@ -413,7 +413,7 @@ def test_precision_and_shape_that_a_trainer_sees():
     search.run(np.arange(8, dtype=np.float32), np.arange(8), progress=False)
     assert set(seen) == {
         (np.dtype(np.float32), (8, 1), np.dtype(np.float64), (8, 1)),
-        (np.dtype(np.float32), (8, 1), np.dtype(np.int64), (8,)),  # which may be the labels of classes
+        (np.dtype(np.float32), (8, 1), np.dtype(np.int64), (8,)),  # these may be class labels
     }
 
 

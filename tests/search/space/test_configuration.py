@@ -1,4 +1,4 @@
-"""A Configuration: a dict that cannot be changed, and so keeps its text and its digest."""
+"""A Configuration: a dict that cannot be changed, so it can store its text and its digest."""
 
 import copy
 import json
@@ -67,7 +67,7 @@ def test_it_is_sent_to_workers_without_its_text():
 
 
 class PlainDicts:
-    """A strategy of one's own, which yields dicts as they come."""
+    """A user's strategy, which yields plain dicts."""
 
     def rounds(self, seed):
         yield Round([{"degree": np.int64(degree), "epochs": 5} for degree in (1, 2)])

@@ -1,4 +1,4 @@
-"""Optuna asks, the search answers: the same questions on any number of workers, and after any interruption."""
+"""Optuna proposes the same trials on any number of workers, and after any interruption."""
 
 import subprocess
 import sys
@@ -25,7 +25,7 @@ def rows(result):
 
 
 def test_questions_and_answers_are_those_of_a_study(monkeypatch):
-    """A loop of ask and tell by hand, the answers in the order of the questions."""
+    """A plain loop of ask and tell, in the order of the trials."""
     result = run(OptunaSampler(SPACE, n_trials=22, batch=5), seed=7)
     losses = {str(row.configuration): row.mean for row in result}
     study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=7))
@@ -58,7 +58,7 @@ def test_a_partial_sampler_is_described_without_addresses():
 
 
 def test_it_learns():
-    """On a bowl, half of the questions come after the first ten, which are drawn at random."""
+    """On a quadratic function. The first ten trials are drawn at random, the rest are proposed by the sampler."""
     result = run(OptunaSampler({"at": FloatDistribution(-10.0, 10.0)}, n_trials=40, batch=5), build_bowl)
     asked = [row.configuration["at"] for row in result]
     assert abs(asked[0] - 3.0) < 0.5

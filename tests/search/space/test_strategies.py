@@ -1,4 +1,4 @@
-"""Strategies: what is drawn, what goes on, and that neither workers nor interruptions decide any of it."""
+"""Strategies: what is drawn and what is resumed, and that neither depends on workers or interruptions."""
 
 import math
 
@@ -147,7 +147,7 @@ HALVING = {"epochs": 9, "factor": 3}
 
 
 def check_equal_to_the_grid(result, grid_result, finalists):
-    """What reached the end has the grid's scores to the bit, and the others say where they stopped."""
+    """Finished configurations have the scores of the grid to the bit; stopped ones say after which round."""
     whole = {canonical_text(row.configuration): row for row in grid_result}
     done = [row for row in result if row.status == "done"]
     assert len(done) == finalists
@@ -167,7 +167,7 @@ def test_a_training_that_went_on_has_the_score_of_the_grid_to_the_bit(engine):
 
 @compiling
 def test_a_compiled_training_that_went_on_has_the_score_of_the_grid_to_the_bit():
-    """The stretch that is trained would be too short to be compiled; the whole training is not."""
+    """The part of the training is too short to be compiled, but the whole training is not."""
     grid = ParameterGrid(hidden=[(3, 2)], lr=[0.02, 0.05, 0.1], epochs=[1700], batch_size=[1])
     problem = Problem(build_network, *(array[:12, np.newaxis] for array in data()), ())
     training = problem.trainer(Fit(grid[0], 0, np.random.SeedSequence(0))).prepare(problem.x, problem.y)
@@ -286,7 +286,7 @@ def test_random_candidates_may_be_halved():
     check_equal_to_the_grid(halved, run(build_network, sampler, seed=5), finalists=1)
 
 
-# ---- a strategy of one's own ---------------------------------------------------------------------------------------
+# ---- a user's strategy -----------------------------------------------------------------------------------------------
 
 
 def test_bad_rounds():
@@ -296,7 +296,7 @@ def test_bad_rounds():
 
 
 class Bisection:
-    """Looks for the best number by halving an interval: a strategy that follows losses."""
+    """A strategy that depends on losses: it looks for the best number by halving an interval."""
 
     def rounds(self, seed):
         low, high = 0.0, 1.0

@@ -1,4 +1,4 @@
-"""Strategies of one's own: what they are told, what goes on, and what is ranked at the end."""
+"""Strategies of users: which losses they get, what is resumed, and what is ranked at the end."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ CONFIGURATION = {"lr": 0.02, "epochs": 9, "batch_size": 5}
 
 
 class Given:
-    """Asks for one configuration, for so many epochs after one another, and keeps the answers."""
+    """Yields rounds of one configuration with the given epochs, and keeps the losses."""
 
     def __init__(self, *epochs):
         self.epochs = epochs
@@ -36,7 +36,7 @@ class Given:
 
 
 def test_a_shorter_round_after_a_longer_one_is_trained_anew():
-    """It would have the score of the longer one, else, and a search that is resumed another than one that is not."""
+    """Otherwise it would have the score of the longer round, and a resumed search would differ from one that is not."""
     alone, after = Given(3), Given(6, 3)
     run(build_network, alone)
     run(build_network, after)

@@ -117,7 +117,7 @@ def test_in_memory():
 
 
 def test_a_result_is_in_the_file_itself_when_it_is_acknowledged(path, tmp_path):
-    """Not in the log alone: a copy of the one file has it."""
+    """It is not only in the log: a copy of the one file has it."""
     copy = tmp_path / "copy.sqlite"
     with Store(path, FINGERPRINT) as store:
         for fold in range(3):
@@ -168,7 +168,7 @@ def test_the_log_of_a_file_that_was_deleted_is_not_played_into_the_next(path):
 
 
 def test_a_checkpoint_that_was_interrupted_is_made_up_for(path):
-    """It writes the new size into the file before it is that long; the log has what is missing."""
+    """A checkpoint writes the new size into the file before the file has this size; the log has the rest."""
     make(path, results=1)
     before = path.read_bytes()
     with Store(path, FINGERPRINT) as store, Store(path) as reader:
@@ -236,9 +236,9 @@ def test_the_lock_dies_with_its_process(path, owner):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs processes that are forked")
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of threads beside a fork: the child does nothing but wait
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # about threads and fork; the child only waits
 def test_a_forked_process_does_not_keep_the_lock(path):
-    """As a worker of somebody's executor, which may outlive a search that is killed."""
+    """As a worker of a user's executor, which may outlive a killed search."""
     script = (
         "import os, sys, time; from search import Store\n"
         "store = Store(sys.argv[1], {'seed': '0'})\n"
@@ -282,7 +282,7 @@ def test_a_search_that_adds_nothing_leaves_the_file_as_it_was(path):
 @pytest.mark.parametrize("is_left_over", [False, True])
 def test_a_lock_that_its_last_owner_removes_meanwhile_is_made_again(moment, is_left_over, path, monkeypatch):
     file = path.with_name("search.sqlite.lock")
-    if is_left_over:  # by an owner that was killed
+    if is_left_over:  # the lock file of an owner that was killed
         with owner_module.owning(path):
             content = file.read_bytes()
         file.write_bytes(content)

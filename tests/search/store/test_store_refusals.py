@@ -86,7 +86,7 @@ def test_differences_are_named(there, here, difference):
 
 
 def from_code(code, folder):
-    """Return the fingerprint of a builder of some code, as it is in a module of its own."""
+    """Return the fingerprint of a builder with some code, in a new module."""
     file = folder / f"{len(list(folder.iterdir()))}" / "builders.py"
     file.parent.mkdir()
     file.write_text(code)
@@ -191,7 +191,7 @@ X12 = np.linspace(-1, 1, 12)
 
 
 def run(store, losses=(1.0, 2.0), fork=None, repeats=1, outer=None):
-    """A search that takes no time, on four folds."""
+    """A search on four folds that takes almost no time."""
     search = GridSearch(build_scored, ParameterGrid(loss=losses), store=store, fork=fork, repeats=repeats, workers=1)
     return search.run(X12, X12, outer=outer, progress=False)
 
@@ -229,7 +229,7 @@ def test_a_fork_begins_with_the_results_of_its_source(path):  # noqa: F811
     before = path.read_bytes()
     target = path.with_name("fork.sqlite")
     here = FINGERPRINT | {"grid": '{"lr":[0.1,0.2]}'}
-    for results in (3, 4):  # when it exists, the source is not looked at
+    for results in (3, 4):  # if it exists, the source is not read
         with Store(target, here, fork=path) as store:
             assert len(store.outcomes()) == results
             assert store.meta["forked from"] == f"{path}, with other grid (lr has 0.1 there and 0.1, 0.2 here)"
@@ -404,7 +404,7 @@ def test_other_paths_are_refused(tmp_path):
 
 @pytest.fixture
 def powerless():
-    """A folder, and the rights of a user who is not root: root may write everything."""
+    """A folder, as a user who is not root, since root may write everything."""
     nobody = 65534
     folder = Path(tempfile.mkdtemp())
     if os.geteuid() != 0:
@@ -443,7 +443,7 @@ def test_what_is_read_only_can_be_read_and_is_not_written(read_only, powerless):
 
 
 def add_to_the_log(file, ready):
-    """Own a store and add results that a reader keeps in its log; say so, and wait to be killed."""
+    """Own a store, add results that a reader keeps in the log, print a line, and wait to be killed."""
     with Store(file, FINGERPRINT) as store, Store(file) as reader:
         reader._connection.execute("BEGIN")
         reader._connection.execute("SELECT * FROM fits").fetchall()
@@ -455,12 +455,12 @@ def add_to_the_log(file, ready):
 
 
 @pytest.mark.skipif(not hasattr(os, "setresuid"), reason="takes the right to write from a folder")
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of threads beside a fork
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # about threads and fork
 @pytest.mark.parametrize("is_killed", [False, True])
 def test_who_may_only_read_reads_the_log_of_another_process_too(is_killed, powerless):
     file = powerless / "search.sqlite"
     ready, theirs = os.pipe()
-    process = os.fork()  # nobody else may run this interpreter
+    process = os.fork()  # other users may not run this interpreter
     if process == 0:
         try:
             add_to_the_log(file, theirs)
