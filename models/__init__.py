@@ -2,7 +2,8 @@
 
     TwoHiddenLayerNet, MultilayerPerceptron --> TwoHiddenLayerRegressor, MLPRegressor, MLPClassifier --> Pipeline, GridSearchCV
 
-The estimators need scikit-learn, the `sklearn` extra; they are imported where they are first named, and all else without it.
+The estimators need scikit-learn, the `sklearn` extra. They are imported when one of their names is first used, so everything
+else works without it.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from models.estimators import MLPRegressor as MLPRegressor
     from models.estimators import TwoHiddenLayerRegressor as TwoHiddenLayerRegressor
 
-# What `from models import *` gives, with scikit-learn or without: so the estimators are not in it.
+# `from models import *` must work without scikit-learn, so the estimators are not in this list.
 __all__ = ["MultilayerPerceptron", "TwoHiddenLayerNet", "build_perceptron", "read_points", "stand_in_data"]
 
 _ESTIMATORS = ("MLPClassifier", "MLPRegressor", "TwoHiddenLayerRegressor")

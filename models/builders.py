@@ -71,7 +71,7 @@ def compose_trainer(
     lr : float, optional
         The learning rate of all epochs. The default is the optimizer's own.
     scheduler : Scheduler, optional
-        The learning rate of each epoch, in the place of `lr`.
+        The learning rate of each epoch. Give either this or `lr`.
     penalty : Penalty, optional
     clip_norm : float or None
         The largest global norm of a gradient, after the optimizer's own hooks. None does not clip.
@@ -129,14 +129,15 @@ def _make_optimizer(
 def build_perceptron(
     configuration: Mapping[str, Any], rng: np.random.Generator, *, in_features: int = 1, out_features: int = 1
 ) -> tl.Trainer:
-    """Make the Trainer of one configuration; by default the report's network, trained as in the report.
+    """Make the Trainer of one configuration. The default is the report's network, trained as in the report.
 
     Parameters
     ----------
     configuration : mapping
         Any of ``hidden`` (sizes of the hidden layers), ``activation``, ``optimizer`` (a name in `models.parts.OPTIMIZERS`),
-        ``lr``, ``lr_final`` (None for a constant rate) and ``decay`` ("geometric", "linear" or "cosine") on the way to it,
-        ``l1`` (strength of a decoupled L1 penalty), ``clip_norm`` (None for none), ``epochs``, ``batch_size`` and ``shuffle``.
+        ``lr``, ``lr_final`` (None for a constant rate), ``decay`` ("geometric", "linear" or "cosine", from ``lr`` to
+        ``lr_final``), ``l1`` (strength of a decoupled L1 penalty), ``clip_norm`` (None does not clip), ``epochs``,
+        ``batch_size`` and ``shuffle``.
     rng : numpy.random.Generator
         The source of the initial weights.
     in_features, out_features : int

@@ -36,12 +36,12 @@ OPTIMIZERS: dict[str, type[Optimizer]] = {"sgd": SGD, "adam": Adam, "adamw": Ada
 
 
 def get_loss(loss: str | Loss) -> Loss:
-    """Return the loss of a name in `LOSSES`, with its default parameters, or a Loss itself.
+    """Return the loss of a name in `LOSSES`, with its default parameters. Return a Loss as it is.
 
     Raises
     ------
     ValueError
-        Where `loss` is neither.
+        If `loss` is neither a name nor a Loss.
 
     Examples
     --------
@@ -56,12 +56,12 @@ def get_loss(loss: str | Loss) -> Loss:
 
 
 def get_optimizer(optimizer: str | OptimizerFactory) -> OptimizerFactory:
-    """Return the optimizer of a name in `OPTIMIZERS`, or a function from parameters to an Optimizer itself.
+    """Return the optimizer class of a name in `OPTIMIZERS`. Return a function from parameters to an Optimizer as it is.
 
     Raises
     ------
     ValueError
-        Where `optimizer` is neither.
+        If `optimizer` is neither a name nor a function.
 
     Examples
     --------

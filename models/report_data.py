@@ -1,4 +1,4 @@
-"""Data for the report's problem: a stand-in of the same kind, and a reader for files of points.
+"""Data for the report's problem: generated points of the same kind, and a reader for files of points.
 
 stand_in_data(seed) ---.
                         >--> (x, y) of 120 training and 25 test points
@@ -15,23 +15,23 @@ import numpy as np
 Points = tuple[np.ndarray, np.ndarray]
 
 QUINTIC = (0.504, -0.129, -0.054, 0.183, 0.329, 0.045)
-"""Coefficients of 1, x, ..., x⁵: a least-squares fit to the report's 145 points."""
+"""Coefficients of 1, x, ..., x⁵, from a least-squares fit to the report's 145 points."""
 
 NOISE = 1.16
-"""Standard deviation of the points around the quintic: that fit leaves a mean of half the squared error of 0.6747."""
+"""Standard deviation of the points around the quintic. The mean of half the squared error of the fit is 0.6747."""
 
 
 def stand_in_data(seed: int = 0) -> tuple[Points, Points]:
-    """Generate training and test points like the report's, whose own are not shipped.
+    """Generate training and test points like those of the report, which are not shipped.
 
-    One in six training points (20 of 120) and one in five test points (5 of 25) lies in [-4, -3], the others in [-2, 2]:
-    the same ranges, sizes and gap as in the report. y is a quintic of x plus normal noise. Results on these points are close
-    to the report's in kind, not in number.
+    20 of the 120 training points and 5 of the 25 test points have an x in [-4, -3]. All other points have an x in [-2, 2]. The
+    report's points have the same ranges, sizes and gap. y is a quintic of x plus normal noise. Results on these points
+    resemble the report's, but the numbers differ.
 
     Parameters
     ----------
     seed : int
-        Decides the points.
+        The seed of the random generator.
 
     Returns
     -------
@@ -68,10 +68,10 @@ def read_points(path: str | os.PathLike[str]) -> Points:
     Raises
     ------
     ValueError
-        Where a line has another number of fields, or one that is no finite number, naming file and line; or where the file
-        is no text, or has no point at all.
+        If a line does not have two fields, or a field is not a finite number. The message names the file and the line. Also if
+        the file is not text, or has no points.
     OSError
-        Where the file cannot be read.
+        If the file cannot be read.
     """
     name = os.fspath(path)
     points = []
@@ -98,7 +98,7 @@ def _point(location: str, line: str) -> tuple[float, float]:
 
 def _finite_number(location: str, field: str) -> float:
     try:
-        if "_" in field:  # float would read 1_000, which is no number outside Python
+        if "_" in field:  # float() accepts 1_000, which only Python reads as a number
             raise ValueError
         number = float(field)
     except ValueError:

@@ -1,4 +1,4 @@
-"""What the estimators share: from checked samples to a trained network, from the start or on from an earlier training.
+"""What the estimators share: from checked samples to a trained network, from the start or after an earlier training.
 
 X, y, sample_weight --> WeightedSamples --hold out--> training set --> scalers, targets --> Trainer --> network_, history_
                                          '--> validation set ----------^               ^
@@ -72,7 +72,7 @@ class NetworkEstimator(BaseEstimator, ABC):
     _seed: int
 
     _target_checks: ClassVar[dict[str, bool]]
-    """How scikit-learn is to check y."""
+    """Options for scikit-learn's check of y."""
 
     @abstractmethod
     def _make_network(self, in_features: int, out_features: int, rng: np.random.Generator) -> Layer:
@@ -84,11 +84,11 @@ class NetworkEstimator(BaseEstimator, ABC):
 
     @abstractmethod
     def _learn_targets(self, train: WeightedSamples) -> None:
-        """Learn from the training set what `_encode` and the predictions need to know of the targets."""
+        """Learn from the training set what `_encode` and the predictions need."""
 
     @abstractmethod
     def _encode(self, y: np.ndarray) -> np.ndarray:
-        """Turn checked targets into what the loss takes."""
+        """Convert checked targets to the targets of the loss."""
 
     @abstractmethod
     def _count_outputs(self) -> int:
@@ -96,7 +96,7 @@ class NetworkEstimator(BaseEstimator, ABC):
 
     @abstractmethod
     def _strata(self, y: np.ndarray) -> np.ndarray | None:
-        """Return the labels whose shares a held-out fraction keeps, if there are any."""
+        """Return the labels by which a held-out fraction is stratified, or None."""
 
     # Learning --------------------------------------------------------------------------------------------------------
 
@@ -107,17 +107,17 @@ class NetworkEstimator(BaseEstimator, ABC):
         sample_weight: ArrayLike | None = None,
         validation: tuple[ArrayLike, ArrayLike] | None = None,
     ) -> Self:
-        """Train the network: a new one, or with `warm_start` the one there is, for as many epochs more.
+        """Train a new network. With `warm_start`, train the existing network for `epochs` more epochs.
 
         Parameters
         ----------
         X : array_like or DataFrame, shape (samples, features)
         y : array_like, shape (samples,), or (samples, outputs) for several outputs of a regressor
         sample_weight : array_like, shape (samples,), optional
-            Scaled to a mean of 1. A sample of weight 0 is left out; with the whole set as one batch, weight 2 is that sample
-            twice.
+            Scaled to a mean of 1. A sample of weight 0 is left out. If the whole set is one batch, a sample of weight 2 counts
+            like two equal samples.
         validation : pair of array_like, optional
-            ``(X, y)`` to evaluate after every epoch, without weights. They are standardised as the training set is.
+            ``(X, y)`` to evaluate after every epoch, without weights. The scalers of the training set standardise them.
 
         Returns
         -------
@@ -126,13 +126,13 @@ class NetworkEstimator(BaseEstimator, ABC):
         Raises
         ------
         TypeError, ValueError
-            Where the data or a parameter are not as expected.
+            If the data or a parameter are not as expected.
         NonFiniteLossError
-            Where the training diverges. A network that a warm start began with stays as it was.
+            If the training diverges. The network that a warm start began with is then unchanged.
         """
         goes_on = self.warm_start and hasattr(self, "network_")
         learn_targets = None if goes_on else self._learn_targets
-        self.callbacks_ = deepcopy(self.callbacks)  # a callback changes in a training, a parameter must not
+        self.callbacks_ = deepcopy(self.callbacks)  # a callback changes during a training, but fit must not change parameters
         return self._learn(
             X, y, sample_weight, learn_targets, validation, self.epochs, self.callbacks_, self.validation_fraction
         )
@@ -148,10 +148,10 @@ class NetworkEstimator(BaseEstimator, ABC):
         callbacks: Sequence[Callback] = (),
         validation_fraction: float | None = None,
     ) -> Self:
-        """Train from the start, with `learn_targets` first, or where that is None on from where the last training ended."""
+        """Call `learn_targets` and train from the start. If it is None, continue where the last training ended."""
         begins = learn_targets is not None
         if begins:
-            self.__dict__.pop("network_", None)  # what fails from here on leaves no network that does not fit the rest
+            self.__dict__.pop("network_", None)  # if fit fails below, no old network may stay beside new scalers
             self._seed = _seed(self.random_state)
         train = self._check_samples(X, y, sample_weight, reset=begins)
         held_out = None if validation is None else self._check_validation(validation)
@@ -266,6 +266,6 @@ class PerceptronEstimator(NetworkEstimator):
 
 
 def _seed(random_state: int | RandomState | None) -> int:
-    """Return an integer as it is, so that it means what it means to numpy's ``default_rng``, and draw one otherwise."""
+    """Return an integer as it is, so that ``default_rng`` gives the same numbers. Draw an integer from anything else."""
     generator = check_random_state(random_state)
     return int(random_state) if isinstance(random_state, Integral) else int(generator.randint(2**31 - 1))

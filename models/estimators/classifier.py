@@ -26,46 +26,46 @@ from tinygrad_lab import Activation, Callback, Initializer, Loss, Penalty, Sched
 class MLPClassifier(ClassifierMixin, PerceptronEstimator):
     """A network of any depth for class labels, trained by any parts of tinygrad_lab.
 
-    The network has one output, a logit, for each class; the softmax of the logits are the probabilities.
+    The network has one output for each class, its logit. The softmax of the logits gives the probabilities.
 
     Parameters
     ----------
     hidden : sequence of int
-        The number of units of each hidden layer; an empty one makes a linear model.
+        The number of units of each hidden layer. An empty sequence makes a linear model.
     activation : str, Activation or sequence of these
         One for all hidden layers, or one for each.
     weight_init : Initializer, optional
-        By default that of `Linear`.
+        The default is that of `Linear`.
     loss : str or Loss
-        ``"cross_entropy"``, or a Loss that takes logits and integer labels: one with ``class_labels = True``.
+        ``"cross_entropy"``, or a Loss that takes logits and integer labels. Such a Loss has ``class_labels = True``.
     optimizer : str or callable
         ``"sgd"``, ``"adam"``, ``"adamw"``, ``"rmsprop"``, or a function of the parameters that returns an Optimizer, such as
         ``functools.partial(SGD, lr=0.1, momentum=0.9)``.
     lr : float, optional
-        The learning rate of all epochs; by default the optimizer's own.
+        The learning rate of all epochs. The default is the optimizer's own.
     scheduler : Scheduler, optional
-        The learning rate of each epoch, in the place of `lr`.
+        The learning rate of each epoch. Give either this or `lr`.
     penalty : Penalty, optional
     clip_norm : float or None
-        The largest global norm of a gradient, after the optimizer's own hooks; None does not clip.
+        The largest global norm of a gradient, after the optimizer's own hooks. None does not clip.
     epochs : int
         The number of passes over the data.
     batch_size : int or None
-        The number of samples an update; None is the whole set.
+        The number of samples in an update. None is the whole set.
     shuffle : bool
-        Whether every epoch visits the samples in an order of its own.
+        Whether to shuffle the samples before every epoch.
     standardize : bool
-        Whether to give each feature mean 0 and standard deviation 1 in the training set.
+        Whether to scale each feature to mean 0 and standard deviation 1 in the training set.
     validation_fraction : float or None
         The share of the samples of each class that `fit` holds out at random, and evaluates after every epoch.
     callbacks : sequence of Callback
-        Called by `fit`, as copies: ``[EarlyStopping(patience=20)]``, for instance, which needs validation data.
+        `fit` calls copies of them. An example is ``[EarlyStopping(patience=20)]``, which needs validation data.
     engine : {"auto", "eager", "replay", "compiled"}
     warm_start : bool
-        Whether `fit` goes on from the last training, with its weights, optimizer state, scaler and epoch, for `epochs` more.
+        Whether `fit` continues the last training for `epochs` more, with its weights, optimizer state, scaler and epoch.
     random_state : int, RandomState or None
-        Decides the initial weights, the held-out samples and the orders. The weights of an integer are those of a network
-        made with ``numpy.random.default_rng(integer)``.
+        The seed of the initial weights, the held-out samples and their order. With an integer, the initial weights are those
+        of a network made with ``numpy.random.default_rng(integer)``.
 
     Attributes
     ----------
@@ -75,13 +75,13 @@ class MLPClassifier(ClassifierMixin, PerceptronEstimator):
     history_ : History
         Losses and learning rate of each epoch.
     n_iter_ : int
-        The number of epochs trained, those of warm starts and `partial_fit` included.
+        The number of epochs trained, including warm starts and `partial_fit`.
     callbacks_ : list of Callback
-        The copies that the last `fit` has called.
+        The copies that the last `fit` called.
     x_scaler_ : StandardScaler or None
     n_features_in_ : int
     feature_names_in_ : ndarray of str
-        Where X is a DataFrame.
+        Only if X is a DataFrame.
 
     Examples
     --------
@@ -147,16 +147,16 @@ class MLPClassifier(ClassifierMixin, PerceptronEstimator):
         classes: ArrayLike | None = None,
         sample_weight: ArrayLike | None = None,
     ) -> Self:
-        """Train for one epoch more on `X` and `y`, from the start on a new estimator; `epochs` calls are a `fit`.
+        """Train for one more epoch on `X` and `y`. `epochs` calls on a new estimator give the same result as `fit`.
 
-        The scaler is that of the first call. Nothing is held out, and no callback is called.
+        The first call learns the scaler. Nothing is held out, and no callback is called.
 
         Parameters
         ----------
         X : array_like or DataFrame, shape (samples, features)
         y : array_like, shape (samples,)
         classes : array_like, shape (classes,)
-            All labels that there will ever be; needed in the first call only.
+            All labels of all calls. Only the first call needs them.
         sample_weight : array_like, shape (samples,), optional
             As in `fit`.
 
@@ -200,7 +200,7 @@ class MLPClassifier(ClassifierMixin, PerceptronEstimator):
         return self._compute_output(X).softmax().numpy()
 
     def predict_log_proba(self, X: ArrayLike) -> np.ndarray:  # noqa: N803
-        """Return the logarithm of `predict_proba`, finite also where a probability underflows.
+        """Return the logarithm of `predict_proba`. It is finite even if a probability underflows.
 
         Parameters
         ----------
@@ -221,7 +221,7 @@ class MLPClassifier(ClassifierMixin, PerceptronEstimator):
         self.classes_ = self._encoder.classes_
 
     def _encode(self, y: np.ndarray) -> np.ndarray:
-        # LabelEncoder cuts strings to the length of the longest class: "bigger" would pass for "big".
+        # LabelEncoder cuts strings to the length of the longest class, so it would take "bigger" for "big".
         if unknown := set(y.tolist()) - set(self.classes_.tolist()):
             raise ValueError(f"y holds {min(unknown, key=str)!r}, expected the classes of the first training: {self.classes_}")
         return self._encoder.transform(y)

@@ -1,6 +1,6 @@
-"""Going on with a training in a new Trainer: its epochs count on, so learning rates and orders are those of one training.
+"""Continue a training in a new Trainer. Epochs are counted from the first training, for learning rates and sample orders.
 
-history so far --Continuation--> history of the new Trainer --epochs--> --fill_gaps--> one history
+history so far --Continuation--> history of the new Trainer --new epochs--> one history
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from tinygrad_lab import Callback, History, Run
 
 
 class Continuation(Callback):
-    """Put the history of an earlier training in front of that of a new one, as a resumed training has it."""
+    """Start the history of a new training with that of an earlier one, as in a resumed training."""
 
     def __init__(self, earlier: History) -> None:
         self.earlier = earlier

@@ -1,4 +1,4 @@
-"""The regressors: of the report's network by its numbers, and of any network by its parts.
+"""The regressors: one with the report's network and training, and one composed of any parts.
 
 y --> standardise (an option) --> network --> back to y's units and shape
 """
@@ -46,9 +46,9 @@ class NetworkRegressor(RegressorMixin, NetworkEstimator):
     _target_checks: ClassVar[dict[str, bool]] = {"multi_output": True, "y_numeric": True}
 
     def partial_fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:  # noqa: N803
-        """Train for one epoch more on `X` and `y`, from the start on a new estimator; `epochs` calls are a `fit`.
+        """Train for one more epoch on `X` and `y`. `epochs` calls on a new estimator give the same result as `fit`.
 
-        The scalers are those of the first call. Nothing is held out, and no callback is called.
+        The first call learns the scalers. Nothing is held out, and no callback is called.
 
         Parameters
         ----------
@@ -72,7 +72,7 @@ class NetworkRegressor(RegressorMixin, NetworkEstimator):
 
         Returns
         -------
-        ndarray of shape (samples,), or (samples, outputs) where y had two axes
+        ndarray of shape (samples,), or (samples, outputs) if y had two axes
         """
         output = self._compute_output(X).numpy()
         prediction = output if self.y_scaler_ is None else self.y_scaler_.inverse_transform(output)
@@ -111,32 +111,32 @@ class TwoHiddenLayerRegressor(NetworkRegressor):
     hidden : pair of int
         The numbers of units of the two hidden layers.
     activation : str or Activation
-        Of both.
+        The activation of both.
     l1 : float
         The strength of the L1 penalty, added to the gradient after clipping.
     lr, lr_final : float
-        The learning rate: before the first epoch, and in the last.
+        The learning rate before the first epoch, and that of the last epoch.
     epochs : int
         The number of passes over the data.
     batch_size : int or None
-        The number of samples an update; None is the whole set.
+        The number of samples in an update. None is the whole set.
     clip_norm : float or None
-        The largest global norm of a gradient; None does not clip.
+        The largest global norm of a gradient. None does not clip.
     shuffle : bool
-        Whether every epoch visits the samples in an order of its own.
+        Whether to shuffle the samples before every epoch.
     standardize, standardize_y : bool
-        Whether to give each feature, or each output, mean 0 and standard deviation 1 in the training set. Losses are then in
-        these units, predictions in those of y.
+        Whether to scale each feature, or each output, to mean 0 and standard deviation 1 in the training set. Losses are then
+        in these units, but predictions are in the units of y.
     validation_fraction : float or None
         The share of the samples that `fit` holds out at random, and evaluates after every epoch.
     callbacks : sequence of Callback
-        Called by `fit`, as copies: ``[EarlyStopping(patience=20)]``, for instance, which needs validation data.
+        `fit` calls copies of them. An example is ``[EarlyStopping(patience=20)]``, which needs validation data.
     engine : {"auto", "eager", "replay", "compiled"}
     warm_start : bool
-        Whether `fit` goes on from the last training, with its weights, optimizer state, scalers and epoch, for `epochs` more.
+        Whether `fit` continues the last training for `epochs` more, with its weights, optimizer state, scalers and epoch.
     random_state : int, RandomState or None
-        Decides the initial weights, the held-out samples and the orders. The weights of an integer are those of a network
-        made with ``numpy.random.default_rng(integer)``.
+        The seed of the initial weights, the held-out samples and their order. With an integer, the initial weights are those
+        of a network made with ``numpy.random.default_rng(integer)``.
 
     Attributes
     ----------
@@ -144,13 +144,13 @@ class TwoHiddenLayerRegressor(NetworkRegressor):
     history_ : History
         Losses and learning rate of each epoch.
     n_iter_ : int
-        The number of epochs trained, those of warm starts and `partial_fit` included.
+        The number of epochs trained, including warm starts and `partial_fit`.
     callbacks_ : list of Callback
-        The copies that the last `fit` has called.
+        The copies that the last `fit` called.
     x_scaler_, y_scaler_ : StandardScaler or None
     n_features_in_, n_outputs_ : int
     feature_names_in_ : ndarray of str
-        Where X is a DataFrame.
+        Only if X is a DataFrame.
 
     Examples
     --------
@@ -219,42 +219,42 @@ class MLPRegressor(NetworkRegressor, PerceptronEstimator):
     Parameters
     ----------
     hidden : sequence of int
-        The number of units of each hidden layer; an empty one makes a linear model.
+        The number of units of each hidden layer. An empty sequence makes a linear model.
     activation : str, Activation or sequence of these
         One for all hidden layers, or one for each.
     weight_init : Initializer, optional
-        By default that of `Linear`.
+        The default is that of `Linear`.
     loss : str or Loss
         ``"half_squared_error"``, ``"mean_squared_error"``, ``"mean_absolute_error"``, ``"huber"``, or an object.
     optimizer : str or callable
         ``"sgd"``, ``"adam"``, ``"adamw"``, ``"rmsprop"``, or a function of the parameters that returns an Optimizer, such as
         ``functools.partial(SGD, lr=0.1, momentum=0.9)``.
     lr : float, optional
-        The learning rate of all epochs; by default the optimizer's own.
+        The learning rate of all epochs. The default is the optimizer's own.
     scheduler : Scheduler, optional
-        The learning rate of each epoch, in the place of `lr`.
+        The learning rate of each epoch. Give either this or `lr`.
     penalty : Penalty, optional
     clip_norm : float or None
-        The largest global norm of a gradient, after the optimizer's own hooks; None does not clip.
+        The largest global norm of a gradient, after the optimizer's own hooks. None does not clip.
     epochs : int
         The number of passes over the data.
     batch_size : int or None
-        The number of samples an update; None is the whole set.
+        The number of samples in an update. None is the whole set.
     shuffle : bool
-        Whether every epoch visits the samples in an order of its own.
+        Whether to shuffle the samples before every epoch.
     standardize, standardize_y : bool
-        Whether to give each feature, or each output, mean 0 and standard deviation 1 in the training set. Losses are then in
-        these units, predictions in those of y.
+        Whether to scale each feature, or each output, to mean 0 and standard deviation 1 in the training set. Losses are then
+        in these units, but predictions are in the units of y.
     validation_fraction : float or None
         The share of the samples that `fit` holds out at random, and evaluates after every epoch.
     callbacks : sequence of Callback
-        Called by `fit`, as copies: ``[EarlyStopping(patience=20)]``, for instance, which needs validation data.
+        `fit` calls copies of them. An example is ``[EarlyStopping(patience=20)]``, which needs validation data.
     engine : {"auto", "eager", "replay", "compiled"}
     warm_start : bool
-        Whether `fit` goes on from the last training, with its weights, optimizer state, scalers and epoch, for `epochs` more.
+        Whether `fit` continues the last training for `epochs` more, with its weights, optimizer state, scalers and epoch.
     random_state : int, RandomState or None
-        Decides the initial weights, the held-out samples and the orders. The weights of an integer are those of a network
-        made with ``numpy.random.default_rng(integer)``.
+        The seed of the initial weights, the held-out samples and their order. With an integer, the initial weights are those
+        of a network made with ``numpy.random.default_rng(integer)``.
 
     Attributes
     ----------
@@ -262,13 +262,13 @@ class MLPRegressor(NetworkRegressor, PerceptronEstimator):
     history_ : History
         Losses and learning rate of each epoch.
     n_iter_ : int
-        The number of epochs trained, those of warm starts and `partial_fit` included.
+        The number of epochs trained, including warm starts and `partial_fit`.
     callbacks_ : list of Callback
-        The copies that the last `fit` has called.
+        The copies that the last `fit` called.
     x_scaler_, y_scaler_ : StandardScaler or None
     n_features_in_, n_outputs_ : int
     feature_names_in_ : ndarray of str
-        Where X is a DataFrame.
+        Only if X is a DataFrame.
 
     Examples
     --------

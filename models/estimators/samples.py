@@ -1,4 +1,4 @@
-"""Samples with their weights: held out by a fraction, and standardised by what the training set knows.
+"""Samples with their weights: a random fraction is held out, and the scaler of the training set standardises both parts.
 
 WeightedSamples --split--> training set --fit_scaler--> StandardScaler
                       '--> validation set ----------------scaled--> x, y
@@ -18,7 +18,7 @@ from tinygrad_lab.checks import is_finite_number
 
 @dataclass(frozen=True)
 class WeightedSamples:
-    """Inputs, targets and perhaps weights, one row each a sample."""
+    """Inputs, targets and optional weights. A row is a sample."""
 
     x: np.ndarray
     y: np.ndarray
@@ -26,11 +26,11 @@ class WeightedSamples:
 
     @property
     def mean_one_weight(self) -> np.ndarray | None:
-        """The weights, scaled to a mean of 1: a loss divides by the number of samples, not by the sum of their weights."""
+        """The weights scaled to a mean of 1, because a loss divides by the number of samples, not by the sum of weights."""
         return None if self.weight is None else self.weight / self.weight.mean()
 
     def split(self, fraction: Any, seed: int, strata: np.ndarray | None) -> tuple[WeightedSamples, WeightedSamples]:
-        """Divide into a training set and a random `fraction`, which keeps the shares of the labels in `strata`.
+        """Split off a random `fraction`. Both parts have the shares of the labels in `strata`, unless it is None.
 
         Examples
         --------
@@ -49,10 +49,10 @@ class WeightedSamples:
 
 
 def fit_scaler(data: np.ndarray, weight: np.ndarray | None) -> StandardScaler:
-    """Learn the mean and the standard deviation of each column of `data`, or of a single one without an axis of columns."""
+    """Learn the mean and the standard deviation of each column of `data`. One-dimensional data is one column."""
     return StandardScaler().fit(data.reshape(len(data), -1), sample_weight=weight)
 
 
 def scaled(scaler: StandardScaler | None, data: np.ndarray) -> np.ndarray:
-    """Return `data` in units of the scaler, where there is one."""
+    """Return `data` standardised by the scaler, or unchanged if there is none."""
     return data if scaler is None else scaler.transform(data)
