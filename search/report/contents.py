@@ -1,4 +1,4 @@
-"""What the page says, as text: the winners and how they were chosen, the table of the ranking, the failures."""
+"""The text of the page: the winners and how they were chosen, the table of the ranking, the failures."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,9 +17,9 @@ NONE = "–"
 
 @dataclass(frozen=True)
 class Card:
-    """One winner: what it is, how it was chosen, and what its numbers are worth."""
+    """One winner: its configuration and numbers, how it was chosen, and which number is too low as an estimate."""
 
-    mark: str  # the class of its colour and its shape
+    mark: str  # the CSS class of its colour and shape
     title: str
     configuration: list[tuple[str, str]]
     numbers: list[tuple[str, str]]
@@ -29,7 +29,7 @@ class Card:
 
 @dataclass(frozen=True)
 class Table:
-    """A table of text: names of the columns, whether they hold numbers, and the cells of each row."""
+    """A table of text: the names of the columns, whether each holds numbers, and the cells of each row."""
 
     names: list[str]
     is_number: list[bool]
@@ -49,7 +49,7 @@ def winners(
     trained = () if retrained is None else retrained.done
     best = next((row for row in done if trained and row.rank == trained[0].rank), done[0])
     yield _best_by_cross_validation(ranking, best, trained, comparison)
-    if len(trained) > 1:  # of a single network, no test loss was chosen
+    if len(trained) > 1:  # one network alone is not a choice by test loss
         yield _best_by_test(trained)
     if simplest is not None:
         test = next((row for row in trained if row.rank == simplest.rank), None)
@@ -114,7 +114,7 @@ def _tested(row: RetrainedConfiguration | None) -> list[tuple[str, str]]:
 
 
 def ranking_table(ranking: Ranking, retrained: Retrained | None, comparison: "Comparison | None") -> Table:
-    """Return the ranking as text, with the test losses and the differences to the best where they are known."""
+    """Return the ranking as text, with the test losses and the differences to the best if they are known."""
     names, values = _varying_columns(ranking)
     compared = {row.rank: row for row in comparison or ()}
     tested = {row.rank: row.test_loss for row in retrained or ()}
@@ -149,12 +149,12 @@ def ranking_table(ranking: Ranking, retrained: Retrained | None, comparison: "Co
 
 
 def has_stopped(ranking: Ranking) -> bool:
-    """Whether a strategy stopped some configurations before their ends."""
+    """Whether the strategy stopped some configurations early."""
     return any(row.status == "stopped" for row in ranking)
 
 
 def failures(ranking: Ranking, retrained: Retrained | None) -> Table:
-    """Return what did not end as it should, and why."""
+    """Return the fits and trainings that failed, crashed or diverged, and why."""
     rows = [
         [
             where,
@@ -182,7 +182,7 @@ def settings(configuration: Configuration) -> list[tuple[str, str]]:
 
 
 def number(value: float | None, digits: int = 5) -> str:
-    """Return a loss in some digits, or a dash where there is none.
+    """Return a loss with this number of significant digits, or a dash if there is none.
 
     Examples
     --------
@@ -193,7 +193,7 @@ def number(value: float | None, digits: int = 5) -> str:
 
 
 def plural(count: int, noun: str) -> str:
-    """Return a noun in the form that its number asks for.
+    """Return the singular or the plural of a noun.
 
     Examples
     --------
@@ -204,7 +204,7 @@ def plural(count: int, noun: str) -> str:
 
 
 def constants(ranking: Ranking) -> list[tuple[str, str]]:
-    """Return the settings that all configurations share, which are no columns of the table."""
+    """Return the settings that all configurations share. They are not columns of the table."""
     varying, _ = _varying_columns(ranking)
     return [pair for pair in settings(ranking[0].configuration) if pair[0] not in varying] if len(ranking) else []
 

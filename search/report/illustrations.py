@@ -1,4 +1,4 @@
-"""The figures of the page: which there are, what they show in words, and how they go into the page."""
+"""The figures of the page, each with a caption, a description in words, and its SVG as the page embeds it."""
 
 import base64
 import io
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from search.ranking.comparison import Comparison
 
-PHONE_WIDTH, PHONE_HEIGHT = 4.4, 3.6  # inches, on a screen of about 350 pixels: letters keep four fifths of their size
+PHONE_WIDTH, PHONE_HEIGHT = 4.4, 3.6  # inches; on a screen 350 pixels wide, letters have 4/5 of their size
 
 
 @dataclass(frozen=True)
@@ -39,11 +39,11 @@ class Illustration:
     Attributes
     ----------
     caption : str
-        What stands under it.
+        The text under it.
     alternative : str
-        What it shows, in words, for those who do not see it.
+        What it shows, in words, for readers who do not see it.
     wide, narrow : str
-        The figure as SVG in a data URI: as it was drawn, and laid out for a phone.
+        The figure as SVG in a data URI, as it was drawn and laid out for a phone.
     """
 
     caption: str
@@ -53,12 +53,12 @@ class Illustration:
 
 
 def illustrate(caption: str, alternative: str, figure: "Figure") -> Illustration:
-    """Return a figure as the page shows it; the figure itself stays as it is."""
+    """Return a figure as the page shows it. The figure itself does not change."""
     return Illustration(caption, alternative, wide=_data_uri(figure), narrow=_data_uri(_for_a_phone(figure)))
 
 
 def score_illustrations(ranking: Ranking, top: int) -> Iterator[Illustration]:
-    """Yield the figures of all configurations that can be drawn of this ranking."""
+    """Yield the figures of all configurations, as far as this ranking has the data for them."""
     done = ranking.done
     if not done or not (varying := varying_parameters(ranking)):
         return
@@ -93,7 +93,7 @@ def learning_illustrations(retrained: Retrained | None) -> Iterator[Illustration
 
 
 def stability_illustrations(ranking: Ranking, seed_table: ArrayLike | None, top: int) -> Iterator[Illustration]:
-    """Yield how firm the places are: over the folds, and over the seeds where these were tried."""
+    """Yield figures of how stable the ranks are: over the folds, the repeats, and the seeds if there are several."""
     fits = np.array([row.losses for row in ranking.done])
     if len(fits) > 1:
         losses = fits.reshape(len(fits), ranking.repeats, -1)
@@ -118,7 +118,7 @@ def _stability(losses: Array, top: int, column: str, what: str) -> Illustration:
 def luck_illustrations(
     comparison: "Comparison | None", seed_losses: ArrayLike | None, chosen: float | None, top: int
 ) -> Iterator[Illustration]:
-    """Yield how far the best are apart, and how the winner's test loss scatters over seeds."""
+    """Yield figures of the differences between the best, and of the winner's test loss over seeds."""
     if comparison is not None and len(comparison) > 1:
         yield illustrate(
             "By how much the best configurations lose to the first over the same folds, with confidence intervals. Circles are "
@@ -137,10 +137,10 @@ def luck_illustrations(
 
 
 def _for_a_phone(figure: "Figure") -> "Figure":
-    """Return a copy that is laid out for a small screen, or the figure itself where it cannot be copied."""
+    """Return a copy that is laid out for a small screen, or the figure itself if it cannot be copied."""
     try:
         phone: Figure = pickle.loads(pickle.dumps(figure))
-    except (pickle.PicklingError, AttributeError, TypeError):  # it holds a function of somebody's own
+    except (pickle.PicklingError, AttributeError, TypeError):  # the figure holds a function that cannot be pickled
         return figure
     phone.set_size_inches(PHONE_WIDTH, max(PHONE_HEIGHT, 0.9 * phone.get_figheight()))
     for axes in phone.axes:
@@ -150,11 +150,11 @@ def _for_a_phone(figure: "Figure") -> "Figure":
 
 
 def _data_uri(figure: "Figure") -> str:
-    """Return the figure as SVG in a data URI: an image of its own, whose names cannot meet those of another."""
+    """Return the figure as SVG in a data URI. It is a separate image, so its ids cannot clash with those of another."""
     from matplotlib import rc_context
 
     stream = io.BytesIO()
-    # Letters as shapes look the same everywhere; salt and no date make the same figure the same bytes.
+    # Letters as shapes look the same everywhere. With a fixed salt and no date, equal figures give equal bytes.
     with rc_context({"svg.hashsalt": "tinygrad-lab", "svg.fonttype": "path"}):
         figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None})
     return f"data:image/svg+xml;base64,{base64.b64encode(stream.getvalue()).decode()}"

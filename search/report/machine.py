@@ -1,4 +1,4 @@
-"""On what a search ran: the processor, the system, and the versions that its numbers may depend on."""
+"""The machine of a search: the processor, the system, and the versions that its numbers may depend on."""
 
 import platform
 from importlib.metadata import PackageNotFoundError, version
@@ -12,7 +12,7 @@ PACKAGES = ("tinygrad-lab", "numpy", "scipy", "numba")
 
 
 def machine_facts() -> list[tuple[str, str]]:
-    """Return names and values that describe this machine, for people.
+    """Return names and values that describe this machine to a reader.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""The report's three figures: the points, the losses of a network's training, and the function that it estimates."""
+"""The report's three figures: the points, the losses of a network's training, and the estimated function."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -12,27 +12,27 @@ from search.trials.fits import Build
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-POINTS = 601  # at which a function is drawn
+POINTS = 601  # number of points at which a function is drawn
 
 
 def network_figures(
     build: Build, network: RetrainedConfiguration, train: DataSet, test: DataSet
 ) -> "list[tuple[str, str, Figure]]":
-    """Draw a network that was re-trained: of its points and its function, as far as they have one feature and one output.
+    """Draw the losses of a re-trained network. With one feature and one output, draw the points and the function too.
 
     Parameters
     ----------
     build : callable
-        The search's. Where what it builds cannot `predict` from loaded weights, there is no function to draw.
+        The builder of the search. If its Trainer cannot `predict` from loaded weights, the function is not drawn.
     network : RetrainedConfiguration
-        Which is done.
+        A network whose status is "done".
     train, test : pair of array_like
         x and y.
 
     Returns
     -------
     list of (str, str, matplotlib.figure.Figure)
-        Each with its caption and what it shows in words.
+        Each figure, after its caption and its description in words.
 
     Examples
     --------
@@ -66,7 +66,7 @@ def network_figures(
 
 
 def _predictor(build: Build, network: RetrainedConfiguration) -> Any:
-    """Return what predicts with the weights of a network; None where its Trainer or its model cannot be asked."""
+    """Return a function that predicts with the weights of a network. None if its Trainer has no `predict`."""
     trainer: Any = build(dict(network.configuration), np.random.default_rng(0))
     if not hasattr(trainer, "predict") or not hasattr(trainer.model, "load_state_dict"):
         return None

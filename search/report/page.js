@@ -1,14 +1,14 @@
 "use strict";
 
-// Makes the ranking sortable and filterable. Without it the page is complete: a table, best first.
+// Makes the table of the ranking sortable and filterable. Without this script, the table is complete, best first.
 {
   const table = document.getElementById("ranking-table");
   const body = table.tBodies[0];
   const headers = [...table.tHead.rows[0].cells];
   const names = headers.map((header) => header.textContent);
-  const rows = [...body.rows].map((row, place) => ({
+  const rows = [...body.rows].map((row, position) => ({
     row,
-    place,
+    position,
     cells: [...row.cells].map((cell) => cell.textContent),
   }));
   const words = document.getElementById("words");
@@ -19,13 +19,14 @@
 
   const isNumber = (text) => text !== "" && !Number.isNaN(Number(text));
 
-  // Numbers by value, text by its letters, what is missing ("–") last in both directions, equals in order of their rank.
+  // Numbers are compared by value, text by letters. A missing number ("–") comes last in both directions. Equal cells keep the
+  // order of their rank.
   function compare(a, b, column, direction) {
     const [x, y] = [a.cells[column], b.cells[column]];
     const numeric = headers[column].classList.contains("n");
     if (numeric && isNumber(x) !== isNumber(y)) return isNumber(x) ? -1 : 1;
     const order = numeric && isNumber(x) ? Number(x) - Number(y) : collator.compare(x, y);
-    return direction * order || a.place - b.place;
+    return direction * order || a.position - b.position;
   }
 
   function sortBy(column) {
@@ -36,13 +37,13 @@
     show();
   }
 
-  // "lr=0.1|hidden=(75,50)|": a word finds a part of a value, "name=value" a value from its beginning.
+  // A row is searched as "lr=0.1|hidden=(75,50)|". A word matches any part of a value, "name=value" the start of a value.
   for (const entry of rows) {
     entry.text = entry.cells.map((cell, i) => `${names[i]}=${cell}|`.replaceAll(/\s/g, "").toLowerCase()).join("");
     entry.status = entry.cells.at(-1);
   }
 
-  // Only so many rows are in the page at once: a browser takes seconds to lay out ten thousand.
+  // The page shows at most this many rows, because a browser takes seconds to lay out ten thousand.
   function show() {
     const wanted = words.value.toLowerCase().split(/\s+/).filter(Boolean);
     const matching = rows.filter(

@@ -1,4 +1,4 @@
-"""The page itself: contents and illustrations, put into the template and written to one file."""
+"""The page: contents and illustrations are put into the template and written to one file."""
 
 import base64
 import hashlib
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from search.ranking.optimism import Optimism
 
 FOLDER = Path(__file__).parent
-TOP = 20  # how many of the best the figures show
+TOP = 20  # how many of the best configurations the figures show
 
 
 def write_report(
@@ -50,44 +50,44 @@ def write_report(
     facts: Sequence[tuple[str, str]] = (),
     commands: Sequence[str] = (),
 ) -> Path:
-    """Write a search's report, ``index.html``: one page that needs no network and no other file.
+    """Write the report of a search, ``index.html``. The page needs no network and no other file.
 
     Parameters
     ----------
     folder : path
-        Where to write; made if it is missing.
+        Where to write. It is created if it is missing.
     ranking : Ranking
-        Of the search.
+        The ranking of the search.
     title, question : str
-        What stands at the top.
+        The text at the top.
     retrained : Retrained, optional
-        The best, trained again and tested: the second winner, test losses and learning curves.
+        The best, trained again and tested. They add the second winner, test losses and learning curves.
     comparison : Comparison, optional
         The differences to the best, with their intervals.
     simplest : ComparedConfiguration, optional
         The simplest configuration within one standard error of the best, such as `Comparison.simplest` returns.
     optimism : Optimism, optional
-        What choosing by the test loss adds to it, over seeds.
+        By how much the lowest test loss is too low, over seeds.
     nested : object, optional
-        The result of a nested cross-validation; its text is shown.
+        The result of a nested cross-validation. The page shows its text.
     seed_losses : array_like, optional
         Test losses of the network of the lowest test loss, or of the best without `retrained`, from other seeds.
     figures : sequence of (str, str, matplotlib.figure.Figure)
-        More figures to show, each with its caption and, in words, what it shows.
+        More figures, each after its caption and its description in words.
     facts : sequence of (str, str)
-        How long it took and on what it ran, as names and values; `search.report.machine.machine_facts` gives some.
+        Names and values: how long the search took, and on which machine. `search.report.machine.machine_facts` gives some.
     commands : sequence of str
-        How to do it again, line by line.
+        The commands that repeat the search, line by line.
 
     Returns
     -------
     pathlib.Path
-        Of the page.
+        The path of the page.
 
     Raises
     ------
     SearchError
-        If the file cannot be written; an older one is then as it was.
+        If the file cannot be written. An older file is then unchanged.
 
     Examples
     --------
@@ -137,7 +137,7 @@ def write_report(
 
 
 def _summary(ranking: Ranking) -> list[tuple[str, str]]:
-    """Return the numbers that stand at the top: names and values."""
+    """Return the numbers at the top of the page, as names and values."""
     statuses = Counter(row.status for row in ranking)
     summary = [("configurations", f"{len(ranking):,}")]
     if len(ranking):
@@ -154,13 +154,13 @@ def _summary(ranking: Ranking) -> list[tuple[str, str]]:
 
 
 def _caption(ranking: Ranking) -> str:
-    """Return what stands above the table: in which order its rows are."""
+    """Return the caption of the table, which says in which order its rows are."""
     best_first = "All configurations, lowest mean validation loss first"
     return f"{best_first}, then those stopped, the latest first, then all others" if has_stopped(ranking) else best_first
 
 
 def _render(**contents: Any) -> str:
-    """Put the contents into the template; whatever they hold is text there, never markup."""
+    """Put the contents into the template. They are escaped, so they appear as text, never as markup."""
     style, script = ((FOLDER / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(FOLDER),
@@ -171,10 +171,10 @@ def _render(**contents: Any) -> str:
         keep_trailing_newline=True,
     )
     template = environment.get_template("page.html.jinja")
-    # Own style and script alone are allowed to act, by their hashes: even markup that got in could do nothing.
+    # The policy allows only this style and this script, by their hashes. Other markup could do nothing.
     return template.render(style=style, script=script, style_hash=_hash(style), script_hash=_hash(script), **contents)
 
 
 def _hash(text: str) -> str:
-    """Return the name of a style or script in a content security policy."""
+    """Return the hash of a style or script, as a content security policy writes it."""
     return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"

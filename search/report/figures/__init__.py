@@ -4,9 +4,9 @@
     all of them:       plot_score_map, plot_parallel_coordinates                         (scores)
     the best of them:  plot_learning_curves, plot_rank_stability, plot_differences       (leaders)
 
-They are made without pyplot: no window, no state between calls, no display needed. matplotlib is imported when the
-first is made. Colours are of the Okabe-Ito palette and of cividis, which the colour-blind can tell apart; marks differ in
-shape too.
+They are made without pyplot, so they need no display and keep no state between calls. matplotlib is imported with the
+first figure. The colours are from the Okabe-Ito palette and from cividis, which colour-blind readers can distinguish. Marks
+differ in shape too.
 """
 
 from search.report.figures.leaders import plot_differences, plot_learning_curves, plot_rank_stability

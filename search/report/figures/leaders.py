@@ -1,4 +1,4 @@
-"""The figures of the best configurations: how they learn, how firm their places are, how far apart they are."""
+"""The figures of the best configurations: how they learn, how stable their ranks are, how much they differ."""
 
 from typing import TYPE_CHECKING
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 
 def plot_learning_curves(retrained: Retrained) -> "Figure":
-    """Draw the test loss of the re-trained networks against the epoch, on a logarithmic scale, both winners in colour.
+    """Draw the test loss of the re-trained networks against the epoch, on a logarithmic scale. Both winners are in colour.
 
     Parameters
     ----------
     retrained : Retrained
-        Networks, of which one at least is done.
+        Networks, at least one with status "done".
 
     Returns
     -------
@@ -35,7 +35,7 @@ def plot_learning_curves(retrained: Retrained) -> "Figure":
             continue
         losses = row.history["validation_loss"]
         label = None if others else "the others"
-        # Many long curves are one picture: as shapes they would be megabytes.
+        # Many long curves as shapes would take megabytes, so they become one picture.
         axes.plot(np.arange(1, len(losses) + 1), losses, color=GREY, alpha=0.35, linewidth=0.7, label=label, rasterized=True)
         others += 1
     if by_cv is by_test:
@@ -71,16 +71,16 @@ def plot_rank_stability(losses: ArrayLike, top: int = 20, column: str = "fold") 
     Parameters
     ----------
     losses : array_like, shape (configurations, columns)
-        In order of the ranking, one loss for each fold or seed. NaN ranks last.
+        One loss for each fold or seed, with the configurations in the order of the ranking. NaN ranks last.
     top : int, default=20
-        How many configurations to show; the ranks are those among all that are given.
+        How many configurations to show. Their ranks are among all configurations in `losses`.
     column : str, default="fold"
-        What a column is.
+        The name of a column: "fold", "repeat" or "seed".
 
     Returns
     -------
     matplotlib.figure.Figure
-        One axes; a dot for each loss, a line from the best to the worst rank, a diamond for the place in the ranking.
+        One axes. It has a dot for each loss, a line from the best to the worst rank, and a diamond for the rank overall.
 
     Examples
     --------
@@ -122,19 +122,19 @@ def plot_rank_stability(losses: ArrayLike, top: int = 20, column: str = "fold") 
 
 
 def plot_differences(comparison: "Comparison", top: int = 20) -> "Figure":
-    """Draw by how much the best configurations lose to the first, each difference with its confidence interval.
+    """Draw the difference of each of the best configurations to the first, with its confidence interval.
 
     Parameters
     ----------
     comparison : Comparison
-        Of the configurations of a ranking.
+        The comparison of a ranking.
     top : int, default=20
         How many to show.
 
     Returns
     -------
     matplotlib.figure.Figure
-        One axes; a circle where the interval holds zero, a filled square where it does not.
+        One axes. A circle marks an interval that contains zero, a filled square one that does not.
     """
     rows = [*comparison][:top]
     figure, axes = new_figure("difference of the mean loss to the best", "rank")

@@ -1,4 +1,4 @@
-"""The figures of one configuration: its data, its training, its function, and how much of its loss is luck."""
+"""The figures of one configuration: its data, its training, its function, and its test loss over seeds."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -47,7 +47,7 @@ def plot_losses(history: Mapping[str, ArrayLike], validation_label: str = "test"
     history : mapping
         ``"train_loss"`` and ``"validation_loss"``, one number per epoch.
     validation_label : str, default="test"
-        What the validation set was.
+        The name of the validation set.
 
     Returns
     -------
@@ -104,7 +104,7 @@ def plot_function(x: ArrayLike, prediction: ArrayLike, train: DataSet, test: Dat
 
 
 def plot_seed_distribution(losses: ArrayLike, reported: float | None = None, best: float | None = None) -> "Figure":
-    """Draw the test losses of one configuration over many seeds: a histogram, and a tick for each network.
+    """Draw the test losses of one configuration over many seeds, as a histogram with a tick for each network.
 
     Parameters
     ----------
@@ -138,7 +138,7 @@ def plot_seed_distribution(losses: ArrayLike, reported: float | None = None, bes
     if not finite.size:
         raise ValueError(f"plot_seed_distribution: none of {given.size} losses is finite, expected at least one")
     figure, axes = new_figure("test loss", "number of seeds")
-    is_spread = np.ptp(finite) > 1e-9 * np.abs(finite).max()  # or rounding alone tells them apart, and bins have no width
+    is_spread = np.ptp(finite) > 1e-9 * np.abs(finite).max()  # else they differ by rounding only, and bins would have no width
     axes.hist(finite, bins=20 if is_spread else 1, color=BLUE, alpha=0.35, edgecolor="white")
     axes.eventplot(finite, lineoffsets=0.025, linelengths=0.05, colors=BLUE, transform=axes.get_xaxis_transform())
     mean = finite.mean()

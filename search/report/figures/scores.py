@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from matplotlib.colors import Normalize
     from matplotlib.figure import Figure
 
-MOST_CELLS = 30  # values of a parameter of the map; one of more is a continuum, of which a map shows holes
-MOST_LABELS = 12  # of an axis of the parallel coordinates
+MOST_CELLS = 30  # a parameter with more values is continuous, and a map of it would have holes
+MOST_LABELS = 12  # labels on an axis of the parallel coordinates
 
 
 def varying_parameters(ranking: Ranking) -> dict[str, list[Any]]:
@@ -38,25 +38,25 @@ def varying_parameters(ranking: Ranking) -> dict[str, list[Any]]:
 
 
 def mapped_parameters(ranking: Ranking) -> dict[str, list[Any]]:
-    """Return those of the varying parameters that `plot_score_map` shows: the one with the most values first."""
+    """Return the two parameters that `plot_score_map` shows, the one with more values first."""
     few = [item for item in varying_parameters(ranking).items() if len(item[1]) <= MOST_CELLS]
     return dict(sorted(few, key=lambda item: -len(item[1]))[:2])
 
 
 def plot_score_map(ranking: Ranking) -> "Figure":
-    """Draw the lowest mean loss for each pair of values of two parameters, as a map of colours with the numbers in it.
+    """Draw a map of the lowest mean loss for each pair of values of two parameters, as colours with numbers.
 
-    The two parameters are those with the most values; for each pair, the best is taken over all others.
+    The two parameters are those with the most values. For each pair, the lowest is over all values of the other parameters.
 
     Parameters
     ----------
     ranking : Ranking
-        Of configurations that differ in two parameters at least.
+        A ranking of configurations that differ in at least two parameters.
 
     Returns
     -------
     matplotlib.figure.Figure
-        The map and its scale; a pair without any loss stays empty.
+        The map and its scale. A pair without a loss stays empty.
 
     Raises
     ------
@@ -95,9 +95,9 @@ def plot_parallel_coordinates(ranking: Ranking, top: int = 20) -> "Figure":
     Parameters
     ----------
     ranking : Ranking
-        Of configurations that differ in one parameter at least.
+        A ranking of configurations that differ in at least one parameter.
     top : int, default=20
-        How many of the best to show in colour, before all others in grey.
+        How many of the best to show in colour. All others are grey.
 
     Returns
     -------
@@ -119,7 +119,7 @@ def plot_parallel_coordinates(ranking: Ranking, top: int = 20) -> "Figure":
             "expected at least 1 of each"
         )
     columns = [np.array(_value_indices(done, name, values)) / (len(values) - 1) for name, values in parameters.items()]
-    # By rank: a few bad losses would press all others together on a scale of losses.
+    # The last axis is by rank. On an axis of losses, a few large ones would squeeze the rest together.
     lines = np.column_stack([*columns, np.linspace(1.0, 0.0, len(done))])
     positions = np.arange(lines.shape[1])
     figure, axes = new_figure("", "")
@@ -128,7 +128,7 @@ def plot_parallel_coordinates(ranking: Ranking, top: int = 20) -> "Figure":
     axes.vlines(positions, 0, 1, color="0.75", linewidth=1, zorder=1)
 
     paths = [np.column_stack([positions, line]) for line in lines]
-    # Thousands of lines as shapes are slow to show, and one picture shows the same.
+    # Thousands of lines as shapes are slow to show, so they become one picture.
     axes.add_collection(
         LineCollection(paths[top:], colors=GREY, linewidths=0.6, alpha=0.22, zorder=2, rasterized=len(paths) > 500)
     )
@@ -150,12 +150,12 @@ def plot_parallel_coordinates(ranking: Ranking, top: int = 20) -> "Figure":
 
 
 def _text(value: Any) -> str:
-    """Return what tells one value from another: 1, 1.0 and True differ."""
+    """Return a text that differs for different values, also for 1, 1.0 and True."""
     return canonical_text({"value": value})
 
 
 def _in_order(values: Sequence[Any]) -> list[Any]:
-    """Return the different values: sorted, or by their text where they cannot be compared."""
+    """Return the different values, sorted. If they cannot be compared, sort them by their text."""
     different = [*{_text(value): value for value in values}.values()]
     try:
         return sorted(different)
@@ -164,7 +164,7 @@ def _in_order(values: Sequence[Any]) -> list[Any]:
 
 
 def _value_indices(ranked: Sequence[RankedConfiguration], name: str, values: Sequence[Any]) -> list[int]:
-    """Return which of the values of a parameter each configuration has."""
+    """Return for each configuration the index of its value of a parameter."""
     indices = {_text(value): index for index, value in enumerate(values)}
     return [indices[_text(row.configuration.get(name, ""))] for row in ranked]
 
@@ -177,7 +177,7 @@ def _label(value: Any) -> str:
 
 
 def _label_axis(axes: "Axes", position: float, ticks: Sequence[tuple[float, str]], left: bool = True) -> None:
-    """Write the values of one parameter beside its axis; of many, some."""
+    """Write the values of one parameter beside its axis. If there are many, write every nth."""
     step = math.ceil(len(ticks) / MOST_LABELS)
     for height, text in ticks[::step]:
         axes.annotate(
@@ -194,7 +194,7 @@ def _label_axis(axes: "Axes", position: float, ticks: Sequence[tuple[float, str]
 
 
 def _colours(scores: Array) -> "Normalize":
-    """Return the scale of the colours: logarithmic where the losses are positive and far apart."""
+    """Return the scale of the colours, which is logarithmic if the losses are positive and far apart."""
     from matplotlib.colors import LogNorm, Normalize
 
     low, high = float(np.nanmin(scores)), float(np.nanmax(scores))

@@ -26,7 +26,7 @@ def new_figure(x_label: str, y_label: str) -> "tuple[Figure, Axes]":
 
 
 def as_it_is(text: str) -> str:
-    r"""Return a text so that matplotlib shows it as it is: two dollars in it are no formula.
+    r"""Escape a text so that matplotlib does not read a part between two dollars as a formula.
 
     Examples
     --------
@@ -37,7 +37,7 @@ def as_it_is(text: str) -> str:
 
 
 def plain_log_labels(axis: "Axis", steps: Sequence[int] = (2, 3, 4, 6, 8)) -> None:
-    """Label a logarithmic axis 0.6, 1, 2 and so on; between the powers of ten only where these are few."""
+    """Label a logarithmic axis 0.6, 1, 2 and so on. Over many powers of ten, label only the powers."""
     from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
     low, high = sorted(axis.get_view_interval())
@@ -48,7 +48,7 @@ def plain_log_labels(axis: "Axis", steps: Sequence[int] = (2, 3, 4, 6, 8)) -> No
 
 
 def legend_above(axes: "Axes", columns: int = 3) -> None:
-    """Put the legend over the axes, where it covers nothing."""
+    """Put the legend above the axes, where it covers nothing."""
     axes.legend(
         loc="lower left",
         bbox_to_anchor=(0.0, 1.0),
@@ -62,7 +62,7 @@ def legend_above(axes: "Axes", columns: int = 3) -> None:
 
 
 def rank_labels(axis: "Axis") -> None:
-    """Label an axis of ranks 5, 10, 15 and so on, or each where these are few."""
+    """Label an axis of ranks 5, 10, 15 and so on. If there are few ranks, label each."""
     from matplotlib.ticker import MaxNLocator
 
     low, high = sorted(axis.get_view_interval())
