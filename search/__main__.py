@@ -1,4 +1,4 @@
-"""`python -m search`: searches for people who do not write Python for them."""
+"""`python -m search`: searches that are described in a TOML file instead of Python."""
 
 import sys
 

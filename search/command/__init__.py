@@ -2,5 +2,5 @@
 
     search.toml --settings--> Settings --actions: run--> STORE --actions: status, rank, retrain, report, export--> people, files
 
-The store keeps the text of the file that its search was described in, so every command after `run` needs the store only.
+The store contains the text of the TOML file, so every command after `run` needs only the store.
 """

@@ -1,6 +1,6 @@
-"""What each command does with a store.
+"""The commands, each a function of its options.
 
-run: settings --> Search --> STORE          status, rank, export: STORE --> what is in it, finished or not
+run: settings --> Search --> STORE          status, rank, export: STORE --> StoredSearch, finished or not
                                             retrain, report: STORE --> the finished search --> SearchResult
 """
 
@@ -26,7 +26,7 @@ FOLDER_KEY = "settings folder"
 
 
 def run(options: argparse.Namespace) -> None:
-    """Begin a search, or go on with one, and print its ranking."""
+    """Begin or continue a search, and print its ranking."""
     if options.settings is None and not options.store.exists():
         raise SearchError(f"store {options.store}: there is none to go on with, expected a TOML file after it, to begin one")
     if options.settings is not None:
@@ -39,7 +39,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 def status(options: argparse.Namespace) -> None:
-    """Print how far a search is."""
+    """Print the progress of a search."""
     stored = StoredSearch(options.store)
     print(f"{stored.done:,} of {stored.total:,} fits are done" if stored.total else f"{stored.done:,} fits are done")
     if bad := {status: count for status, count in stored.counts.items() if status != "done"}:
@@ -54,7 +54,7 @@ def status(options: argparse.Namespace) -> None:
 
 
 def rank(options: argparse.Namespace) -> None:
-    """Print the ranking of the configurations whose fits are all done, and write it to a file."""
+    """Print the ranking of the configurations whose fits have all ended, and write it to a file if one is given."""
     _check_output(options.csv, options.store)
     stored = StoredSearch(options.store)
     ranking = stored.ranking()
@@ -70,9 +70,9 @@ def rank(options: argparse.Namespace) -> None:
 
 
 def export(options: argparse.Namespace) -> None:
-    """Write every fit to a CSV file, whole or not at all; floats round-trip to the bit.
+    """Write every fit to a CSV file, completely or not at all. Floats can be read back to the bit.
 
-    One that stopped before its end, as most of a halving, says after how many epochs.
+    The row of a fit that stopped early, as most fits of a halving, has the number of its epochs.
     """
     _check_output(options.file, options.store)
     fits = StoredSearch(options.store).fits()
@@ -105,7 +105,7 @@ def retrain(options: argparse.Namespace) -> None:
 def report(options: argparse.Namespace) -> None:
     """Write a page about a finished search."""
     settings, result = _finished(options)
-    with written(options.folder, kind="folder"):  # before the work for it
+    with written(options.folder, kind="folder"):  # an error here comes before the work
         options.folder.mkdir(parents=True, exist_ok=True)
     _check_output(options.folder / "index.html", options.store)
     progress = not options.quiet
@@ -139,7 +139,7 @@ def _run(settings: Settings, options: argparse.Namespace, progress: bool, fork: 
 
 
 def _finished(options: argparse.Namespace) -> tuple[Settings, SearchResult]:
-    """Return the settings of a finished search, and its result, for which nothing has to be fitted."""
+    """Return the settings and the result of a finished search. Nothing is fitted for it."""
     settings = _kept_settings(options.store, f"call result.{options.command} there")
     stored = StoredSearch(options.store)
     if not stored.is_complete:
@@ -177,12 +177,12 @@ def _describe(row: RetrainedConfiguration) -> str:
 
 
 def _command(name: str, store: Path) -> str:
-    """Return the beginning of a command line for people to copy."""
+    """Return the beginning of a command line that a user can copy."""
     return f"python -m search {name} {shlex.quote(str(store))}"
 
 
 def _check_output(path: Path | None, store: Path) -> None:
-    """Refuse a file that cannot be written before the work for it begins, and the store, which it would replace."""
+    """Refuse an output file before the work begins: one that cannot be written, or the store itself."""
     if path is None:
         return
     if path.exists() and store.exists() and path.samefile(store):

@@ -1,4 +1,4 @@
-"""The arguments of the command line, and how a command ends: 0 well, 1 with what is wrong, 2 misused, 130 by Ctrl-C."""
+"""The arguments of the command line, and its exit codes: 0 success, 1 an error, 2 wrong arguments, 130 Ctrl-C."""
 
 import argparse
 import os
@@ -30,14 +30,14 @@ a search begins with a TOML file; everything after needs the store only:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Do what the arguments say, those of the command line by default, and return the exit code.
+    """Run the command that the arguments name, and return the exit code. The default is the arguments of the command line.
 
     Examples
     --------
     >>> main(["status", "none.sqlite"])
     1
     """
-    if sys.stderr is None:  # closed: what is printed to it would go to the standard output instead
+    if sys.stderr is None:  # it is closed, and print would write to the standard output instead
         sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
     options = _parser().parse_args(arguments)
     try:
@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"\ninterrupted{kept}", file=sys.stderr)
         return 130
     except BrokenPipeError:
-        # What is still buffered goes nowhere; or Python would try once more to write it, and complain.
+        # Discard what is still buffered. Python would try to write it once more at exit, and print an error.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except (SearchError, OSError, TypeError, ValueError, ImportError) as error:

@@ -1,11 +1,11 @@
-"""The file that describes a search to the command line: TOML, checked as a whole before anything runs.
+"""The TOML file that describes a search to the command line. It is checked completely before anything runs.
 
     search.toml --parse--> Settings: data, grid, folds, seed, builder
 
 A minimal one:
 
     [data]
-    train = "train.csv"        # beside this file; numbers, the last column is y
+    train = "train.csv"        # in the folder of this file; numbers, the last column is y
 
     [grid]
     hidden = [[10, 10], [75, 50]]
@@ -35,7 +35,7 @@ from search.trials.folds import KFold
 
 DEFAULT_BUILD = "models:build_perceptron"
 
-Kinds = Mapping[str, tuple[type, ...]]  # the keys of a table, and what each may be
+Kinds = Mapping[str, tuple[type, ...]]  # the keys of a table, each with the types that it may have
 
 TOP: Kinds = {
     "build": (str,), "seed": (int,), "repeats": (int,), "workers": (int,), "time_limit": (int, float),
@@ -46,28 +46,29 @@ FOLDS: Kinds = {"n_splits": (int,), "shuffle": (bool,), "seed": (int,)}
 
 
 class SettingsError(SearchError):
-    """The file of a search cannot be read, or says something else than a search."""
+    """The file of a search cannot be read, or does not describe a search."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What a file says.
+    """The contents of a file.
 
     Attributes
     ----------
     text : str
-        The file itself.
+        The text of the file.
     folder : Path
-        Where it lies: paths in it start there.
+        The folder of the file. Relative paths in the file start there.
     build : str
         ``"module:function"``.
     train, test : Path or None
         Tables of numbers.
     outputs, header, delimiter
-        How to read these: the number of columns at the end that are y, whether the first line is names.
+        How to read the tables: the number of columns at the end that are y, whether the first line has names, and the
+        character between columns.
     grid : ParameterGrid
     folds, outer : KFold or None
-        Of the cross-validation, and of the one around it.
+        The folds of the search, and the outer folds of a nested cross-validation.
     seed, repeats : int
     workers, time_limit : int, float or None
     """
@@ -93,13 +94,13 @@ class Settings:
         return self._samples(self.train, "train")
 
     def test_set(self) -> tuple[Array, Array] | None:
-        """Read x and y of the test set, None where there is none."""
+        """Read x and y of the test set. None if the file names no test set."""
         return None if self.test is None else self._samples(self.test, "test")
 
     def builder(self, x: Array, y: Array) -> Build:
-        """Import the function that builds a Trainer, and try it: what is wrong with it shows before all fits.
+        """Import the function that builds a Trainer, and call it once, so that its errors show before all fits.
 
-        The default one is told the numbers of features and outputs.
+        The default builder gets the numbers of features and outputs.
         """
         build = _import_function(self.build, self.folder)
         if self.build == DEFAULT_BUILD:
@@ -115,13 +116,13 @@ class Settings:
     def _samples(self, path: Path, key: str) -> tuple[Array, Array]:
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore", UserWarning)  # of a table without rows, which is refused below
+                warnings.simplefilter("ignore", UserWarning)  # loadtxt warns of a table without rows, which is refused below
                 table = np.loadtxt(path, delimiter=self.delimiter, skiprows=int(self.header), ndmin=2, encoding="utf-8-sig")
         except OSError as error:
             reason = error.strerror or "there is none"
             raise SettingsError(f"data.{key}: {path} cannot be read ({reason}); give a table of numbers") from None
         except ValueError as error:
-            reason = " ".join(str(error).partition(";")[0].split()).rstrip(".")  # what follows is advice on loadtxt
+            reason = " ".join(str(error).partition(";")[0].split()).rstrip(".")  # the rest is advice on loadtxt
             raise SettingsError(f"data.{key}: {path} is no table of numbers ({reason}); is header = true missing?") from None
         if not table.size:
             raise SettingsError(f"data.{key}: {path} has no rows, expected a table of numbers")
@@ -141,8 +142,8 @@ def read_settings(path: Path) -> Settings:
     Raises
     ------
     SettingsError
-        If it cannot be read, is no TOML, or does not describe a search: an unknown key (the nearest known one is
-        suggested), a value of another type, no data, an empty grid.
+        If it cannot be read, is not TOML, or does not describe a search: an unknown key, a value of the wrong type, no data,
+        or an empty grid. For an unknown key, the message suggests the nearest known one.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -154,15 +155,15 @@ def read_settings(path: Path) -> Settings:
 
 
 def parse_settings(text: str, folder: Path, name: str) -> Settings:
-    r"""Read the text of such a file.
+    r"""Read the text of the file of a search.
 
     Parameters
     ----------
     text : str
     folder : Path
-        From which paths in the text start.
+        The folder in which relative paths start.
     name : str
-        Of the file, for error messages.
+        The name of the file, for error messages.
 
     Examples
     --------
@@ -213,7 +214,7 @@ def _folds(given: Mapping[str, Any], prefix: str) -> KFold:
 
 
 def _checked(given: Mapping[str, Any], known: Kinds, prefix: str) -> Mapping[str, Any]:
-    """Return the table, whose keys are known and whose values are of their types."""
+    """Check the keys of a table and the types of its values, and return it."""
     for key, value in given.items():
         if key not in known:
             [near] = get_close_matches(key, known, n=1, cutoff=0.0)
@@ -225,15 +226,15 @@ def _checked(given: Mapping[str, Any], known: Kinds, prefix: str) -> Mapping[str
 
 
 def _import_function(name: str, folder: Path) -> Build:
-    """Import ``"module:function"``, looked for beside the file too."""
+    """Import ``"module:function"``. The module may be in the folder of the TOML file."""
     module, _, function = name.partition(":")
     if not module or not function:
         raise SettingsError(f'build = "{name}", expected "module:function", such as "{DEFAULT_BUILD}"')
     if str(folder) not in sys.path:
-        sys.path.append(str(folder))  # worker processes are told the path of their parent
+        sys.path.append(str(folder))  # worker processes get sys.path from their parent
     try:
         imported = import_module(module)
-    except (Exception, SystemExit) as error:  # the module is the user's, and may do anything
+    except (Exception, SystemExit) as error:  # the user's module may raise anything
         raise SettingsError(
             f'build = "{name}" cannot be imported ({one_line(error)}); the module is looked for in {folder} too'
         ) from error

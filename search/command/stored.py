@@ -1,4 +1,4 @@
-"""A search as its store has it, finished or not: read only, while another process may be writing."""
+"""A search as read from its store, finished or not. Another process may be writing to the store."""
 
 import json
 import math
@@ -11,7 +11,7 @@ from search.trials.fits import Outcome
 
 
 class StoredSearch:
-    """What is in a store.
+    """The contents of a store.
 
     Parameters
     ----------
@@ -20,19 +20,21 @@ class StoredSearch:
     Attributes
     ----------
     meta : dict of str to str
-        The store's own.
+        The metadata of the store.
+    outcomes : dict of (str, int) to Outcome
+        The outcomes of trainings to the end, by the configuration's text and the number of the fold.
     owner : str or None
-        Which process writes it now.
+        The process that writes to the store now.
     counts : dict of str to int
-        How many fits ended how.
+        The number of fits with each status.
     seconds : float
-        Of work, together.
+        The sum of the seconds of all fits.
     total : int
-        The number of fits of the whole search; 0 where that follows from losses.
+        The number of fits of the whole search. It is 0 if it depends on losses.
     folds : list of (range, range)
-        As many samples as train and validate, for each fold; empty where the store does not say.
+        For each fold, ranges as long as its training set and its validation set. Empty if the store does not have them.
     repeats : int
-        How often each fold is fitted.
+        The number of fits of each fold.
 
     Raises
     ------
@@ -61,11 +63,11 @@ class StoredSearch:
 
     @property
     def is_complete(self) -> bool:
-        """Whether nothing is left to fit."""
+        """Whether all fits have ended."""
         return self.total > 0 and self.done >= self.total
 
     def fits(self) -> list[tuple[Configuration, int, int | None, Outcome]]:
-        """Return every fit: configuration, number of the fold, after how many epochs it stopped (None: its end), outcome."""
+        """Return every fit as configuration, number of the fold, epochs after which it stopped early or None, outcome."""
         keys = sorted(self._all_outcomes, key=lambda key: (key[0], key[1], key[2] or math.inf))
         return [(Configuration(json.loads(key[0])), key[1], key[2] or None, self._all_outcomes[key]) for key in keys]
 
