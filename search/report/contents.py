@@ -59,7 +59,7 @@ def winners(
             settings(simplest.configuration),
             [_scored(simplest), *_tested(test)],
             "The simplest of the configurations whose mean loss is within one standard error of the best.",
-            "A rule of thumb for a choice that lasts: among networks that the folds can hardly tell apart, take the simplest.",
+            "A rule of thumb: among networks that the folds can hardly distinguish, take the simplest.",
         )
 
 
@@ -74,9 +74,9 @@ def _best_by_cross_validation(
         how += " trained to the end"
     if best.rank > 1:
         how += f" and of those that could be trained again; it has rank {best.rank}"
-    caution = "The smallest of many means flatters: on new points, expect a higher loss."
+    caution = "The smallest of many means is too low as an estimate. On new points, expect a higher loss."
     if trained:
-        how += ". The test points had no say."
+        how += ". The test points were not used to choose it."
         caution = (
             "Its test loss is a fair estimate of the loss on new points. Its cross-validation loss is not: the smallest of "
             "many flatters."

@@ -109,7 +109,7 @@ def _stability(losses: Array, top: int, column: str, what: str) -> Illustration:
     configurations, columns = losses.shape
     return illustrate(
         f"The place of the best {min(top, configurations)} in the ranking (diamond), and the ranks that they would "
-        f"have by {what}: the longer the line, the less the place says.",
+        f"have by {what}. A longer line means a less reliable place.",
         f"Ranks of the best {min(top, configurations)} of {configurations} configurations by each of {columns} {column}s.",
         plot_rank_stability(losses, top, column),
     )
@@ -130,7 +130,7 @@ def luck_illustrations(
     if seed_losses is not None and np.isfinite(losses := np.asarray(seed_losses, dtype=float)).any():
         finite = losses[np.isfinite(losses)]
         yield illustrate(
-            "The test loss of the winner's configuration from other seeds: what it is worth when nobody chooses the seed.",
+            "The test loss of the winner's configuration from other seeds: the loss to expect if the seed is not chosen.",
             f"Histogram of {len(finite)} test losses from {finite.min():.4g} to {finite.max():.4g}, mean {finite.mean():.4g}.",
             plot_seed_distribution(losses, best=chosen),
         )
