@@ -1,8 +1,9 @@
-"""See what reverse-mode differentiation does: the backward pass of a small function, written out line by line.
+"""See what reverse-mode differentiation does: print the backward pass of a small function, line by line.
 
-y = Σ sin(w x)  --capture--> lines of the forward pass
-dy/dw           -----------> lines of the backward pass, which come after them
-d²y/dw²         -----------> and so on: a gradient is made of the same operations, so it has a gradient
+    y = Σ sin(w x)  --capture--> lines of the forward pass
+    dy/dw           --capture--> lines of the backward pass, which come after them
+
+A gradient consists of the same operations as a function, so it has a gradient too: d²y/dw².
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import tinygrad_lab as tl
 
 
 def main() -> None:
-    """Print the program of a function and of its gradient, and compare derivatives with those found on paper."""
+    """Print the program of a function and of its gradient. Compare the derivatives with those derived by hand."""
     x = tl.Tensor([1.0, 2.0, 3.0])
     w = tl.Tensor(0.5, requires_grad=True)
 

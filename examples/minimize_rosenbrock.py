@@ -1,4 +1,4 @@
-"""Give SciPy's optimizers exact derivatives of a function: gradient, and Hessian times a vector, without a line of calculus.
+"""Give SciPy's optimizers exact derivatives of a function: its gradient, and its Hessian times a vector.
 
 The function is Rosenbrock's (The Computer Journal 3, 1960), a curved valley whose lowest point is at (1, ..., 1).
 """
@@ -17,13 +17,13 @@ def rosenbrock(x: tl.Tensor) -> tl.Tensor:
 
 
 def value_and_slope(x: np.ndarray) -> tuple[float, np.ndarray]:
-    """Return the function and its gradient, as SciPy wants them."""
+    """Return the value and the gradient of the function in SciPy's form."""
     value, (slope,) = tl.value_and_grad(rosenbrock)(x)
     return value.item(), slope.numpy()
 
 
 def main() -> None:
-    """Minimize in ten dimensions by Newton's method, which solves with Hessian-vector products only."""
+    """Minimize in ten dimensions by Newton's method, which needs only Hessian-vector products."""
     result = minimize(
         value_and_slope,
         x0=np.full(10, -1.0),

@@ -1,7 +1,7 @@
-"""Write a layer of one's own, check its derivatives, and train it on all three engines.
+"""Write a new layer, check its derivatives, and train it on all three engines.
 
-The layer is one of radial basis functions: exp(-(x - centre)² / (2 width²)) for each of some centres, which are learnt
-(Broomhead and Lowe, Complex Systems 2, 1988). Its derivatives are nowhere written down.
+The layer computes radial basis functions (Broomhead and Lowe, Complex Systems 2, 1988): exp(-(x - centre)² / (2 width²)) for
+several centres. Centres and widths are learnt. You do not write the derivatives of a layer.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ from tinygrad_lab.testing import check_grad
 
 
 class RadialBasis(tl.Layer):
-    """Gaussian bumps over one feature; (samples, 1) becomes (samples, centres)."""
+    """Gaussian functions of one feature. An input of shape (samples, 1) gives an output of shape (samples, centres)."""
 
     def __init__(self, centres: np.ndarray, width: float) -> None:
         self.centres = tl.Tensor(centres, requires_grad=True)
-        self.log_width = tl.Tensor(np.full(len(centres), np.log(width)), requires_grad=True)  # so that a width stays positive
+        self.log_width = tl.Tensor(np.full(len(centres), np.log(width)), requires_grad=True)  # so a width stays positive
 
     def forward(self, x: tl.Tensor) -> tl.Tensor:
-        """Return the height of each bump at each sample."""
+        """Return the value of each Gaussian at each sample."""
         distance = (x - self.centres) / self.log_width.exp()
         return (-0.5 * distance * distance).exp()
 
 
 def make_trainer(engine: str) -> tl.Trainer:
-    """Compose a network of the layer, and what trains it."""
+    """Make a network with the layer, and its Trainer."""
     net = tl.Sequential(
         RadialBasis(np.linspace(-2.0, 2.0, 8), width=0.5),
         tl.Linear(8, 1, rng=np.random.default_rng(0)),
@@ -42,7 +42,7 @@ def make_trainer(engine: str) -> tl.Trainer:
 
 
 def main() -> None:
-    """Check the layer, train it three times, and compare."""
+    """Check the layer, train it on each engine, and print the losses."""
     layer = RadialBasis(np.linspace(-1.0, 1.0, 3), width=0.5)
     error = check_grad(lambda x, *_: layer(x), [[0.3], [-0.7]], *layer.parameters(), order=2)
     print(f"derivatives of first and second order are off by at most {error:.0e} of their size")

@@ -1,8 +1,8 @@
-"""Read what a training step really computes: as a program of array operations, and as the loops that are compiled.
+"""Print what a training step computes: as a program of array operations, and as the loops that are compiled.
 
     Trainer --capture--> program: forward, backward, clipping, penalty, update --write_source--> loops, in Python
 
-Nothing is trained, and Numba is not needed to read.
+Nothing is trained, so Numba is not needed.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from models import TwoHiddenLayerNet
 
 
 def main() -> None:
-    """Print the update of the report's network for one sample, both ways."""
+    """Print the update of the report's network for one sample, in both forms."""
     net = TwoHiddenLayerNet(1, 75, 50, 1, activation="leaky_relu", rng=np.random.default_rng(0))
     trainer = tl.Trainer(
         net,

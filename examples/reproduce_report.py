@@ -1,8 +1,8 @@
-"""Reproduce the report: search a grid by cross-validation, re-train the best networks, draw its three figures.
+"""Reproduce the report: search its grid by cross-validation, re-train the best networks, draw its three figures.
 
     points --> grid search, 4 folds --> ranking --> best 20, re-trained on all points --> winners --> figures, weights, page
 
-Run with --help for the options. Stopped and run again with the same options, the search goes on where it was.
+Run with --help for the options. If you stop the search and run it again with the same options, it continues.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ PROGRAM = "reproduce_report.py"
 TOP = 20
 SEEDS = 20
 CLIP_NORM = 10.0
-REPORTED_TEST_LOSS = 0.5678  # of the report's winner, on the report's points
+REPORTED_TEST_LOSS = 0.5678  # test loss of the report's winner, on the report's points
 REPORTED_TIME = "the report's own took just over 10 hours, on four cores"
 
 GRIDS = {
@@ -82,7 +82,7 @@ def build(config: dict, rng: np.random.Generator) -> tl.Trainer:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the reproduction by the arguments, those of the command line by default; what goes wrong is said in a line."""
+    """Run the reproduction and print an error as one line. The default arguments are those of the command line."""
     options = parse_options(arguments)
     try:
         reproduce(options)
@@ -91,7 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print("\ninterrupted; finished fits of the search are kept, the same command goes on from them", file=sys.stderr)
         sys.exit(130)
     except BrokenPipeError:
-        # What is still buffered goes nowhere; or Python would try once more to write it, and complain.
+        # Discard what is still buffered. Python would try to write it once more at exit, and print an error.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         fail("nobody reads the output any more; finished fits of the search are kept")
     except (OSError, ValueError, SearchError) as error:
@@ -112,7 +112,7 @@ def reproduce(options: argparse.Namespace) -> None:
     search = GridSearch(build, grid, folds, options.out / "search.sqlite", options.seed, options.workers)
     resumed = (options.out / "search.sqlite").exists()
     begin = time.perf_counter()
-    result = search.run(*train)  # it refuses the store of another search: nothing in the folder is replaced before
+    result = search.run(*train)  # it refuses the store of another search, so write no other file before this line
     searched = time.perf_counter() - begin
     print(f"\nRanking by the mean loss over the folds\n{result.ranking}")
     print(f"\nEach beside the best, on the same folds\n{result.comparison()}")
@@ -144,14 +144,14 @@ def reproduce(options: argparse.Namespace) -> None:
 
 
 def command(options: argparse.Namespace) -> str:
-    """Return the command line that leads to the same results."""
+    """Return the command line that gives the same results."""
     files = [] if options.train is None else ["--train", str(options.train), "--test", str(options.test)]
     choices = ["--grid", options.grid, "--decay", options.decay, "--seed", str(options.seed)]
     return shlex.join(["python", f"examples/{PROGRAM}", *files, *choices])
 
 
 def load_points(options: argparse.Namespace) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
-    """Read the points of the given files, or generate the stand-in."""
+    """Read the points of the given files, or generate points."""
     if options.train is None:
         print("points: the stand-in that this project generates; the report's own can be given with --train and --test")
         return stand_in_data()
@@ -169,7 +169,7 @@ def report_winners(
     train: tuple[np.ndarray, np.ndarray],
     test: tuple[np.ndarray, np.ndarray],
 ) -> None:
-    """Name both winners; for the report's, write the weights and the figures, and show how much of it is luck."""
+    """Print both winners. Write the weights and figures of the report's winner, and its test losses from other seeds."""
     by_cv, winner = retrained.best_by_cv, retrained.best_by_test
     print(f"\nWinner by cross-validation alone:            {describe(by_cv)}")
     print(f"Winner the report's way, lowest test loss:   {describe(winner)}")
@@ -201,7 +201,7 @@ def report_winners(
 
 
 def describe(row: RetrainedConfiguration) -> str:
-    """Say in a line what won, and how well it did."""
+    """Return the configuration and the losses of a winner as one line."""
     config = row.configuration
     hidden = " x ".join(map(str, config["hidden"]))
     return (
@@ -211,7 +211,7 @@ def describe(row: RetrainedConfiguration) -> str:
 
 
 def describe_losses(losses: np.ndarray) -> str:
-    """Say how test losses scatter, and how many of them there are not."""
+    """Return the mean and the spread of test losses as text, and how many are missing."""
     finite = losses[np.isfinite(losses)]
     parts = []
     if len(finite):
@@ -225,14 +225,14 @@ def describe_losses(losses: np.ndarray) -> str:
 
 
 def save_figure(path: Path, figure: Figure) -> None:
-    """Write a figure as PNG, whole or not at all."""
+    """Write a figure as PNG, completely or not at all."""
     with explained(f"{path} cannot be written", "give another --out"), replacing(path) as file:
         figure.savefig(file, format="png", dpi=150)
 
 
 @contextmanager
 def explained(problem: str, advice: str) -> Iterator[None]:
-    """End the program with a line about what the block cannot do with a file."""
+    """If the block raises an OSError, print the problem as one line and end the program."""
     try:
         yield
     except OSError as error:
@@ -240,13 +240,13 @@ def explained(problem: str, advice: str) -> Iterator[None]:
 
 
 def fail(message: object, status: int = 1) -> NoReturn:
-    """Print a line that says what is wrong, and end the program."""
+    """Print an error as one line, and end the program."""
     print(f"{PROGRAM}: error: {message}", file=sys.stderr)
     sys.exit(status)
 
 
 class OneLineParser(argparse.ArgumentParser):
-    """An argument parser whose errors come without the usage."""
+    """An argument parser that prints an error as one line, without the usage."""
 
     def error(self, message: str) -> NoReturn:
         """Print the message and end the program."""
@@ -269,7 +269,7 @@ def integer_from(minimum: int) -> Callable[[str], int]:
 
 
 def parse_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """Read the options from the arguments; what is wrong with them is said in a line."""
+    """Read the options from the arguments, and print an error as one line."""
     parser = OneLineParser(description="Reproduce the report of 2019 on its own points or on a stand-in.")
     parser.add_argument("--train", type=Path, metavar="CSV", help="the report's training points, x,y in each line")
     parser.add_argument("--test", type=Path, metavar="CSV", help="its test points")

@@ -1,8 +1,8 @@
-"""Search by successive halving: many configurations for a few epochs, the better ones for more, and say what is luck.
+"""Search by successive halving: train many configurations for a few epochs, and the better ones for more.
 
-    24 configurations, 12 epochs --> the best 8 go on to 36 --> the best 2 to 108 --> comparison, page
+    24 configurations, 12 epochs --> the best 8 up to 36 --> the best 2 up to 108 --> comparison, page
 
-A training that goes on begins where it stopped. Run again, the search reads what its store has.
+A training continues where it stopped. If you run the search again, it reads its results from the store.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from search import KFold, ParameterGrid, Search, SuccessiveHalving
 
 
 def build(config: Mapping[str, Any], rng: np.random.Generator) -> tl.Trainer:
-    """Make the Trainer of a configuration; at the top level of a module, since worker processes import it."""
+    """Make the Trainer of a configuration. Worker processes import this function, so it is at the top level of a module."""
     net = TwoHiddenLayerNet(1, *config["hidden"], 1, activation=config["activation"], rng=rng)
     return tl.Trainer(
         net,
@@ -34,7 +34,7 @@ def build(config: Mapping[str, Any], rng: np.random.Generator) -> tl.Trainer:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Search, and write the page."""
+    """Search, print the ranking and the comparison, and write the page."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--out", type=Path, default=Path("out-halving"), help="default: %(default)s")
     out = parser.parse_args(arguments).out
