@@ -112,8 +112,8 @@ class Timing:
     models: int
     error: float
     first: float
-    epochs: int = 0
-    model_updates: int = 0
+    epochs: int
+    model_updates: int
     seconds: list[float] = field(default_factory=list)
     cpu_seconds: list[float] = field(default_factory=list)
 
@@ -175,7 +175,7 @@ def measure(rows: Sequence[Row], options: argparse.Namespace) -> tuple[list[Timi
         A line for each row that could not run, or used more than one processor.
     """
     notes: list[str] = []
-    checked: list[tuple[Row, Timing]] = []
+    checked: list[tuple[Row, float, float]] = []
     _empty_caches()
     for row in rows:
         if options.only and options.only not in f"{row.name} {row.precision}":
@@ -190,11 +190,19 @@ def measure(rows: Sequence[Row], options: argparse.Namespace) -> tuple[list[Timi
             notes.append(f"skipped: {row.name} ({row.precision}): {reason}" + (f"; {row.install}" if row.install else ""))
             continue
         first = time.perf_counter() - start
-        checked.append((row, Timing(row.name, row.precision, problem.models, check(row, runner, problem), first)))
+        checked.append((row, check(row, runner, problem), first))
     _check_threads()
 
-    timings = [timing for _, timing in checked]
-    runners = [_calibrated(row, timing, options.seconds) for row, timing in checked]
+    runners: list[Runner] = []
+    timings: list[Timing] = []
+    for row, error, first in checked:
+        say(f"calibrating {row.name} ({row.precision})")
+        problem = row.problem(row.updates)
+        runner = row.make(problem)
+        epochs = _epochs_of(runner, row, options.seconds)
+        updates = epochs * problem.updates * problem.models
+        runners.append(runner)
+        timings.append(Timing(row.name, row.precision, problem.models, error, first, epochs, updates))
     for number in range(options.rounds):
         say(f"round {number + 1} of {options.rounds}")
         for runner, timing in zip(runners, timings, strict=True):
@@ -210,18 +218,13 @@ def measure(rows: Sequence[Row], options: argparse.Namespace) -> tuple[list[Timi
     return timings, notes
 
 
-def _calibrated(row: Row, timing: Timing, seconds: float) -> Runner:
-    """Return a runner, warmed up, and note how many of its epochs last as long as a round should."""
-    say(f"calibrating {row.name} ({row.precision})")
-    problem = row.problem(row.updates)
-    runner = row.make(problem)
+def _epochs_of(runner: Runner, row: Row, seconds: float) -> int:
+    """Warm a runner up, and return how many of its epochs last as long as a round should."""
     runner.run(1)
     epochs = 1
     while (elapsed := _shortest(partial(runner.run, epochs))) < seconds / 3:
         epochs *= 2 if elapsed > seconds / 24 else 8
-    timing.epochs = max(row.least_epochs, round(epochs * seconds / elapsed))
-    timing.model_updates = timing.epochs * problem.updates * problem.models
-    return runner
+    return max(row.least_epochs, round(epochs * seconds / elapsed))
 
 
 def clock(work: Callable[[], object]) -> tuple[float, float]:
