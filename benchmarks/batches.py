@@ -1,6 +1,6 @@
 """Larger batches: the report's network 1-75-50-1 at batch 1, 30 and 120, in microseconds for an update of one model.
 
-Every row makes the same updates, those of `updates.py`. An epoch has 90 updates at every batch size.
+Every row makes the updates of `updates.py`. An epoch has 90 updates at every batch size.
 """
 
 from __future__ import annotations

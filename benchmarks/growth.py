@@ -1,7 +1,7 @@
-"""Growth: the time of a search with its configurations and workers, and that of an update with the width of the network.
+"""Growth: the time of a search against its configurations and workers, and that of an update against the network's width.
 
-The searches take configurations of the report's grid, spread evenly over it, with all epochs. The update is that of
-`updates.py`, for a network of two hidden layers of equal width.
+A search takes configurations that are spread evenly over the report's grid, with all epochs. The update is that of
+`updates.py`, for a network with two hidden layers of equal width.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
     rows --> first 10 updates, compared with reference.py --> calibration --> rounds A B C, A B C, ... --> table, JSON
 
-*Why interleaved?* A machine that slows down for a while then slows all rows, and a ratio is taken within each round. So
-ratios are trustworthy where times are not.
+*Why interleaved?* If the machine slows down for a while, it slows all rows. A ratio is computed within each round, so ratios
+are reliable even if times are not.
 """
 
 from __future__ import annotations
@@ -32,24 +32,24 @@ CHECKED_UPDATES = 10
 
 
 class Unavailable(Exception):  # noqa: N818 (a row that is skipped is no error)
-    """A row cannot run here; the message says what would help."""
+    """A row cannot run on this machine. The message says what would help."""
 
 
 class Disagreement(SystemExit):
-    """A row computes something else than the reference."""
+    """A row does not compute the same as the reference."""
 
 
 class Runner(Protocol):
-    """What a peer makes of a Problem."""
+    """The training of a Problem by a peer."""
 
     def run(self, epochs: int) -> None:
-        """Train all models for so many epochs, with the learning rates from the first on, and wait for the end."""
+        """Train all models for this number of epochs, with the learning rates from the first epoch on. Wait for the end."""
 
     def weights(self) -> list[Weights]:
-        """Return for each model its weights, as `Problem.weights` has them."""
+        """Return the weights of each model, in the form of `Problem.weights`."""
 
     def loss(self) -> list[float]:
-        """Return for each model the mean over the updates of the last epoch of loss plus penalty."""
+        """Return for each model the loss plus penalty, averaged over the updates of the last epoch."""
 
 
 @dataclass(frozen=True)
@@ -59,20 +59,20 @@ class Row:
     Attributes
     ----------
     name : str
-        What runs, and how.
+        The framework and how it runs.
     make : callable
-        From a Problem to its Runner. ImportError and `Unavailable` mean that the row is skipped.
+        Makes the Runner of a Problem. If it raises ImportError or `Unavailable`, the row is skipped.
     problem : callable
-        From the number of updates in an epoch to the Problem.
+        Makes the Problem with a given number of updates in an epoch.
     updates : int
-        That number, when it is timed.
+        The number of updates in an epoch while it is timed.
     install : str
         How to install what it needs.
     least_epochs : int
-        In a round, where a call has a price of its own, which a real training pays once in many epochs.
+        The least number of epochs in a round. A call has a fixed cost, and a real training spreads it over many epochs.
     tolerance : float or None
-        How far weights and loss may be from the reference after 10 updates, relative to the largest weight, and to the loss;
-        by default 1e-5, and in single precision 1e-4.
+        The largest difference of weights and loss from the reference after 10 updates, relative to the largest weight and to
+        the loss. The default is 1e-5 in double precision and 1e-4 in single precision.
     """
 
     name: str
@@ -91,20 +91,20 @@ class Row:
 
 @dataclass
 class Timing:
-    """What was measured of a row.
+    """The measurements of a row.
 
     Attributes
     ----------
     error : float
         The largest difference from the reference after 10 updates.
     first : float
-        Seconds to make the runner and make its first 10 updates: imports, tracing and compilation, with empty caches.
+        Seconds to make the runner and its first 10 updates, with empty caches. This includes imports, tracing and compilation.
     epochs : int
-        In each round.
+        The epochs of a round.
     model_updates : int
-        In each round, of all models together.
+        The updates of a round, summed over all models.
     seconds, cpu_seconds : list of float
-        Of each round: wall clock, and processor time of all threads.
+        The wall time of each round, and the processor time of all its threads.
     """
 
     name: str
@@ -119,12 +119,12 @@ class Timing:
 
     @property
     def microseconds(self) -> np.ndarray:
-        """Microseconds for an update of one model, one number a round."""
+        """Microseconds for an update of one model, one number for each round."""
         return 1e6 * np.array(self.seconds) / self.model_updates
 
 
 def peer(module: str, name: str, **options: object) -> Callable[[Problem], Runner]:
-    """Return what makes a runner by a class of `peers`, importing it not before it is needed."""
+    """Return a function that makes a runner by a class of `peers`. It imports the class when it is called."""
     return lambda problem: getattr(import_module(f"peers.{module}"), name)(problem, **options)
 
 
@@ -132,7 +132,7 @@ def peer(module: str, name: str, **options: object) -> Callable[[Problem], Runne
 
 
 def disagreement(runner: Runner, problem: Problem) -> float:
-    """Return how far a runner is from the reference after an epoch, in the worst of its models.
+    """Return the difference of a runner from the reference after an epoch, for the model with the largest difference.
 
     Returns
     -------
@@ -151,7 +151,7 @@ def disagreement(runner: Runner, problem: Problem) -> float:
 
 
 def check(row: Row, runner: Runner, problem: Problem) -> float:
-    """Return the disagreement of a row; end the script where it is beyond the tolerance."""
+    """Return the disagreement of a row. End the script if it exceeds the tolerance."""
     tolerance = row.tolerance or (1e-5 if problem.dtype == np.float64 else 1e-4)
     error = disagreement(runner, problem)
     if not error <= tolerance:
@@ -172,7 +172,7 @@ def measure(rows: Sequence[Row], options: argparse.Namespace) -> tuple[list[Timi
     -------
     timings : list of Timing
     notes : list of str
-        A line for each row that could not run, or used more than one processor.
+        One line for each row that could not run, or that used more than one processor.
     """
     notes: list[str] = []
     checked: list[tuple[Row, float, float]] = []
@@ -228,19 +228,19 @@ def _epochs_of(runner: Runner, row: Row, seconds: float) -> int:
 
 
 def clock(work: Callable[[], object]) -> tuple[float, float]:
-    """Return the seconds that some work takes: by the clock on the wall, and of the processor in all threads."""
+    """Return the wall time of a call in seconds, and the processor time of all threads."""
     wall, cpu = time.perf_counter(), time.process_time()
     work()
     return time.perf_counter() - wall, time.process_time() - cpu
 
 
 def _shortest(work: Callable[[], object]) -> float:
-    """Return the shorter time of two tries: a spike in one of them is not the work's."""
+    """Return the shorter time of two tries, because something else may slow one of them down."""
     return min(clock(work)[0], clock(work)[0])
 
 
 def _empty_caches() -> None:
-    """Let this process, and those that it starts, compile everything anew."""
+    """Give empty compilation caches to this process and its child processes."""
     folder = tempfile.mkdtemp()
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     os.environ |= {name: os.path.join(folder, name) for name in ("TINYGRAD_LAB_CACHE", "TORCHINDUCTOR_CACHE_DIR")}
@@ -258,7 +258,7 @@ def _check_threads() -> None:
 def add_timings(
     result: Result, timings: Sequence[Timing], title: str, key: Callable[[Timing], str] = lambda timing: timing.name
 ) -> None:
-    """Add a table of timings, one line a name, the precisions side by side, and all that was measured."""
+    """Add a table of timings and all measurements. A line has one name, and the precisions are side by side."""
     precisions = [dtype for dtype in ("float64", "float32") if any(timing.precision == dtype for timing in timings)]
     columns = [
         "",
@@ -280,7 +280,7 @@ def add_timings(
 
 
 def faster(timings: Sequence[Timing], ours: str, theirs: str, precision: str, their_precision: str = "") -> list[float] | None:
-    """Return how many times faster one row is than another, round by round; None where one of them is missing."""
+    """Return how many times faster one row is than another, for each round. None if one of them is missing."""
     found = {(timing.name, timing.precision): timing.microseconds for timing in timings}
     pair = found.get((ours, precision)), found.get((theirs, their_precision or precision))
     return None if pair[0] is None or pair[1] is None else (pair[1] / pair[0]).tolist()
@@ -302,7 +302,7 @@ def parse_options(description: str, rounds: int = 7) -> argparse.Namespace:
 
 
 def option_parser(description: str) -> argparse.ArgumentParser:
-    """Return a parser with the option that every script has; what the script runs from now on uses one thread."""
+    """Return a parser with the option that every script has. Also limit everything that runs later to one thread."""
     _use_one_thread()
     parser = argparse.ArgumentParser(description=description.split("\n")[0])
     parser.add_argument("--quick", action="store_true", help="a short try, whose numbers mean little and are not kept")
@@ -310,7 +310,7 @@ def option_parser(description: str) -> argparse.ArgumentParser:
 
 
 def _use_one_thread() -> None:
-    """Allow one thread to the libraries that are loaded later, to child processes, and to what is loaded already."""
+    """Allow only one thread to all libraries, loaded or not, and to child processes."""
     one = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "NPROC")  # the last is XLA's
     os.environ |= dict.fromkeys(one, "1")
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_multi_thread_eigen=false".strip()
@@ -319,6 +319,6 @@ def _use_one_thread() -> None:
 
 
 def say(text: str) -> None:
-    """Show what is going on, on one line of a terminal."""
+    """Show the progress on one line of a terminal."""
     if sys.stderr.isatty():
         print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)

@@ -1,9 +1,9 @@
 """A larger network: 784-256-128-10, relu, cross-entropy of integer labels, Adam, batch 128.
 
-Every row makes the same updates of the same synthetic classes. An epoch has 20 updates, and a round of the compiled engine at
-least 50 epochs, no more than two of a set of 60,000 samples: a call of `fit` writes its loops anew. Adam divides a gradient
-by its size, so one that is nothing but rounding moves a weight as far as any other: in single precision 1e-2 is what can be
-asked of the agreement. The same code is held to 1e-5 in double precision.
+Every row makes the same updates on the same synthetic classes. An epoch has 20 updates. A round of the compiled engine has at
+least 50 epochs, because each call of `fit` generates its loops again. That is about two epochs of 60,000 samples.
+Adam divides a gradient by its size. A gradient that consists of rounding errors then moves a weight as far as any other
+gradient, so the tolerance in single precision is 1e-2. In double precision the same code must agree to 1e-5.
 """
 
 from __future__ import annotations

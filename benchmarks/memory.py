@@ -1,7 +1,7 @@
 """Memory: a worker over a search, a graph of 100,000 operations, and a training step on each engine.
 
-Each number comes from a process of its own. A worker's is the peak of its resident memory. A graph's is by how much the peak
-grows while the graph is built and differentiated. A step's is the peak of what NumPy allocates, by tracemalloc.
+Each number comes from a separate process. For a worker, it is the peak of the resident memory. For a graph, it is the growth
+of that peak while the graph is built and differentiated. For a step, it is the peak of NumPy's allocations, by tracemalloc.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The trainings that are timed: networks, initial weights, data and settings, the same for every row of a table.
 
-A `Problem` says what is to be computed; `reference.py` computes it plainly, each file of `peers/` with one library.
+A `Problem` says what to compute. `reference.py` computes it in plain NumPy, and each file of `peers/` with one library.
 """
 
 from __future__ import annotations
@@ -20,29 +20,29 @@ LARGE_WIDTHS = (784, 256, 128, 10)
 
 @dataclass(frozen=True)
 class Problem:
-    """Some models of one network, each with data and settings of its own, and one epoch of updates for all of them.
+    """One epoch of updates for one or more models of the same network, each with its own data and settings.
 
     Attributes
     ----------
     widths : tuple of int
-        Of the input, the hidden layers and the output; hidden layers are followed by `leaky_relu` of this `slope`.
+        The sizes of the input, the hidden layers and the output. A `leaky_relu` of this `slope` follows each hidden layer.
     weights : list of list of ndarray
-        For each model: weight of shape (out, in) and bias of shape (out,), layer by layer.
+        For each model, the weight of shape (out, in) and the bias of shape (out,), layer by layer.
     x : ndarray, shape (models, samples, features)
     y : ndarray, shape (models, samples, outputs), or (models, samples) for integer labels
     batch_size : int
-        Divides the number of samples.
+        A divisor of the number of samples.
     loss : {"half_squared_error", "cross_entropy"}
         The mean over the batch.
     optimizer : {"sgd", "adam"}
     lr : list of float
-        For each model: that of SGD before the first epoch, from where it decays geometrically; that of Adam.
+        The learning rate of each model. That of SGD is the rate before the first epoch, from which it decays geometrically.
     lr_final : float or None
-        What SGD's learning rate has become after `decay_epochs`; None where it stays constant.
+        SGD's learning rate after `decay_epochs`. None if it is constant.
     clip : float or None
         The largest norm of the whole gradient.
     l1 : list of float or None
-        For each model: the strength of the L1 penalty, whose slope is added to the gradient after clipping.
+        The strength of the L1 penalty of each model. Its slope is added to the gradient after clipping.
     """
 
     widths: tuple[int, ...]
@@ -71,7 +71,7 @@ class Problem:
 
     @property
     def dtype(self) -> np.dtype:
-        """The precision of everything but integer labels."""
+        """The precision of all arrays except integer labels."""
         return self.x.dtype
 
     def learning_rates(self, epoch: int) -> list[float]:
@@ -87,7 +87,7 @@ def report_problem(
 ) -> Problem:
     """Make the report's training: half squared error, clipped SGD with a decaying learning rate, decoupled L1.
 
-    The first model has the settings of the report's winner, the others walk through those of its grid.
+    The first model has the settings of the report's winner. The other models cycle through the settings of the report's grid.
     """
     rng = np.random.default_rng(0)
     weights = [_xavier(widths, rng, dtype) for _ in range(models)]
@@ -110,7 +110,7 @@ def report_problem(
 
 
 def plain_report_problem(updates: int, dtype: str = "float64", batch_size: int = 1) -> Problem:
-    """Make the part of the report's training that scikit-learn has: relu, no clipping, no L1, a constant learning rate."""
+    """Make the report's training as far as scikit-learn has it: relu, no clipping, no L1, a constant learning rate."""
     problem = report_problem(updates, dtype, batch_size)
     return replace(problem, slope=0.0, lr=[0.001], lr_final=None, clip=None, l1=None)
 
@@ -143,7 +143,7 @@ def _xavier(widths: tuple[int, ...], rng: np.random.Generator, dtype: str) -> We
 
 
 def _points(samples: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return so many points like the report's; those of another seed are others."""
+    """Return this number of points like the report's. Different seeds give different points."""
     sets = [stand_in_data(1000 * seed + number)[0] for number in range(-(-samples // 120))]
     x, y = (np.concatenate(parts)[:samples] for parts in zip(*sets, strict=True))
     return x, y

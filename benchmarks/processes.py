@@ -1,4 +1,4 @@
-"""Child processes: Python code run in fresh ones, and the peak memory of a process and its workers."""
+"""Child processes: run Python code in a fresh process, and measure the peak memory of a process and its workers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FOLDER = Path(__file__).parent
 
 
 def run_fresh(code: str, *arguments: object, **environment: str) -> Any:
-    """Run Python code in a fresh process, with the modules of this folder at hand, and return the JSON that it prints last."""
+    """Run Python code in a fresh process that can import from this folder. Return the JSON of its last line of output."""
     command = [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(FOLDER)!r})\n{code}", *map(str, arguments)]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False, env=os.environ | environment)
     if done.returncode:
@@ -26,7 +26,7 @@ def run_fresh(code: str, *arguments: object, **environment: str) -> Any:
 
 
 def peak_memory() -> int:
-    """Return the largest resident memory that this process has had, in bytes."""
+    """Return the peak resident memory of this process in bytes."""
     if sys.platform == "linux":
         return _peaks_of(["self"])["self"]
     unit = 1 if sys.platform == "darwin" else 1024
@@ -36,13 +36,13 @@ def peak_memory() -> int:
 class ChildrenPeak:
     """Watches the peak memory of all descendants of this process while a block runs.
 
-    On Linux it reads the high-water mark of each descendant some times a second, since `ru_maxrss` of a child starts at what
-    its parent had. Elsewhere it takes `ru_maxrss` of all children that have ended.
+    On Linux it reads the high-water mark of each descendant several times a second, because `ru_maxrss` of a child starts at
+    the value of its parent. On other systems it takes `ru_maxrss` of all children that have ended.
 
     Attributes
     ----------
     bytes : int
-        The peak of the largest descendant, after the block.
+        The peak of the largest descendant. It is complete after the block.
     """
 
     def __init__(self) -> None:
@@ -72,7 +72,7 @@ def _descendants(process: str) -> list[str]:
     for task in Path(f"/proc/{process}/task").glob("*/children"):
         try:
             children = task.read_text().split()
-        except OSError:  # it has just ended
+        except OSError:  # the process has just ended
             continue
         for child in children:
             found += [child, *_descendants(child)]

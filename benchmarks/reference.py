@@ -1,4 +1,4 @@
-"""What every row must compute: the training of a Problem in plain NumPy, always in double precision, for no speed at all."""
+"""The reference for every row: the training of a Problem in plain NumPy, always in double precision, and not fast."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def train(problem: Problem, model: int) -> tuple[Weights, float]:
     -------
     weights : list of ndarray
     loss : float
-        The mean over the updates of the data loss before each, plus the L1 penalty of the weights after it.
+        The mean over all updates. For each, it is the data loss before the update plus the L1 penalty of the new weights.
     """
     weights = [w.astype(np.float64) for w in problem.weights[model]]
     m = [np.zeros_like(w) for w in weights]
@@ -22,9 +22,9 @@ def train(problem: Problem, model: int) -> tuple[Weights, float]:
     lr = problem.learning_rates(epoch=0)[model]
     losses = []
     for step in range(problem.updates):
-        rows = slice(step * problem.batch_size, (step + 1) * problem.batch_size)
+        batch = slice(step * problem.batch_size, (step + 1) * problem.batch_size)
         loss, gradients = _loss_and_gradients(
-            problem, weights, problem.x[model, rows].astype(np.float64), problem.y[model, rows]
+            problem, weights, problem.x[model, batch].astype(np.float64), problem.y[model, batch]
         )
         if problem.clip is not None:
             norm = np.sqrt(sum((g**2).sum() for g in gradients))
@@ -46,7 +46,7 @@ def train(problem: Problem, model: int) -> tuple[Weights, float]:
 
 
 def _loss_and_gradients(problem: Problem, weights: Weights, x: np.ndarray, y: np.ndarray) -> tuple[float, Weights]:
-    """Return the mean loss of a batch and its gradient, by the chain rule from the last layer to the first."""
+    """Return the mean loss of a batch and its gradient, computed by the chain rule from the last layer to the first."""
     inputs, sums = [x], []
     for layer in range(0, len(weights), 2):
         sums.append(inputs[-1] @ weights[layer].T + weights[layer + 1])

@@ -1,4 +1,4 @@
-"""What a benchmark hands on: tables, bars and raw numbers, printed for people and written as JSON for `tables.py`."""
+"""The results of a benchmark: tables, bars and raw numbers, printed and written as JSON for `tables.py`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PACKAGES = ("tinygrad-lab", "numpy", "scipy", "numba", "torch", "jax", "scikit-l
 
 @dataclass
 class Table:
-    """A title, and lines of text under column heads."""
+    """A title, the names of the columns, and lines of text."""
 
     title: str
     columns: list[str]
@@ -30,14 +30,14 @@ class Table:
 
 @dataclass
 class Bar:
-    """A number that is to be reached.
+    """A number that a measurement should reach.
 
     Attributes
     ----------
     work : str
     bar : float
     measured : list of float
-        One number a round; their median counts. Empty where it could not be measured.
+        One number for each round. The bar is compared with their median. Empty if it could not be measured.
     unit : str
     at_least : bool
         Whether more is better.
@@ -65,16 +65,16 @@ BAR_COLUMNS = ["work", "bar", "measured, median (quartiles)", ""]
 
 @dataclass
 class Result:
-    """What one script has found.
+    """The results of one script.
 
     Attributes
     ----------
     name : str
-        That of the script.
+        The name of the script.
     tables : list of Table
     bars : list of Bar
     notes : list of str
-        Lines about what was left out, and why.
+        Lines that say what was left out, and why.
     raw : list of dict
         Every number that was measured.
     """
@@ -92,11 +92,11 @@ class Result:
     def add_bar(
         self, work: str, bar: float, measured: Sequence[float] | None, unit: str = "times faster", *, at_least: bool = True
     ) -> None:
-        """Add a bar, and what was measured of it."""
+        """Add a bar and its measurements."""
         self.bars.append(Bar(work, bar, list(measured or []), unit, at_least))
 
     def finish(self, *, keep: bool) -> None:
-        """Print everything; write `results/<name>.json` if it is to be kept."""
+        """Print everything. If `keep` is true, write `results/<name>.json`."""
         for table in self.tables:
             print(f"\n{table.title}\n{aligned(table.columns, table.lines)}")
         if self.bars:
@@ -114,7 +114,7 @@ class Result:
 
 
 def machine() -> dict[str, str]:
-    """Describe what the numbers were measured on."""
+    """Describe the machine on which the numbers were measured."""
     packages = []
     for name in PACKAGES:
         try:
@@ -140,7 +140,7 @@ def _processor() -> str:
 
 
 def aligned(columns: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    """Lay out a table for a terminal: the first column to the left, numbers to the right.
+    """Lay out a table for a terminal. The first column is aligned to the left, all others to the right.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""The report's search, as `examples/reproduce_report.py` sets it up: the same grid, the same Trainers, the same folds."""
+"""The report's search with the grid, the Trainers and the folds of `examples/reproduce_report.py`."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ Points = tuple[np.ndarray, np.ndarray]
 
 
 def configurations(every: int = 1, epochs: int | None = None) -> Configurations:
-    """Return each so-manieth configuration of the report's 432, perhaps with other epochs."""
+    """Return every nth of the report's 432 configurations, where n is `every`. `epochs` replaces their number of epochs."""
     grid = ParameterGrid(GRIDS["report"] | {"decay": ["geometric"]})
     return [config | {"epochs": epochs or config["epochs"]} for config in list(grid)[::every]]
 
 
 def structures() -> Configurations:
-    """Return one configuration for each combination of widths and activation: what decides how fast an update is."""
+    """Return one configuration for each combination of widths and activation, which decide the speed of an update."""
     return list({structure(config): config for config in configurations()}.values())
 
 
 def structure(config: Configuration) -> tuple[Any, ...]:
-    """Return the part of a configuration that decides how fast an update is."""
+    """Return the part of a configuration that decides the speed of an update."""
     return (*config["hidden"], config["activation"])
 
 
@@ -45,20 +45,20 @@ def folds() -> KFold:
 
 
 def points(train: Path | None = None) -> Points:
-    """Return the training points of a file, or of the stand-in."""
+    """Return the training points of a file, or generated ones."""
     return stand_in_data()[0] if train is None else read_points(train)
 
 
 @dataclass
 class Search:
-    """A search over some configurations, in a fresh process, which keeps nothing.
+    """A search over some configurations in a fresh process, without a store.
 
     Attributes
     ----------
     seconds : float
-        From the call of `GridSearch.run` to its end: starting the workers, compiling, training, ranking.
+        The time of `GridSearch.run`. It includes starting the workers, compiling, training and ranking.
     peak : int
-        Bytes of memory of the largest worker; of the process itself, where that is the only worker.
+        The peak memory of the largest worker in bytes. With one worker, that is the process itself.
     """
 
     configurations: Configurations
@@ -69,13 +69,13 @@ class Search:
 
     @property
     def updates(self) -> int:
-        """How many updates it makes, over all folds."""
+        """The number of updates over all folds."""
         per_epoch = sum(len(part) for part, _ in folds().split(self.data[0][:, np.newaxis]))
         return per_epoch * sum(config["epochs"] for config in self.configurations)
 
     @property
     def raw(self) -> dict[str, Any]:
-        """What was measured."""
+        """All measurements."""
         return {
             "configurations": len(self.configurations),
             "updates": self.updates,
@@ -85,7 +85,7 @@ class Search:
         }
 
     def run(self, cache: str = "") -> Search:
-        """Run it, with the compiled programs of a folder, by default the user's, and note what it took."""
+        """Run the search and store its time and memory. `cache` is the folder of compiled programs, by default the user's."""
         environment = {"TINYGRAD_LAB_CACHE": cache} if cache else {}
         given = json.dumps([self.configurations, [array.tolist() for array in self.data], self.workers])
         found = run_fresh("import report_search; report_search.run_given(sys.argv[1])", given, **environment)
@@ -94,7 +94,7 @@ class Search:
 
 
 def run_given(given: str) -> None:
-    """Run the search that `Search.run` describes, and print what it took."""
+    """Run the search that `Search.run` describes, and print its time and memory."""
     configs, data, workers = json.loads(given)
     search = GridSearch(build, configs, folds(), store=None, seed=0, workers=workers)
     with ChildrenPeak() as children:

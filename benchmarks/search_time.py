@@ -1,8 +1,8 @@
 """The whole search of the report: 432 configurations x 4 folds x 1000 epochs x 90 samples, in minutes, on all workers.
 
-Beside it: the same search with one worker and with two, on a part of the grid; and how much of the time is spent outside
-the compiled loops. For that, long epochs of each of the 27 networks are timed alone, so that little but the loop counts.
-The numbers of updates times these microseconds are the time in the loops; the rest of what the workers had is called lost.
+It also times the search with one worker and with two on a part of the grid, and the share of time outside the compiled loops.
+For that share, long epochs of each of the 27 networks are timed alone, where the loop takes nearly all of the time. The time
+in the loops is the number of updates times the microseconds of an update. The rest of the workers' time is called lost.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from report import Result
 from report_search import Configuration, Search, build, configurations, points, structure, structures
 from tinygrad_lab import Trainer
 
-LOOP_SAMPLES = 900  # ten times the report's, so that what Python does between epochs counts little
+LOOP_SAMPLES = 900  # ten times the report's, so the time of Python between epochs is small
 LOOP_EPOCHS = 25
 LOOP_PAIRS = 9
 
@@ -39,7 +39,7 @@ def main() -> None:
     data = points(options.train)
     result = Result("search_time")
 
-    loops = {structure(config): loop_seconds(config) for config in structures()}  # fills the cache, too
+    loops = {structure(config): loop_seconds(config) for config in structures()}  # this also fills the cache
     part = configurations(options.ratio_every, options.epochs)
     pairs = [[Search(part, data, workers).run() for workers in (1, 2)] for _ in range(options.rounds)]
     with tempfile.TemporaryDirectory() as empty:
@@ -87,12 +87,12 @@ def main() -> None:
 
 
 def loop_seconds(config: Configuration) -> float:
-    """Return the seconds of an update in the compiled loop: how much longer twice as many long epochs take."""
+    """Return the seconds of an update in the compiled loop, from the difference between 2 n and n long epochs."""
     trainer = build(config, np.random.default_rng(0))
     trainer.engine = "compiled"
     x, y = (np.resize(array, LOOP_SAMPLES) for array in points())
     trainer.fit(x, y, epochs=1)
-    # Pairs of neighbours, and their median: the machine may be slower for a while, but seldom for half of a pair.
+    # Both times of a difference are measured one after the other, so a slow phase of the machine rarely affects only one.
     differences = [_seconds(trainer, x, y, 2 * LOOP_EPOCHS) - _seconds(trainer, x, y, LOOP_EPOCHS) for _ in range(LOOP_PAIRS)]
     return float(np.median(differences)) / (LOOP_SAMPLES * LOOP_EPOCHS)
 

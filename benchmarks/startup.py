@@ -1,8 +1,8 @@
 """Starting: the time to import, and the time to compile every program of the report's search or load it from the cache.
 
-Everything happens in fresh processes. Imports take turns. tinygrad_lab imports a module when one of
-its names is first used; with every name, all of them. What compiling or loading adds is the
-first short training of each of the 27 networks less a second one, which captures and trains all the same.
+Everything is timed in fresh processes, and the imports take turns. tinygrad_lab imports a module when one of its names is
+first used, and `import *` uses all names. The time to compile or load is the time of a first short training of each of the 27
+networks minus that of a second one, which also captures and trains.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Write the tables of README.md from the results that the scripts have left, so that no number is typed by hand.
+"""Write the tables of README.md from the results of the scripts, so that no number is typed by hand.
 
 results/*.json --> Markdown --> between the markers of README.md
 """
@@ -17,7 +17,7 @@ README = Path(__file__).with_name("README.md")
 
 
 def markdown(columns: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    """Write a table in Markdown, its numbers to the right.
+    """Write a table in Markdown, with its numbers aligned to the right.
 
     Examples
     --------
@@ -31,7 +31,7 @@ def markdown(columns: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
 
 
 def section(result: Mapping[str, Any]) -> str:
-    """Write the tables and notes of a script, and what they were measured on."""
+    """Write the tables and notes of a script, and the machine on which they were measured."""
     parts = [f"**{table['title']}**\n\n{markdown(table['columns'], table['lines'])}" for table in result["tables"]]
     parts += [f"- {note}" for note in result["notes"]]
     parts.append("Measured on: " + "; ".join(f"{name} {value}" for name, value in result["machine"].items()) + ".")
@@ -39,19 +39,19 @@ def section(result: Mapping[str, Any]) -> str:
 
 
 def fill(text: str, results: Mapping[str, Mapping[str, Any]]) -> str:
-    """Replace what stands between ``<!-- NAME -->`` and ``<!-- end of NAME -->``: the scripts' tables, and all bars.
+    """Replace the text between ``<!-- NAME -->`` and ``<!-- end of NAME -->`` by a script's tables, or by all bars.
 
     Parameters
     ----------
     text : str
-        Of a page.
+        The text of a page.
     results : mapping of str to dict
-        By the names of the scripts, what they have written.
+        The results of the scripts, by their names.
 
     Returns
     -------
     str
-        The page. Where a script has no result, the page says so.
+        The page. If a script has no result, the page says so.
     """
     bars = [Bar(**bar).line() for result in results.values() for bar in result["bars"]]
     sections = {name: section(result) for name, result in results.items()} | {"bars": markdown(BAR_COLUMNS, bars)}
@@ -64,7 +64,7 @@ def fill(text: str, results: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def main() -> None:
-    """Bring README.md up to date."""
+    """Write the tables of README.md."""
     text = README.read_text(encoding="utf-8")
     names = re.findall(r"<!-- end of (\w+) -->", text)
     results = {

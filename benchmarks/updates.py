@@ -1,9 +1,9 @@
 """One update at a time: the report's network 1-75-50-1 at batch 1, in microseconds for an update of one model.
 
 Every row makes the same updates: leaky relu 0.05, half squared error, a global gradient norm of at most 10, SGD with a
-geometrically decaying learning rate, decoupled L1, and the loss that a history keeps: data loss plus penalty of each update.
-Only scikit-learn does less; tinygrad-lab does as little in a row beside it. Many models have weights, data, learning rate and
-penalty of their own.
+geometrically decaying learning rate, and decoupled L1. It also computes the loss of the history, which is the data loss plus
+the penalty of each update. Only scikit-learn does less, and one row of tinygrad-lab does the same as scikit-learn. With many
+models, each has its own weights, data, learning rate and penalty.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ TORCH_VMAP = "PyTorch torch.compile + vmap, 64 models"
 JAX_VMAP = "JAX jit + scan + vmap, 64 models"
 COMPILED_MANY = "tinygrad-lab compiled, 64 models"
 COMPILED_PLAIN = "tinygrad-lab compiled, relu, no clip, no L1"
-LEAST_EPOCHS = {COMPILED: 1000, COMPILED_PLAIN: 1000, COMPILED_MANY: 100}  # of the 1000 that the report's trainings have
+LEAST_EPOCHS = {COMPILED: 1000, COMPILED_PLAIN: 1000, COMPILED_MANY: 100}  # the report's trainings have 1000
 SKLEARN = "scikit-learn MLPRegressor, relu, no clip, no L1"
 BOTH = ("float64", "float32")
 
