@@ -1,1 +1,1 @@
-"""The same trainings, one library a file; each class makes a `harness.Runner` of a Problem."""
+"""The same trainings, one library in each file. Each class is a `harness.Runner` of a Problem."""

@@ -9,7 +9,7 @@ from problems import Problem, Weights
 
 
 class Autograd:
-    """`value_and_grad` of the loss of a batch; the rest of the update in NumPy, in place where it can be."""
+    """`value_and_grad` of the loss of a batch. The rest of the update is in NumPy, in place where possible."""
 
     def __init__(self, problem: Problem) -> None:
         self.problem = problem
@@ -27,7 +27,7 @@ class Autograd:
         return 0.5 * np.sum((x - y) ** 2) / len(y)
 
     def run(self, epochs: int) -> None:
-        """Train for so many epochs."""
+        """Train for this number of epochs."""
         for epoch in range(epochs):
             lr = self.problem.learning_rates(epoch)[0]
             self.epoch_loss = sum(self._update(x, y, lr) for x, y in self.batches) / len(self.batches)

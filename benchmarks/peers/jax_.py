@@ -16,11 +16,11 @@ import numpy as np
 
 from problems import Problem, Weights
 
-jax.config.update("jax_enable_x64", True)  # what is given in single precision stays so
+jax.config.update("jax_enable_x64", True)  # single precision data stays in single precision
 
 
 class Scan:
-    """`jit` of a `scan` over an epoch, under `vmap` where the problem has several models.
+    """`jit` of a `scan` over an epoch, under `vmap` if the problem has several models.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ class Scan:
         self.losses = jnp.zeros(0)
 
     def run(self, epochs: int) -> None:
-        """Train for so many epochs."""
+        """Train for this number of epochs."""
         for epoch in range(epochs):
             lr = np.array(self.problem.learning_rates(epoch), self.problem.dtype)
             self.state, self.losses = self.epoch(self.state, *self.data, lr if self.problem.models > 1 else lr[0], self.l1)

@@ -23,7 +23,7 @@ class Handwritten:
         self.epoch_loss = 0.0
 
     def run(self, epochs: int) -> None:
-        """Train for so many epochs."""
+        """Train for this number of epochs."""
         real = self.problem.dtype.type
         w1, b1, w2, b2, w3, b3 = self.parameters
         arrays = w1[:, 0], b1, w2, b2, w3[0], b3
@@ -60,7 +60,7 @@ def _epoch(x, y, w1, b1, w2, b2, w3, b3, a1, d1, a2, d2, lr, slope, clip, l1):
             prediction += w3[i] * a2[i]
         error = prediction - y[sample]
 
-        # The gradient of w2 is the outer product of d2 and a1, so its squares sum to the product of theirs.
+        # The gradient of w2 is the outer product of d2 and a1, so its squared norm is the product of their squared norms.
         squares2 = zero
         output = one
         for i in range(len(w2)):

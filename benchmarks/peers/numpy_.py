@@ -1,4 +1,4 @@
-"""The report's update written by hand in NumPy: the derivatives of this one network, into memory of its own."""
+"""The report's update written by hand in NumPy: the derivatives of this one network, in preallocated memory."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from problems import Problem, Weights
 
 
 class Handwritten:
-    """Forward and backward pass as matrix products; everything elementwise on one flat array of all parameters."""
+    """Forward and backward pass are matrix products. Elementwise operations run on one flat array of all parameters."""
 
     def __init__(self, problem: Problem) -> None:
         self.problem = problem
@@ -21,7 +21,7 @@ class Handwritten:
         self.epoch_loss = 0.0
 
     def run(self, epochs: int) -> None:
-        """Train for so many epochs."""
+        """Train for this number of epochs."""
         for epoch in range(epochs):
             lr = self.problem.learning_rates(epoch)[0]
             self.epoch_loss = sum(self._update(x, y, lr) for x, y in self.batches) / len(self.batches)

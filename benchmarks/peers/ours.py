@@ -22,7 +22,7 @@ class Fit:
         self.trainer = make_trainer(problem, engine)
 
     def run(self, epochs: int) -> None:
-        """Train for so many epochs."""
+        """Train for this number of epochs."""
         with _engine_as_asked():
             self.trainer.fit(self.problem.x[0], self.problem.y[0], epochs=epochs)
 
@@ -46,7 +46,7 @@ class Lanes:
         self.data = list(zip(problem.x, problem.y, strict=True))
 
     def run(self, epochs: int) -> None:
-        """Train for so many epochs."""
+        """Train for this number of epochs."""
         with _engine_as_asked():
             tl.fit_lanes(self.trainers, self.data, epochs=epochs)
 
@@ -84,7 +84,7 @@ def make_trainer(problem: Problem, engine: str, model: int = 0) -> tl.Trainer:
 
 @contextmanager
 def _engine_as_asked() -> Iterator[None]:
-    """Refuse the training where it falls back to another engine, which a warning tells."""
+    """Raise `Unavailable` if the training falls back to another engine, which it reports by a warning."""
     with warnings.catch_warnings():
         warnings.filterwarnings("error", "training (by replay|on the eager engine)")
         try:

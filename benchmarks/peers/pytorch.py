@@ -1,4 +1,4 @@
-"""PyTorch: eager with its own modules and optimizers; torch.compile of a whole update; that under vmap for many models.
+"""PyTorch: eager with its own modules and optimizers, and torch.compile of a whole update, under vmap for many models.
 
 As its performance guide advises: gradients set to None, fused optimizers, multi-tensor (foreach) operations, no `item()` but
 once an epoch, whole graphs (`fullgraph=True`), Inductor's C++ wrapper (compilation needs a C++ compiler such as g++).
@@ -23,7 +23,7 @@ torch.set_num_threads(1)
 
 
 class Eager:
-    """`nn.Sequential`, `backward`, `clip_grad_norm_`, `torch.optim`; with `compiled`, forward and backward pass compiled."""
+    """`nn.Sequential`, `backward`, `clip_grad_norm_`, `torch.optim`. `compiled` compiles the forward and backward pass."""
 
     def __init__(self, problem: Problem, *, compiled: bool = False) -> None:
         self.problem = problem
@@ -51,7 +51,7 @@ class Eager:
         return 0.5 * functional.mse_loss(self.model(x), y, reduction="sum") / len(x)
 
     def run(self, epochs: int) -> None:
-        """Train for so many epochs."""
+        """Train for this number of epochs."""
         for epoch in range(epochs):
             self.optimizer.param_groups[0]["lr"] = self.problem.learning_rates(epoch)[0]
             self.epoch_loss = torch.stack([self._update(x, y) for x, y in self.batches]).mean()
@@ -104,7 +104,7 @@ class Compiled:
 
     @torch.no_grad()
     def run(self, epochs: int) -> None:
-        """Train for so many epochs."""
+        """Train for this number of epochs."""
         for epoch in range(epochs):
             lr = self._per_model(self.problem.learning_rates(epoch))
             losses = [self.update(self.parameters, x, y, lr, self.l1) for x, y in self.batches]

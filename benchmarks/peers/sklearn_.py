@@ -42,7 +42,7 @@ class Regressor:
                 array[...] = value
 
     def run(self, epochs: int) -> None:
-        """Train for so many epochs."""
+        """Train for this number of epochs."""
         self.model.max_iter = epochs
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
