@@ -1,6 +1,6 @@
-"""README and the other Markdown pages: their commands, links and examples are the ones that work.
+"""README and the other Markdown pages: their commands, links and examples work.
 
-A comment marks each block of README that a program reads, and the fenced block follows it directly:
+A comment marks each block of README that a program reads. The fenced block follows it directly:
 `<!-- command: reproduce -->`, `<!-- command: test -->`, `<!-- quickstart -->`.
 """
 
@@ -57,7 +57,7 @@ def test_a_command_names_files_and_extras_that_exist(marker):
 def test_ci_runs_the_blocks_of_readme():
     script = CI.read_text(encoding="utf-8")
     assert re.findall(r'\bblock "(.+?)"', script) == ["command: test", "quickstart"]
-    assert block("command: test").strip() not in script  # it reads the command and has no copy to drift from
+    assert block("command: test").strip() not in script  # it reads the command from README and has no copy of it
 
 
 def test_the_quick_start_runs_in_another_folder(tmp_path):
@@ -88,7 +88,7 @@ def test_every_link_into_the_repository_resolves(page):
 
 @pytest.mark.parametrize("page", PAGES)
 def test_the_examples_of_a_page_give_what_it_prints(page):
-    # Blanked, not removed, so that a closing fence is no expected output and line numbers stay right.
+    # A fence becomes an empty line. Then it is not expected output, and line numbers stay right.
     text = FENCE.sub("", (ROOT / page).read_text(encoding="utf-8"))
     test = doctest.DocTestParser().get_doctest(text, {}, page, page, 0)
     report: list[str] = []

@@ -1,4 +1,4 @@
-"""The report's winner on its original data, from the twenty seeds that the example takes."""
+"""The report's winner on its original data, from the twenty seeds of the example."""
 
 import numpy as np
 

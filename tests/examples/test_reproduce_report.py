@@ -1,4 +1,4 @@
-"""examples/reproduce_report.py: what it writes, what it refuses, and how it ends when it is interrupted.
+"""examples/reproduce_report.py: what it writes, what it refuses, and what happens if it is interrupted.
 
 Most tests call its `main` in this process, on a tiny grid; those of signals and pipes need a process of its own.
 """
@@ -46,7 +46,7 @@ def tiny(monkeypatch, tmp_path):
 
 @pytest.fixture(scope="module")
 def reference(tmp_path_factory):
-    """A folder that was written without an interruption, by one process."""
+    """A folder that one process has written without an interruption."""
     folder = tmp_path_factory.mktemp("reference")
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(reproduce_report.GRIDS, "report", TINY)
@@ -56,7 +56,7 @@ def reference(tmp_path_factory):
 
 
 def fails(capsys, arguments):
-    """Run the program, and return its exit status and its one line of complaint; progress bars are no complaint."""
+    """Run the program. Return its exit status and the one line of its error, without progress bars."""
     capsys.readouterr()
     with pytest.raises(SystemExit) as ended:
         reproduce_report.main(arguments)
@@ -126,7 +126,7 @@ def test_run_again_it_prints_and_writes_the_same(tmp_path, capsys):
     arguments = [*make_files(tmp_path), "--workers", "1"]
     reproduce_report.main(arguments)
     first = capsys.readouterr().out.splitlines()[:-2]  # the last two lines have the time
-    lasting = {*WRITTEN} - {"search.sqlite"}  # which notes its owner
+    lasting = {*WRITTEN} - {"search.sqlite"}  # it contains its owner
     before = {name: Path("out", name).read_bytes() for name in lasting}
     reproduce_report.main(arguments)
     assert capsys.readouterr().out.splitlines()[:-2] == first
@@ -169,7 +169,7 @@ def test_every_configuration_diverges(tmp_path, monkeypatch, capsys):
 
 
 def test_some_or_all_retrained_networks_diverge(tmp_path, monkeypatch, capsys):
-    """A test point so far away that the leaky ReLU overflows on it, and the sigmoid does not."""
+    """A test point so far away that the leaky ReLU overflows on it, but the sigmoid does not."""
     arguments = [*make_files(tmp_path), "--workers", "1"]
     (tmp_path / "test.csv").write_text("1e200,1\n")
     monkeypatch.setitem(reproduce_report.GRIDS, "report", TINY | {"activation": ["sigmoid", "leaky_relu"]})
@@ -350,12 +350,12 @@ def wait_for(process, condition):
 
 
 def session_of(process):
-    """The process ids of those that a process has started and left running."""
+    """The ids of the processes that a process has started and that still run."""
     found = []
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
             state, _, _, session = stat.read_text().rpartition(")")[2].split()[:4]
-        except OSError:  # ended meanwhile
+        except OSError:  # the process has ended meanwhile
             continue
         if session == str(process.pid) and state not in "ZX":
             found.append(stat.parent.name)
@@ -364,7 +364,7 @@ def session_of(process):
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for orphans in /proc")
 def test_interrupted_while_the_workers_of_the_search_and_of_the_retraining_start(reference, tmp_path):
-    """Ctrl-C in a terminal goes to the program, its two workers and Python's tracker; impatient people press it twice."""
+    """Ctrl-C in a terminal goes to the program, its two workers and Python's tracker. A user may press it twice."""
     arguments = [*make_files(tmp_path), "--workers", "2"]
     for moment in ("search.sqlite", "ranking.csv"):
         process = start(arguments, stdout=subprocess.DEVNULL)
@@ -375,7 +375,7 @@ def test_interrupted_while_the_workers_of_the_search_and_of_the_retraining_start
         _, errors = process.communicate(timeout=60)
         message = "interrupted; finished fits of the search are kept, the same command goes on from them"
         assert complaints(errors) == [message], errors
-        assert process.returncode in (130, -signal.SIGINT)  # the latter where the second one met an interpreter that was ending
+        assert process.returncode in (130, -signal.SIGINT)  # -SIGINT if the second Ctrl-C came while the interpreter was ending
         deadline = time.monotonic() + 60
         while session_of(process):
             assert time.monotonic() < deadline, "a worker outlived its parent"

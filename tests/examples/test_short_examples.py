@@ -1,4 +1,4 @@
-"""The short scripts of examples/: what they print is right, and not only printed."""
+"""The short scripts of examples/: what they print is right."""
 
 import ast
 import re

@@ -1,4 +1,4 @@
-"""The builder of the command line: the report's training by default, each name of a configuration in its place."""
+"""The builder of the command line: its default is the report's training, and each name of a configuration has its effect."""
 
 import numpy as np
 import pytest
@@ -37,7 +37,7 @@ def test_the_default_is_the_reports_training_to_the_bit():
         ({"hidden": (4,)}, lambda t: t.model.hidden1.weight.shape == (4, 3) and t.model.output.weight.shape == (2, 4)),
         ({"activation": "relu", "hidden": (4, 4)}, lambda t: isinstance(t.model.activations[1], tl.ReLU)),
         ({"optimizer": "adam"}, lambda t: isinstance(t.optimizer, tl.Adam)),
-        ({"optimizer": "adamw"}, lambda t: isinstance(t.optimizer, tl.AdamW)),  # every name that an estimator takes
+        ({"optimizer": "adamw"}, lambda t: isinstance(t.optimizer, tl.AdamW)),  # the names are those of the estimators
         ({"lr": 0.5}, lambda t: t.scheduler is None and t.optimizer.lr.item() == 0.5),
         ({"lr_final": 0.01, "decay": "linear"}, lambda t: isinstance(t.scheduler, tl.LinearDecay)),
         ({"l1": 0.25}, lambda t: t.penalty.strength.item() == 0.25),

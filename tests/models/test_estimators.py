@@ -1,4 +1,4 @@
-"""The estimators as scikit-learn sees them: its own checks, clones, pickles, pipelines, searches, names of features."""
+"""The estimators in scikit-learn: its own checks, clones, pickles, pipelines, searches, names of features."""
 
 import copy
 import pickle
@@ -32,7 +32,7 @@ def weights(estimator):
     return np.concatenate([value.ravel() for value in estimator.network_.state_dict().values()])
 
 
-# scikit-learn's own checks. A sample of weight 2 is that sample twice where the whole set is one batch, and only there.
+# scikit-learn's own checks. A sample of weight 2 counts like two equal samples only if the whole set is one batch.
 
 WHOLE_SET = {"activation": "tanh", "epochs": 60, "batch_size": None}
 ESTIMATORS = [

@@ -1,4 +1,4 @@
-"""The trainings of the estimators: equal to those by hand, weighted, held out, standardised, continued; and what is refused."""
+"""The trainings of the estimators: equal to those by hand, with weights, held-out samples and scaling, continued, refused."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -42,7 +42,7 @@ def assert_same(one, other):
         np.testing.assert_array_equal(one.history_[name], other.history_[name])
 
 
-# The same as by hand
+# Equal to a training by hand
 
 
 def test_two_hidden_layer_regressor_trains_as_the_report_does():
@@ -229,20 +229,20 @@ def test_the_classifier_holds_out_the_same_share_of_each_class():
 def test_early_stopping_goes_back_to_the_best_network():
     stopping = tl.EarlyStopping(patience=3)
     regressor = MLPRegressor((6,), lr=0.1, epochs=200, callbacks=[stopping], random_state=0)
-    regressor.fit(X, Y, validation=(X[:5], -Y[:5]))  # a target that training moves away from
+    regressor.fit(X, Y, validation=(X[:5], -Y[:5]))  # validation targets that get farther away during training
     losses = regressor.history_["validation_loss"]
     assert regressor.n_iter_ == len(losses) == losses.argmin() + 4 < 200
     assert regressor.callbacks_[0].best_epoch == losses.argmin()
     assert np.mean((regressor.predict(X[:5]) + Y[:5]) ** 2) / 2 == pytest.approx(losses.min(), rel=1e-12)
 
 
-# Going on
+# Continued trainings
 
 
 @pytest.mark.parametrize("estimator", REGRESSORS)
 def test_warm_starts_are_one_longer_fit(estimator):
     warm = clone(estimator).set_params(warm_start=True, epochs=2)
-    if isinstance(warm, TwoHiddenLayerRegressor):  # its learning rate falls over `epochs`
+    if isinstance(warm, TwoHiddenLayerRegressor):  # its learning rate depends on `epochs`
         warm.set_params(lr=0.05, lr_final=0.05)
     longer = clone(warm).set_params(epochs=6).fit(X, Y)
     for epochs in (2, 4, 6):
@@ -393,7 +393,7 @@ def test_the_classifier_refuses_labels_it_does_not_know():
         classifier.fit(X, LABELS, validation=(X[:1], ["huge"]))
     with pytest.raises(ValueError, match="y holds 'huge'"):
         classifier.fit(X, LABELS).partial_fit(X[:1], ["huge"])
-    with pytest.raises(ValueError, match="y holds 'middle of all'"):  # not cut to the length of the longest that is known
+    with pytest.raises(ValueError, match="y holds 'middle of all'"):  # it is not cut to the length of the longest known label
         classifier.partial_fit(X[:1], ["middle of all"])
     with pytest.raises(ValueError, match="expected those of the first call"):
         classifier.partial_fit(X, LABELS, classes=["low", "high"])

@@ -1,4 +1,4 @@
-"""The network of any depth: its parameters, its activations, and what it refuses."""
+"""The networks: their parameters, their activations, and what they refuse."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The stand-in data, and the reader that names file and line of what it cannot read."""
+"""The generated data, and the reader of points, whose errors name the file and the line."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The command line: from a TOML file to a page, and one line for whatever is wrong."""
+"""The command line: from a TOML file to a page, and every error in one line."""
 
 import csv
 import json
@@ -42,7 +42,7 @@ def table(x):
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """A folder to work in, with the files of a search of 12 fits."""
+    """A working folder with the files of a search of 12 fits."""
     (tmp_path / "train.csv").write_text(table(np.linspace(-2, 2, 18).round(3)))
     (tmp_path / "test.csv").write_text(table([-1.3, 0.1, 1.1]))
     (tmp_path / "search.toml").write_text(TOML)
@@ -59,7 +59,7 @@ def finished(folder, capsys):
 
 
 def said(capsys, *arguments, code=0):
-    """Run a command, check its exit code, and return what it printed; of a failure, its one line."""
+    """Run a command, check its exit code, and return what it printed. If it failed, return the one line of its error."""
     capsys.readouterr()
     assert main(list(arguments)) == code
     output, errors = capsys.readouterr()
@@ -71,7 +71,7 @@ def said(capsys, *arguments, code=0):
     return errors
 
 
-# ---- the way from the file to the page -----------------------------------------------------------------------------
+# ---- from the file to the page -------------------------------------------------------------------------------------
 
 
 def test_run_prints_the_ranking_and_goes_on_without_the_file(folder, capsys):
@@ -211,7 +211,7 @@ def count_fits(path):
 
 @pytest.fixture
 def running(folder):
-    """A search of a process of its own, whose second configuration takes for ever."""
+    """A search in a separate process, whose second configuration never ends."""
     (folder / "slow_builder_of_tests.py").write_text(SLOW)
     (folder / "search.toml").write_text(
         'build = "slow_builder_of_tests:build"\nworkers = 2\n[data]\ntrain = "train.csv"\n'

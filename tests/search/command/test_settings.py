@@ -1,4 +1,4 @@
-"""The file of a search: what it may say, and the one line that is said of everything else."""
+"""The TOML file of a search: its keys and values, and an error of one line for everything else."""
 
 import sys
 from pathlib import Path
@@ -188,7 +188,7 @@ def test_a_builder_of_ones_own_may_lie_beside_the_file(tmp_path, monkeypatch):
 def test_a_builder_that_does_not_build(text, message, tmp_path, monkeypatch):
     monkeypatch.setattr("sys.path", [*sys.path])
     monkeypatch.delitem(sys.modules, "faulty_builder", raising=False)
-    monkeypatch.setattr("sys.dont_write_bytecode", True)  # the next one is written in the same second
+    monkeypatch.setattr("sys.dont_write_bytecode", True)  # the next module is written in the same second
     write(tmp_path, "faulty_builder.py", text)
     toml = 'build = "faulty_builder:make"\n[data]\ntrain = "t.csv"\n[grid]\nhidden = [[4]]'
     settings = read_settings(write(tmp_path, "search.toml", toml))

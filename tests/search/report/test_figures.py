@@ -101,7 +101,7 @@ def test_the_map_holds_the_lowest_loss_of_each_pair():
 
 def test_the_map_leaves_a_pair_without_a_loss_empty():
     figure = plot_score_map(ranking(ParameterGrid(a=[1, 2], b=[1, 2])))
-    assert np.isnan(cells(figure)).tolist() == [[False, False], [True, True]]  # the last two configurations went wrong
+    assert np.isnan(cells(figure)).tolist() == [[False, False], [True, True]]  # the last two configurations failed
     assert len(figure.axes[0].texts) == 2
 
 

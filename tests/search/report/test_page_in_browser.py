@@ -36,7 +36,7 @@ def chromium():
     options.binary_location = CHROMIUM
     options.add_argument("--headless=new")
     options.add_argument("--hide-scrollbars")  # they would be part of the width
-    options.add_argument("--no-sandbox")  # it refuses to run as root, as in a container, with one
+    options.add_argument("--no-sandbox")  # with a sandbox, it refuses to run as root, as in a container
     options.add_argument("--disable-dev-shm-usage")
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
     driver = webdriver.Chrome(options, Service(DRIVER))

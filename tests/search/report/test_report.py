@@ -16,7 +16,7 @@ from tests.helpers.reports import HOSTILE, contents, ranking, retrained
 
 
 class Page(HTMLParser):
-    """What a page holds: its elements with their attributes, and the text inside the elements of a kind."""
+    """The elements of a page with their attributes, and the text inside the elements of one tag."""
 
     def __init__(self, path):
         super().__init__()
