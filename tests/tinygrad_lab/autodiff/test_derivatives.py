@@ -85,6 +85,13 @@ def test_what_cannot_be_differentiated_is_refused(call, message):
         call(Tensor([1.0, 2.0], requires_grad=True), Tensor([1.0, 2.0]))
 
 
+def test_a_cotangent_takes_the_dtype_of_the_output():
+    x = Tensor([1.0, 2.0], dtype=np.float32, requires_grad=True)
+    (slope,) = tl.grad(x * x, [x], cotangent=np.array([1.0, 10.0]))
+    assert slope.dtype == np.float32
+    assert slope.data.tolist() == [2.0, 40.0]
+
+
 def test_a_graph_100_000_ops_deep():
     x = Tensor(1.0, requires_grad=True)
     y = x
@@ -143,11 +150,14 @@ def test_products_with_jacobians_and_hessians_agree_with_the_whole_ones(data):
 def test_derivatives_of_linear_and_constant_functions():
     x = np.array([1.0, 2.0])
     assert not tl.hessian(lambda t: 3.0 * t.sum())(x).data.any()
+    assert not tl.hessian(lambda t: Tensor(1.0))(x).data.any()
     assert not tl.hvp(lambda t: t.sum(), x, x).data.any()
+    assert tl.jacobian(lambda t: t[:0])(x).shape == (0, 2)
     assert not tl.jacobian(lambda t: Tensor([1.0, 2.0, 3.0]))(x).data.any()
     assert tl.jacobian(lambda t: Tensor([1.0, 2.0, 3.0]))(x).shape == (3, 2)
     assert not tl.jvp(lambda t: Tensor(1.0), [x], [x])[1].data.any()
     assert tl.jvp(lambda s, t: s * 2.0 + t, [x, x], [x, x])[1].data.tolist() == [3.0, 6.0]
+    assert tl.jvp(lambda s, t: s * 2.0, [x, x], [x, x])[1].data.tolist() == [2.0, 4.0]
 
 
 def test_hessian_of_a_hessian():
@@ -180,6 +190,25 @@ def test_the_transforms_compose():
     (slope,) = tl.grad((u * u).sum() + tl.hvp(cubes, u, ones).sum(), [u])
     np.testing.assert_allclose(slope.data, [8.0, 10.0])
     assert not tl.hvp(cubes, x, ones).requires_grad
+
+
+def test_products_can_be_differentiated_with_respect_to_the_vector():
+    x = np.array([1.0, 2.0])
+    v = Tensor([1.0, 1.0], requires_grad=True)
+    products = [
+        (tl.vjp(lambda t: t**3, x)[1](v)[0], [3.0, 12.0]),
+        (tl.jvp(lambda t: t**3, [x], [v])[1], [3.0, 12.0]),
+        (tl.hvp(lambda t: (t**3).sum(), x, v), [6.0, 12.0]),
+    ]
+    for product, expected in products:
+        np.testing.assert_allclose(tl.grad(product.sum(), [v])[0].data, expected)
+
+
+def test_the_value_at_an_array_is_a_constant():
+    x = np.array([1.0, 2.0])
+    assert not tl.value_and_grad(lambda t: t.sum())(x)[0].requires_grad
+    assert not tl.vjp(lambda t: t * t, x)[0].requires_grad
+    assert not tl.jvp(lambda t: t * t, [x], [x])[0].requires_grad
 
 
 def test_the_mixed_second_derivative_of_a_power_at_exponent_0():

@@ -186,6 +186,7 @@ EINSUMS = [
     ("i,j->ji", [(2,), (3,)]),
     ("...ij,...jk->...ik", [(2, 2, 3), (2, 3, 2)]),
     ("...i,i->...", [(2, 3), (3,)]),
+    ("...i,...i->...", [(2, 4, 3), (4, 3)]),
     ("i...", [(2, 3)]),
     ("ij, jk , kl -> il", [(2, 3), (3, 2), (2, 2)]),
     (",ij->ij", [(), (2, 2)]),
@@ -209,6 +210,7 @@ def test_einsum_follows_numpy(subscripts, operand_shapes):
         ("ij->ii", [(2, 3)]),
         ("ijk->i", [(2, 3)]),
         ("ij,jk->ik", [(2, 3), (2, 2)]),
+        ("ii->i", [(2, 3)]),
     ],
 )
 def test_einsum_refuses_subscripts_that_do_not_fit(subscripts, operand_shapes):
@@ -241,6 +243,12 @@ def test_a_tensor_of_integers_is_an_index():
     x = Tensor([[1.0, 2.0], [3.0, 4.0]], requires_grad=True)
     assert x[Tensor([0, 1]), Tensor([1, 0])].data.tolist() == [2.0, 3.0]
     assert x[x > 1.5].data.tolist() == [2.0, 3.0, 4.0]
+
+
+@pytest.mark.parametrize("index", [(0, 0, 0, 0), (..., ...)], ids=repr)
+def test_an_index_with_too_many_items_names_the_shape(index):
+    with pytest.raises(IndexError, match=r"index \(.*\) does not fit shape \(3, 3, 2\)"):
+        Tensor(np.ones((3, 3, 2)))[index]
 
 
 @pytest.mark.parametrize("index", [5, (0, 0, 0, 0), (..., ...), "a", 1.5, True, np.array([True, False])], ids=repr)
@@ -284,14 +292,18 @@ def test_movements_follow_numpy_and_numpys_functions_keep_the_graph(name):
     [
         (lambda x: x.reshape(4, 2), "reshape"),
         (lambda x: x.reshape(-1, -1), "reshape"),
+        (lambda x: x[:1, :1].reshape(-1, -1), "reshape"),
         (lambda x: x.transpose(0), "transpose"),
+        (lambda x: x.transpose(1), r"transpose: axes \(1,\) do not permute the 2 axes"),
         (lambda x: x.squeeze(0), "squeeze"),
         (lambda x: x.broadcast_to(3, 3), "broadcast"),
         (lambda x: x.split(4), "split"),
+        (lambda x: x.split(-1), "split"),
         (lambda x: x + np.ones(4), r"add: shapes \(2, 3\) and \(4,\) do not broadcast"),
         (lambda x: x @ np.ones(2), "matmul: .* inner lengths 3 and 2"),
         (lambda x: x @ np.float64(2.0), "matmul"),
         (lambda x: tl.concatenate([x, Tensor([1.0])]), "concatenate"),
+        (lambda x: tl.concatenate([x, np.ones((2, 2))]), r"concatenate: shapes .* differ beside axis -2"),
         (lambda x: tl.concatenate([]), "concatenate"),
         (lambda x: tl.stack([x, Tensor([1.0])]), "stack"),
         (lambda x: x.item(), "item: .* 6 elements"),
@@ -397,6 +409,12 @@ def test_assigning_a_leaf_that_a_graph_used_raises_instead_of_a_wrong_gradient()
         (x * 2.0).assign([1.0, 1.0])
 
 
+def test_an_assigned_leaf_has_rows_in_memory_order():
+    x = Tensor(np.zeros((3, 2)))
+    x.assign(np.ones((2, 3)).T)
+    assert x.data.flags.c_contiguous
+
+
 def test_iteration_length_and_representation():
     x = Tensor([[1.0, 2.0], [3.0, 4.0]], requires_grad=True)
     assert len(x) == 2
@@ -496,6 +514,26 @@ def test_an_ellipsis_of_no_axis_between_index_arrays_separates_them_as_in_numpy(
     np.testing.assert_array_equal(Tensor(x)[index].data, x[index])
     check_grad(lambda t: t[index], x)
     assert Tensor(x)[[]].shape == (0, 3, 1)
+
+
+def test_integers_made_of_floats_are_constants():
+    x = Tensor([1.5, -1.5], requires_grad=True)
+    assert x.astype(int).data.tolist() == [1, -1]
+    assert not x.astype(int).requires_grad
+    assert x.astype(np.float32).requires_grad
+
+
+def test_a_square_is_a_product():
+    with record() as recording:
+        assert (Tensor([3.0]) ** 2).item() == 9.0
+    assert [line.op.name for line in recording.lines] == ["multiply"]
+
+
+@pytest.mark.parametrize("name", ["var", "std"])
+def test_the_divisor_of_a_variance_is_n_minus_ddof(name):
+    x = np.random.default_rng(0).normal(size=(4, 3))
+    result = getattr(Tensor(x), name)(axis=0, ddof=1)
+    np.testing.assert_allclose(result.data, getattr(x, name)(axis=0, ddof=1), rtol=1e-14)
 
 
 def test_single_precision_keeps_its_digits():
