@@ -1,8 +1,12 @@
 import os
+import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from tests.helpers.compilation import interpreted  # noqa: F401 (a fixture)
 
 # Derandomised: a failure in CI is a failure everywhere. The number of examples is what the default run has time for.
 settings.register_profile(
@@ -10,6 +14,18 @@ settings.register_profile(
 )
 settings.register_profile("thorough", max_examples=500, deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+
+def pytest_configure(config):
+    """Give all processes of a test run one cache of compiled programs, so that each program is compiled once.
+
+    The cache is new, so that the user's own one neither changes nor decides how a test runs. Workers of pytest-xdist and the
+    processes that tests start inherit it. Set TINYGRAD_LAB_CACHE to keep one between test runs.
+    """
+    if "TINYGRAD_LAB_CACHE" not in os.environ:
+        folder = tempfile.mkdtemp(prefix="tinygrad-lab-tests-")
+        os.environ["TINYGRAD_LAB_CACHE"] = folder
+        config.add_cleanup(lambda: (os.environ.pop("TINYGRAD_LAB_CACHE"), shutil.rmtree(folder, ignore_errors=True)))
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ import tinygrad_lab as tl
 from examples import reproduce_report
 from models import read_points
 from search.trials.seeds import fit_seed
-from tests.tinygrad_lab.codegen.test_codegen import cache, compiling  # noqa: F401 (a fixture)
+from tests.helpers.compilation import compiling
 
 WINNER = {
     "hidden": (75, 50),

@@ -12,8 +12,8 @@ import pytest
 
 from search import Store
 from tests.helpers import ROOT, interrupted
+from tests.helpers.compilation import compiling
 from tests.helpers.searches import data
-from tests.tinygrad_lab.codegen.test_codegen import cache, compiling  # noqa: F401 (a fixture)
 
 DEADLINE = 20.0  # seconds; long, so that no test fails on a slow machine
 

@@ -20,8 +20,8 @@ from search.run.plan import Chunker, Forecast, count_steps, forecast, group_of, 
 from search.testing import build_polynomial
 from search.trials.fits import Fit, Outcome, Problem, run_fits
 from search.trials.folds import make_folds
+from tests.helpers.compilation import compiling
 from tests.helpers.searches import build_network, build_troubled, data
-from tests.tinygrad_lab.codegen.test_codegen import cache, compiling  # noqa: F401 (a fixture)
 
 SEED = np.random.SeedSequence(0)
 

@@ -14,8 +14,8 @@ from search.space.configuration import canonical_text
 from search.space.rounds import Round
 from search.testing import build_polynomial
 from search.trials.fits import Fit, Problem
+from tests.helpers.compilation import compiling
 from tests.helpers.searches import build_network, build_scored, data
-from tests.tinygrad_lab.codegen.test_codegen import cache, compiling  # noqa: F401 (a fixture)
 from tinygrad_lab.training import Run
 
 

@@ -17,6 +17,7 @@ import pytest
 
 import tinygrad_lab as tl
 from models import TwoHiddenLayerNet
+from tests.helpers.compilation import compiling
 from tests.helpers.generated import interpret
 from tinygrad_lab import Tensor
 from tinygrad_lab.autodiff import ops
@@ -27,17 +28,11 @@ from tinygrad_lab.codegen.nests import ExpressionWriter, Nest, choose_stored, in
 from tinygrad_lab.codegen.passes import copy_views, factor_squares, separate_uses, split_sums, transpose_factors
 from tinygrad_lab.program import capture
 from tinygrad_lab.training.captured import CapturedStep
-from tinygrad_lab.training.engines import choice, compiled
+from tinygrad_lab.training.engines import choice
 
 RNG = np.random.default_rng(1)
 X = RNG.uniform(-2.0, 2.0, (25, 3))
 Y = np.stack([X[:, 0] ** 2 - X[:, 1], X[:, 2] * X[:, 0]], axis=1) + RNG.normal(0.0, 0.1, (25, 2))
-
-
-@pytest.fixture
-def interpreted(monkeypatch):
-    monkeypatch.setattr(compiled, "load_module", interpret)
-    monkeypatch.setattr(compiled, "compile_updates", lambda *arguments: None, raising=False)
 
 
 def source_of(program):
@@ -949,22 +944,6 @@ def test_no_string_of_a_users_enters_the_text():
 
 
 # Compiled
-
-
-@pytest.fixture(scope="session")
-def cache(tmp_path_factory):
-    """A cache folder that the tests of a process share, so that each program is compiled once."""
-    pytest.importorskip("numba", reason="the compiled engine needs Numba")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TINYGRAD_LAB_CACHE", str(tmp_path_factory.mktemp("cache")))
-        native._cache_folder.cache_clear()
-        yield
-    native._cache_folder.cache_clear()
-
-
-def compiling(test):
-    """Mark a test that compiles: all of them run in one process."""
-    return pytest.mark.usefixtures("cache")(pytest.mark.xdist_group("compile")(test))
 
 
 def report_trainer(engine, lr=0.05, **options):

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 import tinygrad_lab as tl
+from tests.helpers.compilation import compiling
 from tests.helpers.lanes import Jump, X, Y, data, fit_alone, maker, near, network, one_feature, report_trainer, state_of
-from tests.tinygrad_lab.codegen.test_codegen import cache, compiling, interpreted  # noqa: F401 (fixtures)
 from tinygrad_lab.training.engines import compiled
 
 
@@ -31,7 +31,7 @@ def compiled_states(make, monkeypatch, given=None):
 
 
 @pytest.mark.parametrize("batch_size", [1, 4, None])
-def test_the_length_of_a_block_decides_nothing(batch_size, interpreted, monkeypatch):  # noqa: F811
+def test_the_length_of_a_block_decides_nothing(batch_size, interpreted, monkeypatch):
     compiled_states(maker("adam", engine="compiled", batch_size=batch_size, epochs=5), monkeypatch)
 
 
@@ -44,7 +44,7 @@ def test_the_length_of_a_compiled_block_decides_nothing(monkeypatch):
     ("sample", "batch"),
     [(0, (1, 1)), (4, (1, 2)), (19, (1, 5)), (20, (1, 6)), (22, (1, 6))],  # the last two in the smaller last batch
 )
-def test_a_loss_of_the_first_epoch_that_is_not_finite(sample, batch, interpreted, monkeypatch):  # noqa: F811
+def test_a_loss_of_the_first_epoch_that_is_not_finite(sample, batch, interpreted, monkeypatch):
     x, y = data(0)
     y = y.copy()
     y[sample] = 1e160
@@ -67,7 +67,7 @@ def test_a_loss_of_the_first_epoch_that_is_not_finite(sample, batch, interpreted
         (None, 23, 3, (4, None), 4),  # no loss, but the last update
     ],
 )
-def test_a_loss_in_a_block_that_is_not_finite(batch_size, samples, epoch, where, finished, interpreted, monkeypatch):  # noqa: F811
+def test_a_loss_in_a_block_that_is_not_finite(batch_size, samples, epoch, where, finished, interpreted, monkeypatch):
     def make(engine):
         return maker(
             "momentum", "none", "none", lambda i: Jump(epoch, 1e200 if where[1] else 1e308), engine=engine, epochs=4,
@@ -85,7 +85,7 @@ def test_a_loss_in_a_block_that_is_not_finite(batch_size, samples, epoch, where,
 
 
 @pytest.mark.parametrize("batch_size", [1, 4])
-def test_validation_and_callbacks_come_after_every_epoch_of_a_compiled_training(batch_size, interpreted):  # noqa: F811
+def test_validation_and_callbacks_come_after_every_epoch_of_a_compiled_training(batch_size, interpreted):
     class Watch(tl.Callback):
         def __init__(self):
             self.seen = []
@@ -113,7 +113,7 @@ class _Interrupt(tl.Callback):
             raise KeyboardInterrupt
 
 
-def test_a_compiled_training_resumes_to_the_same_bits(interpreted, tmp_path):  # noqa: F811
+def test_a_compiled_training_resumes_to_the_same_bits(interpreted, tmp_path):
     make = maker("adam", engine="compiled", batch_size=4, epochs=5)
     whole, first, second = (make(0) for _ in range(3))
     whole.fit(*data(0))
@@ -124,7 +124,7 @@ def test_a_compiled_training_resumes_to_the_same_bits(interpreted, tmp_path):  #
     assert state_of(second, None) == state_of(whole, None)
 
 
-def test_an_interruption_within_a_block_leaves_the_weights_where_the_history_ends(interpreted, monkeypatch):  # noqa: F811
+def test_an_interruption_within_a_block_leaves_the_weights_where_the_history_ends(interpreted, monkeypatch):
     blocks(monkeypatch, 100_000, 50)  # of two epochs, of two native calls each
     make = maker("adam", engine="compiled", batch_size=4, epochs=9)
     trainer, expected = make(0), make(0)
@@ -145,7 +145,7 @@ def test_an_interruption_within_a_block_leaves_the_weights_where_the_history_end
     assert trainer.optimizer.state_dict()["mean.0"].tolist() == expected.optimizer.state_dict()["mean.0"].tolist()
 
 
-def test_an_attached_engine_gives_what_a_fresh_one_gives(interpreted):  # noqa: F811
+def test_an_attached_engine_gives_what_a_fresh_one_gives(interpreted):
     class Constant(tl.Layer):
         def __init__(self, i):
             self.inner = network(i)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import tinygrad_lab as tl
-from tests.tinygrad_lab.codegen.test_codegen import cache, compiling  # noqa: F401 (a fixture)
+from tests.helpers.compilation import compiling
 from tinygrad_lab.autodiff import ops
 from tinygrad_lab.training.engines import choice
 

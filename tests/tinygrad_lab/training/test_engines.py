@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 import tinygrad_lab as tl
-from tests.tinygrad_lab.codegen.test_codegen import interpreted  # noqa: F401 (a fixture)
 from tinygrad_lab.autodiff.recording import CaptureError
 from tinygrad_lab.training.captured import CapturedStep
 from tinygrad_lab.training.engines import choice
@@ -54,7 +53,7 @@ class Keeps(tl.Layer):
 
 
 @pytest.mark.parametrize("callbacks", [(), (tl.ProgressBar, lambda: tl.EarlyStopping(3))])
-def test_a_result_that_a_layer_keeps_is_no_setting(callbacks, interpreted):  # noqa: F811
+def test_a_result_that_a_layer_keeps_is_no_setting(callbacks, interpreted):
     check_engines(lambda engine: trainer_of(Keeps(), engine), validation=(X[:7], Y[:7]), callbacks=callbacks)
 
 
@@ -89,7 +88,7 @@ class ReplaceTheLoss(tl.Callback):
 
 
 @pytest.mark.parametrize("callback", [Halve, ReplaceTheLoss])
-def test_a_callback_may_change_what_a_capture_froze(callback, interpreted):  # noqa: F811
+def test_a_callback_may_change_what_a_capture_froze(callback, interpreted):
     def make(engine):
         return trainer_of(Tempered(), engine)
 
@@ -129,7 +128,7 @@ def test_a_callback_that_changes_no_step_costs_no_capture(monkeypatch):
     assert len(captures) == 3  # batches of 8 and of 4, and the evaluation
 
 
-def test_what_a_callback_changes_is_not_compiled_where_the_engine_was_left_to_choose(monkeypatch, interpreted):  # noqa: F811
+def test_what_a_callback_changes_is_not_compiled_where_the_engine_was_left_to_choose(monkeypatch, interpreted):
     monkeypatch.setattr(choice, "COMPILE_FROM_UPDATES", 1)
     compiled = []
     prepare = CompiledEngine.prepare
@@ -182,7 +181,7 @@ COMPOSED = {
 
 
 @pytest.mark.parametrize("make", COMPOSED.values(), ids=COMPOSED)
-def test_parts_may_be_made_of_parts(make, interpreted):  # noqa: F811
+def test_parts_may_be_made_of_parts(make, interpreted):
     check_engines(make)
 
 
@@ -202,7 +201,7 @@ class Centred(tl.Layer):
         return self.linear(x - self.mean[0])
 
 
-def test_a_parameter_may_have_the_name_of_an_entry_of_the_optimizers_state(interpreted):  # noqa: F811
+def test_a_parameter_may_have_the_name_of_an_entry_of_the_optimizers_state(interpreted):
     check_engines(lambda engine: trainer_of(Centred(), engine, optimizer=tl.Adam))
 
 

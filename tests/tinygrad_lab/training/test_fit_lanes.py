@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import tinygrad_lab as tl
+from tests.helpers.compilation import compiling
 from tests.helpers.lanes import (
     OPTIMIZERS,
     PENALTIES,
@@ -24,7 +25,6 @@ from tests.helpers.lanes import (
     report_trainer,
     state_of,
 )
-from tests.tinygrad_lab.codegen.test_codegen import cache, compiling, interpreted  # noqa: F401 (fixtures)
 from tinygrad_lab.autodiff.recording import CaptureError
 from tinygrad_lab.codegen import native
 from tinygrad_lab.program import Program
@@ -246,7 +246,7 @@ def test_an_interruption_leaves_every_lane_at_the_end_of_an_epoch_of_its_history
 
 
 @pytest.mark.parametrize("engine", ["replay", "eager", "compiled"])
-def test_a_scheduler_is_asked_once_an_epoch_and_in_order(engine, interpreted):  # noqa: F811
+def test_a_scheduler_is_asked_once_an_epoch_and_in_order(engine, interpreted):
     class Asked(tl.Scheduler):
         def __init__(self):
             self.epochs = []
@@ -337,11 +337,11 @@ def test_ops_without_a_rule_for_lanes_are_replayed_one_lane_after_the_other(monk
 
 
 @pytest.mark.parametrize("case", [{}, {"batch_size": 1, "epochs": 2}, {"optimizer": "adam", "batch_size": None}], ids=str)
-def test_lanes_on_the_compiled_engine(case, interpreted):  # noqa: F811
+def test_lanes_on_the_compiled_engine(case, interpreted):
     check(maker(**{"engine": "compiled"} | case))
 
 
-def test_lanes_that_diverge_on_the_compiled_engine(interpreted):  # noqa: F811
+def test_lanes_that_diverge_on_the_compiled_engine(interpreted):
     make = maker(
         "sgd", "none", "none", lambda i: Jump(i - 1), net=lambda i: network(i, activation="relu"), engine="compiled", epochs=4
     )
@@ -349,7 +349,7 @@ def test_lanes_that_diverge_on_the_compiled_engine(interpreted):  # noqa: F811
     assert [state["error"] is None for state in states] == [True, False, False, False, False, True]
 
 
-def test_auto_compiles_the_long_lanes_and_replays_the_short_ones(monkeypatch, interpreted):  # noqa: F811
+def test_auto_compiles_the_long_lanes_and_replays_the_short_ones(monkeypatch, interpreted):
     monkeypatch.setattr(choice, "COMPILE_FROM_UPDATES", 12)
     monkeypatch.setattr(native, "is_available", lambda: True)
     ran = []

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 import tinygrad_lab as tl
+from tests.helpers.compilation import compiling
 from tests.helpers.lanes import OPTIMIZERS, Jump, data, fit_together, maker, network, one_feature, report_trainer, state_of
-from tests.tinygrad_lab.codegen.test_codegen import cache, compiling, interpreted  # noqa: F401 (fixtures)
 from tinygrad_lab.storage.arrays import arrays_from_bytes
 from tinygrad_lab.training import Run, checkpoint_bytes
 from tinygrad_lab.training.captured import CapturedStep
@@ -42,7 +42,7 @@ def check(make, given=data, stops=(2, 5)):
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize("engine", ["replay", "eager", "compiled"])
-def test_lanes_that_go_on_reach_the_bits_of_those_that_never_stopped(optimizer, engine, interpreted):  # noqa: F811
+def test_lanes_that_go_on_reach_the_bits_of_those_that_never_stopped(optimizer, engine, interpreted):
     check(maker(optimizer, "value, norm", engine=engine, **MANY))
 
 
@@ -68,7 +68,7 @@ def test_compiled_lanes_that_go_on(monkeypatch):
     check(lambda i: report_trainer(i, epochs=6 + i), one_feature)
 
 
-def test_the_engine_is_that_of_the_whole_training(monkeypatch, interpreted):  # noqa: F811
+def test_the_engine_is_that_of_the_whole_training(monkeypatch, interpreted):
     monkeypatch.setattr(choice, "COMPILE_FROM_UPDATES", 12)
     monkeypatch.setattr(Run, "make_engine", lambda self, make=Run.make_engine: (made.append(self), make(self))[1])
     made = []
