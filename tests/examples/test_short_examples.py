@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 from examples import how_autodiff_works, minimize_rosenbrock, own_layer, read_a_training_step, search_by_halving
+from models import stand_in_data
+from tests.helpers.compilation import compile_ahead
 from tinygrad_lab.codegen import native
 
 
@@ -68,6 +70,11 @@ def test_minimize_rosenbrock(capsys):
 
 
 def test_search_by_halving(capsys, tmp_path):
+    if native.is_available():
+        train, _ = stand_in_data()
+        for activation in ("relu", "sigmoid"):
+            config = {"hidden": (10, 10), "activation": activation, "l1": 0.0, "lr": 0.1}
+            compile_ahead(search_by_halving.build(config, np.random.default_rng(0)), *train)
     text = printed(capsys, search_by_halving.main, ["--out", str(tmp_path)])
     assert f"page: {tmp_path / 'index.html'}" in text
     page = (tmp_path / "index.html").read_text(encoding="utf-8")

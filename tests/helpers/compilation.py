@@ -18,3 +18,9 @@ def compiling(test):
     """Mark a test that compiles. All of them run in one worker, which compiles each program once; see tests/conftest.py."""
     missing = pytest.mark.skipif(importlib.util.find_spec("numba") is None, reason="the compiled engine needs Numba")
     return missing(pytest.mark.xdist_group("compile")(test))
+
+
+def compile_ahead(trainer, x, y):
+    """Compile a Trainer's program here, so that processes that need it at the same time do not all compile it."""
+    trainer.engine = "compiled"
+    trainer.fit(x, y, epochs=1)
