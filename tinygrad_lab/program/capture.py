@@ -2,11 +2,14 @@
 
 step --> record --> record again --> compare --> number --> merge_common --> drop_dead --> rename --> Program
 
-*Why record twice?* A line of a recording has only operands that were declared (inputs, state), results of earlier lines, and
-constants. A constant made of a Python number is made anew in each run and is equal in both. One that is the same object in
-both runs came from outside, undeclared: a replay would never see it change. One that differs was drawn from a random
-generator or counts calls. And where the second run has another Tensor in the place of a declared one, the first has
-replaced it. All three are refused, with the line of code where they were used.
+*Why record twice?* An operand of a recorded line is declared (an input or state), the result of an earlier line, or a constant.
+A constant that is made from a Python number is a new object in each run, with the same value. Three kinds of operands are
+refused, with the line of code that used them:
+
+- A constant that is the same object in both runs. It came from outside and was not declared, so a replay would never see it
+  change.
+- A constant whose value differs between the runs. It was drawn from a random generator, or counts calls.
+- Another Tensor in the place of a declared one. The first run has replaced the declared Tensor.
 """
 
 from __future__ import annotations
@@ -25,17 +28,17 @@ Step = Callable[[], tuple[Mapping[str, Tensor], Mapping[str, Tensor]]]
 
 
 def capture(step: Step, inputs: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> Program:
-    """Run a step under a recording, and make a program of it.
+    """Run a step under a recording, and return its program.
 
     Parameters
     ----------
     step : callable
-        Takes nothing and returns (outputs, new_state), two mappings of names to Tensors; `new_state` has the names of
-        `state`. It uses the very Tensors of `inputs` and `state`, changes nothing, and never turns a Tensor into a number.
+        It takes nothing and returns (outputs, new_state), two mappings of names to Tensors; `new_state` has the names of
+        `state`. It uses the Tensors of `inputs` and `state` themselves. It changes nothing and turns no Tensor into a number.
     inputs : mapping of str to Tensor
-        What a replay is given each time.
+        The Tensors whose values each replay is given.
     state : mapping of str to Tensor
-        What a replay keeps for the next one.
+        The Tensors whose values a replay keeps for the next one.
 
     Returns
     -------
@@ -44,7 +47,7 @@ def capture(step: Step, inputs: Mapping[str, Tensor], state: Mapping[str, Tensor
     Raises
     ------
     CaptureError
-        Where a replay could not repeat the step, naming the line of code.
+        If a replay could not repeat the step. The message names the line of code.
 
     Examples
     --------
@@ -78,7 +81,7 @@ def capture(step: Step, inputs: Mapping[str, Tensor], state: Mapping[str, Tensor
 
 
 def compare(first: Recording, second: Recording, declared: set[int]) -> None:
-    """Refuse what two recordings of one step do not have in common, or have in common without having declared it."""
+    """Raise CaptureError if two recordings of a step differ, or share a Tensor that is not declared."""
     positions: tuple[dict[int, int], dict[int, int]] = ({}, {})
     if len(first.lines) != len(second.lines):
         raise CaptureError(

@@ -7,14 +7,15 @@
     its n lanes     v3 = reshape(lr, shape=(n, 1, 1))        (n,)                 --> (n, 1, 1)
                     v4 = broadcast_to(v3, shape=(n, 5, 4))   (n, 1, 1)            --> (n, 5, 4)
 
-Operands of a primitive have equal shapes and axes count from the right, so most lines stay as they are. `RULES` has the
-others: those that name a whole shape or index, and those that must not see the other lanes.
+Operands of a primitive have equal shapes and axes count from the right, so most lines stay as they are. `RULES` has a rule for
+each op whose parameters contain a whole shape or index, and for each op whose result in a lane could depend on other lanes.
 
-*Does a lane compute the very bits that the program computes alone?* The bits of a sum depend on its order, and NumPy adds in
-the order of the memory. A matrix that is the transpose of a product, say, lies there column after column, and its elements are
-added so. Therefore each lane is laid out as the program's own value is, and the lanes lie one after the other: NumPy finds
-the axes inside a lane as they were, and goes through one lane after the other. One thing is left to the BLAS: where in memory
-an operand lies must not decide the bits of a product. In OpenBLAS it does not, but for kernels of processors before 2008.
+*Does a lane compute the same bits as the program alone?* The bits of a sum depend on its order, and NumPy adds in the order of
+the memory. For example, the transpose of a product is stored column after column, and its elements are added in that order.
+Therefore each lane has the memory layout of the program's own value, and the lanes follow one another in memory. NumPy then
+finds the axes inside a lane as they were, and processes one lane after the other. We rely on one property of the BLAS: the bits
+of a product do not depend on the address of an operand. This holds for OpenBLAS, except for its kernels for processors from
+before 2008.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from tinygrad_lab.program.lines import Line, Value
 
 
 class LaneBuilder:
-    """Writes the lines of n lanes.
+    """Builds the lines of a program with n lanes from the lines of a program without lanes.
 
     Parameters
     ----------
@@ -41,7 +42,7 @@ class LaneBuilder:
     Attributes
     ----------
     lines : list of Line
-        What has been written so far; the names of its results are all the same.
+        The lines built so far. Their results all have the same name.
     """
 
     def __init__(self, n: int) -> None:
@@ -50,14 +51,14 @@ class LaneBuilder:
         self._lanes: dict[Value, Value] = {}
 
     def lanes_of(self, x: Value) -> Value:
-        """Return the lanes of a value; those of a constant share its memory."""
+        """Return a value with lanes. The lanes of a constant share its memory."""
         if x not in self._lanes:
             widened = (shared if x.kind == "constant" else repeated)(x.array, self.n)
             self._lanes[x] = Value(x.name, x.kind, widened)
         return self._lanes[x]
 
     def add_lanes_of(self, line: Line) -> None:
-        """Write the lines that compute the lanes of what `line` computes."""
+        """Append lines that compute the result of `line` in each lane."""
         rule = RULES.get(line.op, same_line)
         result = rule(self, line, *map(self.lanes_of, line.operands))
         self._lanes[line.result] = result
@@ -77,7 +78,7 @@ class LaneBuilder:
         op : Op
         *operands : Value
         array : ndarray, optional
-            An example of the result; not needed for a view, which is an example of itself.
+            An array with the shape, dtype and memory layout of the result. It is not needed for a view.
         **params
             The op's metadata.
         """
@@ -87,12 +88,12 @@ class LaneBuilder:
 
 
 def shared(array: np.ndarray, n: int) -> np.ndarray:
-    """Return n times the same array in the same memory, read-only; unlike `np.broadcast_to` it keeps all strides."""
+    """Return n read-only copies of an array that share its memory. Unlike `np.broadcast_to`, keep all strides."""
     return as_strided(array, (n, *array.shape), (0, *array.strides), writeable=False)
 
 
 def repeated(array: np.ndarray, n: int) -> np.ndarray:
-    """Return n copies of an array one after the other in memory, the axes of each in the order of the original's.
+    """Return n copies of an array, one after the other in memory, each with the order of axes of the original.
 
     Examples
     --------
@@ -100,20 +101,20 @@ def repeated(array: np.ndarray, n: int) -> np.ndarray:
     >>> columns.strides, repeated(columns, 5).strides
     ((8, 16), (48, 8, 16))
     """
-    dense = np.empty_like(array)  # in the order of the original's axes, without its gaps and repetitions
+    dense = np.empty_like(array)  # it has the original's order of axes, without gaps and repetitions
     memory = np.empty(n * array.size, array.dtype)
     copies = np.ndarray((n, *array.shape), array.dtype, memory, strides=(dense.nbytes, *dense.strides))
     copies[...] = array
     return copies
 
 
-# Rules: each writes the lanes of a line, given the lanes of its operands, and returns those of its result ---------------------
+# Rules: each takes a line and its operands with lanes, appends lines, and returns the result with lanes ----------------------
 
 Rule = Callable[..., Value]
 
 
 def same_line(builder: LaneBuilder, line: Line, *operands: Value) -> Value:
-    """Write a line whose parameters count axes from the right: it holds for lanes as it stands."""
+    """Append the same line: its parameters count axes from the right, so they are right for lanes too."""
     example = None if line.op.view else repeated(line.result.array, builder.n)
     return builder.append(line.op, *operands, array=example, **line.params)
 
@@ -140,8 +141,8 @@ def getitem(builder: LaneBuilder, line: Line, x: Value) -> Value:
 def gather(builder: LaneBuilder, line: Line, x: Value, *arrays: Value) -> Value:
     """x[i, j, :] --> x[lane, i, j, :], where `lane` is 0, 1, ..., n - 1, along the first axis of i and j.
 
-    NumPy puts the axes of index arrays where these stand if they stand together, and to the front if not. If the first of them
-    stands in front, both are the same place. If not, as in x[:, i], each lane is indexed for itself.
+    NumPy puts the axes of adjacent index arrays where these arrays are, and those of other index arrays first. If the first
+    item of the index is an array, both places are the same. If it is not, as in x[:, i], each lane is indexed separately.
     """
     index = _index_after_lanes(line.params["index"], line.operands[0].array.ndim)
     if index is None:
@@ -162,17 +163,17 @@ def scatter_add(builder: LaneBuilder, line: Line, g: Value, *arrays: Value) -> V
 
 
 def power(builder: LaneBuilder, line: Line, base: Value, exponent: Value) -> Value:
-    """Write a power to one constant number as it stands, any other lane by lane.
+    """Append the same line if the exponent is one constant number; otherwise compute each lane separately.
 
-    NumPy calls no pow but multiplies where the exponents of a loop are one and the same 2 in memory, and the last bits differ.
-    Which loops an operation is divided into depends on the lanes too; an exponent that is a constant number is the same in all.
+    NumPy computes x**2 as x*x only if all exponents of an inner loop are the same 2 in memory. The two differ in the last bit.
+    How NumPy divides an operation into inner loops depends on the lanes too, but a constant number is the same in all of them.
     """
     one_number = exponent.kind == "constant" and not any(exponent.array.strides)
     return (same_line if one_number else each_lane)(builder, line, base, exponent)
 
 
 def each_lane(builder: LaneBuilder, line: Line, *operands: Value) -> Value:
-    """Write a line n times, on one lane each, and join the results."""
+    """Append a line n times, for one lane each, and join the results."""
     rows = []
     for lane in range(builder.n):
         operands_of_lane = [_one_lane(builder, lane, x, single) for x, single in zip(operands, line.operands, strict=True)]
@@ -183,7 +184,7 @@ def each_lane(builder: LaneBuilder, line: Line, *operands: Value) -> Value:
 
 
 def _one_lane(builder: LaneBuilder, lane: int, x: Value, single: Value) -> Value:
-    """Take a lane of x, with the strides that x has alone, be they those of a number that is repeated."""
+    """Take one lane of x, with the strides of `single`, the value without lanes; they may be those of a repeated number."""
     shape = single.array.shape
     if any(single.array.strides) or 0 in shape:
         return builder.append(ops.getitem, x, index=(lane, ...))
@@ -192,14 +193,14 @@ def _one_lane(builder: LaneBuilder, lane: int, x: Value, single: Value) -> Value
 
 
 def _index_after_lanes(index: tuple[Any, ...], ndim: int) -> tuple[Any, ...] | None:
-    """Return an index with a place for the lane numbers in front, or None where no index array stands in front."""
+    """Return an index with the lane numbers before its first item, or None if that item is not an index array."""
     indexed = sum(item is not None and item is not ... for item in index)
-    items = index[1:] if index[0] is ... and indexed == ndim else index  # an ellipsis that stands for no axis
+    items = index[1:] if index[0] is ... and indexed == ndim else index  # drop an ellipsis that covers no axis
     return (ARRAY, *items) if items[0] is ARRAY else None
 
 
 def _with_lane_numbers(builder: LaneBuilder, arrays: tuple[Value, ...]) -> list[Value]:
-    """Give index arrays equally many axes after that of the lanes, and put the lane numbers in front of them."""
+    """Give all index arrays the same number of axes after the lane axis, and put the lane numbers before them."""
     ndim = max(x.array.ndim for x in arrays)
     numbers = np.arange(builder.n).reshape(-1, *[1] * (ndim - 1))
     aligned = [x if x.array.ndim == ndim else _with_axes(builder, x, ndim) for x in arrays]
@@ -218,5 +219,5 @@ RULES: dict[Op, Rule] = {
     ops.gather: gather,
     ops.scatter_add: scatter_add,
     ops.power: power,
-    ops.einsum: each_lane,  # NumPy plans a contraction by all lengths: the order of its sums would depend on that of the lanes
+    ops.einsum: each_lane,  # NumPy orders the sums of a contraction by the lengths of its axes, of which n would be one
 }

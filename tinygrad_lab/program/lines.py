@@ -1,4 +1,4 @@
-"""What a program is made of: values, and lines that each assign one.
+"""The parts of a program: values, and lines that each assign one value.
 
 v7 = multiply(v3, v6)      a Line: its op, its operands and its result, which are Values
 """
@@ -16,14 +16,14 @@ from tinygrad_lab.autodiff.ops import Op
 
 @dataclass(frozen=True, eq=False)
 class Value:
-    """A name in a program: something declared, a constant, or the result of a line.
+    """A name in a program: an input, a state, a constant, or the result of a line.
 
     Attributes
     ----------
     name : str
     kind : {"input", "state", "constant", "result"}
     array : ndarray
-        What it held at the capture: its shape, dtype and memory layout; a constant holds that for ever.
+        The array at the capture, which has the shape, dtype and memory layout. A constant keeps these numbers.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Passes: each takes lines and returns lines, together with the values that are wanted of them.
+"""Passes: each takes lines and returns lines, together with the values that the program returns (`wanted`).
 
 recording --> number --> merge_common --> drop_dead --> rename --> the lines of a program
 """
@@ -14,7 +14,7 @@ from tinygrad_lab.program.lines import Line, Value
 
 
 def number(recording: Recording, values: dict[int, Value]) -> list[Line]:
-    """Turn the recorded Tensors into values; `values` has the declared ones and gets the others."""
+    """Replace the recorded Tensors by values. `values` has those of declared Tensors; the other values are added to it."""
     lines: list[Line] = []
     for recorded in recording.lines:
         operands = tuple(values.setdefault(id(x), constant(x)) for x in recorded.inputs)
@@ -25,14 +25,15 @@ def number(recording: Recording, values: dict[int, Value]) -> list[Line]:
 
 
 def constant(tensor: Tensor) -> Value:
-    """Make a value of a Tensor that is the same in every run."""
+    """Return a value for a Tensor that is the same in every run."""
     return Value("constant", "constant", tensor._data)
 
 
 def merge_common(lines: Sequence[Line], wanted: Sequence[Value]) -> tuple[list[Line], list[Value]]:
-    """Compute once what several lines compute: the same op of the same operands and parameters.
+    """Merge lines with the same op, operands and parameters.
 
-    Views cost nothing and stay apart, so that a number broadcast to two shapes that happen to be equal makes no tie.
+    Views are not merged. They cost nothing, and two equal ones may be equal by coincidence, for example a number that is
+    broadcast to the shapes of two layers of the same width.
     """
     replacement: dict[Value, Value] = {}
     known: dict[Any, Value] = {}
@@ -56,7 +57,7 @@ def _merged(x: Value, replacement: Mapping[Value, Value], known: dict[Any, Value
 
 
 def drop_dead(lines: Sequence[Line], wanted: Sequence[Value]) -> list[Line]:
-    """Drop the lines on which nothing that is wanted depends."""
+    """Drop the lines that no wanted value depends on."""
     needed = set(wanted)
     kept = []
     for line in reversed(lines):
@@ -67,7 +68,7 @@ def drop_dead(lines: Sequence[Line], wanted: Sequence[Value]) -> list[Line]:
 
 
 def rename(lines: Sequence[Line], wanted: Sequence[Value]) -> tuple[list[Line], list[Value]]:
-    """Name the results v0, v1, ... in order, and c0, c1, ... the constants that are more than one number."""
+    """Name the results v0, v1, ... and the constants c0, c1, ...; a constant that is one number needs no name."""
     new: dict[Value, Value] = {}
     counts = {"result": 0, "constant": 0}
 

@@ -1,4 +1,6 @@
-"""The Program: lines from inputs and state to outputs and a new state; it can be printed, checked, given lanes, and bound.
+"""The Program: lines that compute outputs and a new state from inputs and state.
+
+A program can be printed, checked, given lanes, and bound to memory.
 
 inputs --+              +--> outputs
          +--> lines --->+
@@ -19,16 +21,16 @@ from tinygrad_lab.program.replay import BoundProgram
 
 
 class Program:
-    """A captured computation: single-assignment lines from inputs and state to outputs and a new state.
+    """A captured computation: single-assignment lines that compute outputs and a new state from inputs and state.
 
     Attributes
     ----------
     inputs, state : dict of str to Value
-        What was declared.
+        The declared values.
     lines : list of Line
-        In the order of their running; each value is assigned once.
+        In the order in which they run. Each value is assigned once.
     outputs, new_state : dict of str to Value
-        What a replay gives back, and what the state becomes.
+        The values that a replay returns, and those that replace the state.
     lane_count : int or None
         The length of the lane axis, the first axis of everything declared; None for a program without lanes.
 
@@ -76,12 +78,12 @@ class Program:
         return "\n".join([*head, *map(str, self.lines), *tail])
 
     def check(self) -> None:
-        """Run the shape rule of every line again, and see that every operand is declared or assigned before it is used.
+        """Check the shape rule of every line, and that every operand is declared or assigned before it is used.
 
         Raises
         ------
         ValueError
-            Where a line does not follow from those above it.
+            If a line contradicts the lines above it.
         """
         known = set(self.inputs.values()) | set(self.state.values())
         for line in self.lines:
@@ -98,9 +100,9 @@ class Program:
     def lanes(self, n: int) -> Program:
         """Return a program of n independent copies of this one, its lanes, side by side.
 
-        Every input, state, constant and result gets one more axis, of length n, on the left. What a lane computes is equal
-        to the bit to what this program computes from the lane's inputs and state. It depends neither on n nor on what the
-        other lanes hold, be it nan or infinite.
+        Every input, state, constant and result gets one more axis, of length n, on the left. A lane computes the same bits
+        as this program does from the lane's inputs and state. They depend neither on n nor on the numbers in other lanes, even
+        if these are nan or infinite.
 
         Parameters
         ----------
@@ -110,9 +112,9 @@ class Program:
         Raises
         ------
         ValueError
-            Where n is not a positive integer.
+            If n is not a positive integer.
         NotImplementedError
-            Where an op has a shape of its own making in its parameters and no rule for lanes; the error names the line.
+            If an op has a whole shape in its parameters and no rule for lanes. The error names the line.
 
         Examples
         --------
@@ -134,7 +136,7 @@ class Program:
         output y = v2
         state  w = v6
 
-        Each lane starts with what was captured. Write to all lanes at once, or to one of them:
+        Each lane starts with the captured numbers. Write to all lanes at once, or to one of them:
 
         >>> bound = program.lanes(3).bind()
         >>> bound.inputs["x"][:] = [3.0, 4.0]
@@ -165,11 +167,11 @@ class Program:
         )
 
     def bind(self, state: Mapping[str, np.ndarray] | None = None) -> BoundProgram:
-        """Give every value its memory, once, and return what runs there.
+        """Give every value memory, and return a program that runs there.
 
         Parameters
         ----------
         state : mapping of str to ndarray, optional
-            Arrays to keep the state in, so that several programs can share it; new ones by default.
+            Arrays that hold the state, so that several programs can share it; new ones by default.
         """
         return BoundProgram(self.inputs, self.state, self.lines, self.outputs, self.new_state, self.lane_count, state)

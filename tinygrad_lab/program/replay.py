@@ -1,7 +1,7 @@
-"""Replay: a program with its memory, every call made ready once and run again and again.
+"""Replay: a program with memory, whose calls are prepared once and run many times.
 
 set_inputs --> run: for f, args in calls: f(*args) --> copies of the outputs
-                    commit: the new state is copied over the old one, last of all, and only in the lanes that are active
+                    commit: the new state is copied over the old one, last, and only in active lanes
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from tinygrad_lab.program.memory import Memory
 
 
 class BoundProgram:
-    """A program with its memory: every view made, every buffer allocated, every call ready to run.
+    """A program with memory: all views are made, all buffers allocated, all calls prepared.
 
     `Program.bind` makes it.
 
@@ -29,12 +29,12 @@ class BoundProgram:
     lane_count : int or None
         The length of the lane axis; None for a program without lanes.
     arrays : mapping of str to ndarray, optional
-        Arrays to keep the state in; by default copies of what the state held at the capture.
+        Arrays that hold the state; by default copies of the state at the capture.
 
     Attributes
     ----------
     inputs, state : dict of str to ndarray
-        Where a replay reads. Write to `inputs` before `run`; in a program with lanes, to ``inputs[name][lane]`` for one lane.
+        The arrays that a replay reads. Write to `inputs` before `run`, and to ``inputs[name][lane]`` for one lane.
     buffers : int
         The number of buffers that the results share.
 
@@ -79,37 +79,37 @@ class BoundProgram:
         Raises
         ------
         ValueError
-            Where a name is unknown, or a shape or dtype is not that of the capture.
+            If a name is unknown, or a shape or dtype differs from the capture.
         """
         for name, array in arrays.items():
             if name not in self.inputs:
                 raise ValueError(f"replay: there is no input {name!r}; the inputs are {', '.join(self.inputs)}")
-            own = self.inputs[name]
-            if own.shape != array.shape or own.dtype != array.dtype:
+            memory = self.inputs[name]
+            if memory.shape != array.shape or memory.dtype != array.dtype:
                 raise ValueError(
-                    f"replay: input {name!r} is {array.dtype} {array.shape}, but was captured as {own.dtype} {own.shape}; "
+                    f"replay: input {name!r} is {array.dtype} {array.shape}, but was captured as {memory.dtype} {memory.shape}; "
                     "capture again for another shape or dtype"
                 )
-            np.copyto(own, array)
+            np.copyto(memory, array)
 
     def run(self) -> dict[str, np.ndarray]:
-        """Run all lines on the inputs and the state as they are, and return copies of the outputs."""
+        """Run all lines on the present inputs and state, and return copies of the outputs."""
         for f, args in self._calls:
             f(*args)
         return {name: array.copy() for name, array in self._outputs.items()}
 
     def commit(self, active: np.ndarray | None = None) -> None:
-        """Let what the last `run` computed become the state.
+        """Replace the state by the new state that the last `run` computed.
 
         Parameters
         ----------
         active : ndarray of bool, shape (lanes,), optional
-            The lanes to which this happens; the others keep their state, to the bit. All of them by default.
+            The lanes whose state is replaced; all of them by default. The other lanes keep their state, to the bit.
 
         Raises
         ------
         ValueError
-            Where `active` is no such array, or the program has no lanes.
+            If `active` is another kind of array, or the program has no lanes.
         """
         if active is not None:
             self._check_active(active)
@@ -125,7 +125,7 @@ class BoundProgram:
             raise ValueError(f"commit: active is {given}, expected an array of bool, shape ({n},): one for each lane")
 
     def _new_value(self, array: np.ndarray) -> tuple[np.ndarray, bool]:
-        """Return the array of a new state, and whether it shares memory with an old one: then it is copied first."""
+        """Return the array of a new state, and whether it may share memory with an old state, so that it is copied first."""
         return array, any(np.may_share_memory(array, old) for old in self.state.values())
 
 
