@@ -3,20 +3,19 @@
     inputs ---- run ----> y            shapes ---- shape ----> shape of y
     x̄     <---- vjp ----- ȳ = g        loop: the same scalar expression, for generated code
 
-Here x̄ means dL/dx for whatever scalar L lies downstream; g means ȳ. A vector-Jacobian product (VJP) turns g into x̄.
+Here x̄ means dL/dx for any scalar L that is computed from y, and g means ȳ. A vector-Jacobian product (VJP) computes x̄ from g.
 
-*How do second derivatives come for free?* A VJP is written with operators and with the ops of this very table. Given
-arrays, they compute numbers. Given Tensors, an op steps aside (`Op.__call__`) and lets the Tensor run it, so the VJP
-builds a graph that can be differentiated in its turn. Example: the VJP of `exp` is `g * y`; on Tensors that is a
-product, linked to g and y like any other.
+*Where do second derivatives come from?* A VJP is written with operators and with the ops of this table. With arrays, they
+compute numbers. With Tensors, an op leaves the call to the Tensor (`Op.__call__`), so the VJP builds a graph that can be
+differentiated again. For example, the VJP of `exp` is `g * y`; with Tensors, this is a product that is linked to g and y.
 
-Rules, which let one recording of a program serve many lanes and be turned into loops:
+Three rules let one recording of a program serve many lanes and become loops:
 
-- Operands are positional, metadata is by keyword. Operands of an elementwise op have EQUAL shapes; `broadcast_to` is an
-  op of its own.
-- Axes count from the right, so that an axis added on the left changes nothing.
-- No Python branch looks at data. Where a derivative is a matter of choice, `where` selects; it never multiplies by a mask,
-  because 0 * inf is nan.
+- Operands are positional arguments, and metadata are keyword arguments. Operands of an elementwise op have EQUAL shapes;
+  `broadcast_to` is a separate op.
+- Axes count from the right, so a new axis on the left changes nothing.
+- No Python branch depends on data. Where a derivative is a choice, `where` selects. It never multiplies by a mask, because
+  0 * inf is nan.
 """
 
 from __future__ import annotations
@@ -65,18 +64,18 @@ class Op:
     ----------
     name : str
     run : callable
-        ``run(*arrays, out=None, **params)`` returns an array or NumPy scalar; with `out`, it writes there (a view has none).
+        ``run(*arrays, out=None, **params)`` returns an array or NumPy scalar. With `out`, it writes there; a view has no `out`.
     shape : callable
-        ``shape(*shapes, **params)`` returns the result's shape, or raises ValueError or IndexError.
+        ``shape(*shapes, **params)`` returns the shape of the result, or raises ValueError or IndexError.
     vjps : sequence of callable or None, or callable
-        One ``vjp(g, y, *inputs, **params)`` for each input; None, or a missing one, where the op is constant in it. An
-        op of any number of inputs gives a function ``position -> vjp`` instead.
+        One ``vjp(g, y, *inputs, **params)`` for each input. It is None, or missing, for an input in which the op is constant.
+        An op of any number of inputs has a function ``position -> vjp`` instead.
     loop : str or None
-        One scalar of the result as an expression of the inputs' scalars ``{0}``, ``{1}``, ``{2}``; elementwise ops only.
+        One scalar of the result as an expression of the inputs' scalars ``{0}``, ``{1}``, ``{2}``; only for an elementwise op.
     view : bool
-        Whether the result shares the memory of the input, where NumPy can.
+        Whether the result shares the memory of the input, if NumPy can do that.
     values : slice
-        Which operands are values, of one dtype; the others are conditions or index arrays.
+        The operands that are values, all of one dtype. Other operands are conditions or index arrays.
     reduction : Reduction or None
         How a loop computes the result; only for an op that reduces its operand over the parameter ``axes``.
     analytic : bool
@@ -111,14 +110,14 @@ class Op:
         OP_TABLE[self.name] = self
 
     def __call__(self, *operands: Any, **params: Any) -> Any:
-        """Run on arrays; an operand that has its own way of running ops (a Tensor has) is asked to do it."""
+        """Run on arrays, or let an operand that has a method ``__op__``, as a Tensor has, run the op."""
         for operand in operands:
             if hasattr(operand, "__op__"):
                 return operand.__op__(self, operands, params)
         return self.run(*operands, **params)
 
     def vjp(self, position: int) -> VJP | None:
-        """Return the VJP for the input at `position`, None where the op is constant in it."""
+        """Return the VJP for the input at `position`, or None if the op is constant in it."""
         if callable(self.vjps):
             return self.vjps(position)
         return self.vjps[position] if position < len(self.vjps) else None
@@ -139,7 +138,7 @@ class Op:
 
 @cache
 def _special(name: str) -> Any:
-    """Return a ufunc of SciPy, imported at its first use: that takes longer than all other imports together."""
+    """Return a ufunc of SciPy. SciPy is imported at the first use, since that takes longer than all other imports together."""
     from scipy import special
 
     return getattr(special, name)
@@ -149,12 +148,12 @@ def _special(name: str) -> Any:
 
 
 def equal_shapes(*shapes: Shape) -> Shape:
-    """Return the one shape that all `shapes` are: the shape rule of every elementwise op.
+    """Return the shape that all `shapes` have in common: the shape rule of every elementwise op.
 
     Raises
     ------
     ValueError
-        Where two shapes differ.
+        If two shapes differ.
     """
     if any(shape != shapes[0] for shape in shapes):
         raise ValueError(f"operands of a primitive have equal shapes, got {' and '.join(map(str, shapes))}")
@@ -175,14 +174,14 @@ def _select(condition: Any, a: Any, b: Any, out: Any = None) -> Any:
     return out
 
 
-# where: ā = g where the condition holds, else 0; b̄ the other way round
+# y = a where the condition holds, else b      ā = g where the condition holds, else 0;  b̄ = 0 there, else g
 where: Op = Op(
     "where", _select, equal_shapes,
     (None, lambda g, y, c, a, b: where(c, g, 0.0), lambda g, y, c, a, b: where(c, 0.0, g)),
     "({1} if {0} else {2})", values=slice(1, None),
 )  # fmt: skip
 
-# Comparisons have boolean results, on which nothing depends smoothly: no VJP.
+# Comparisons have boolean results, which are constant between jumps: no VJP.
 less: Op = _elementwise("less", np.less, "({0} < {1})")
 less_equal: Op = _elementwise("less_equal", np.less_equal, "({0} <= {1})")
 greater: Op = _elementwise("greater", np.greater, "({0} > {1})")
@@ -212,7 +211,7 @@ divide: Op = _elementwise(
 )  # fmt: skip
 
 
-# y = a^b          ā = g b a^(b-1), where 0^(-1) counts as 1 at b = 0;  b̄ = g y log a, and 0 where a = 0
+# y = a^b          ā = g b a^(b-1), and 0 at a = b = 0;  b̄ = g y log a, and 0 at a = 0
 def _power_base(g: Any, y: Any, a: Any, b: Any) -> Any:
     singular = where(equal(b, 0.0), equal(a, 0.0), False)
     return g * b * power(where(singular, 1.0, a), b - 1.0)
@@ -226,7 +225,7 @@ def _power_exponent(g: Any, y: Any, a: Any, b: Any) -> Any:
 power: Op = _elementwise("power", np.power, "({0} ** {1})", _power_base, _power_exponent, smooth=((0.25, 2.0), (-2.0, 2.0)))
 
 
-# y = max(a, b)    ā = g where a > b, g/2 where a = b, else 0;  b̄ the same with a and b exchanged
+# y = max(a, b)    ā = g where a > b, g/2 where a = b, else 0;  b̄ likewise with a and b exchanged
 def _share(g: Any, wins: Any, ties: Any) -> Any:
     return where(wins, g, where(ties, 0.5 * g, 0.0))
 
@@ -257,7 +256,7 @@ sqrt: Op = _elementwise("sqrt", np.sqrt, "sqrt({0})", lambda g, y, x: g / (2.0 *
 # y = eˣ           x̄ = g y
 exp: Op = _elementwise("exp", np.exp, "exp({0})", lambda g, y, x: g * y)
 
-# y = eˣ - 1       x̄ = g eˣ, not g (y + 1), which loses the digits of a small eˣ
+# y = eˣ - 1       x̄ = g eˣ, not g (y + 1), which loses digits if eˣ is small
 expm1: Op = _elementwise("expm1", np.expm1, "expm1({0})", lambda g, y, x: g * exp(x))
 
 # y = log x        x̄ = g / x
@@ -275,7 +274,7 @@ cos: Op = _elementwise("cos", np.cos, "cos({0})", lambda g, y, x: -g * sin(x))
 # y = tanh x       x̄ = g (1 - y²)
 tanh: Op = _elementwise("tanh", np.tanh, "tanh({0})", lambda g, y, x: g * (1.0 - y * y))
 
-# y = 1/(1 + e⁻ˣ)  x̄ = g y (1 - y), with 1 - y written as sigmoid(-x), which keeps its digits where y is near 1
+# y = 1/(1 + e⁻ˣ)  x̄ = g y (1 - y); 1 - y is written as sigmoid(-x), which is exact to rounding even if y is near 1
 sigmoid: Op = _elementwise(
     "sigmoid", lambda x, out=None: _special("expit")(x, out=out), "sigmoid({0})",
     lambda g, y, x: g * y * sigmoid(-x), analytic=False,
@@ -294,7 +293,7 @@ erf: Op = _elementwise(
 )  # fmt: skip
 
 
-# y = x            constant to differentiation, so no VJP
+# y = x            differentiation treats y as a constant: no VJP
 detach: Op = Op("detach", lambda x: x, equal_shapes, (), "{0}", view=True)
 
 
@@ -328,14 +327,14 @@ def _reduce(ufunc: np.ufunc) -> Callable[..., Any]:
 
 SUM = Reduction(0.0, "{0} += {1}")
 
-# y = Σ x over axes, which stay with length 1      x̄ = g repeated along them
+# y = Σ x over axes, which keep length 1           x̄ = g repeated along them
 reduce_sum: Op = Op(
     "reduce_sum", _reduce(np.add), _reduced,
     (lambda g, y, x, axes: broadcast_to(g, shape=x.shape),), reduction=SUM,
 )  # fmt: skip
 
 
-# y = max x or min x over axes                     x̄ = g, shared evenly by the elements that attain it
+# y = max x or min x over axes                     x̄ = g, shared evenly by the elements equal to y
 def _extremum_vjp(g: Any, y: Any, x: Any, axes: tuple[int, ...]) -> Any:
     attains = equal(x, broadcast_to(y, shape=x.shape))
     share = g / reduce_sum(astype(attains, dtype=g.dtype), axes=axes)
@@ -357,7 +356,7 @@ def _stretched(old: Shape, *, shape: Shape) -> Shape:
     return shape
 
 
-# y = x repeated along axes of length 1 and new axes on the left      x̄ = Σ g over those
+# y = x repeated along axes of length 1 and new axes on the left      x̄ = Σ g over these axes
 def _broadcast_vjp(g: Any, y: Any, x: Any, shape: Shape) -> Any:
     lead = len(shape) - x.ndim
     repeated = [i for i, n in enumerate(shape) if i < lead or (n != 1 and x.shape[i - lead] == 1)]
@@ -365,7 +364,7 @@ def _broadcast_vjp(g: Any, y: Any, x: Any, shape: Shape) -> Any:
 
 
 def _broadcast(x: Any, *, shape: Shape) -> Any:
-    # numpy.broadcast_to does the same for every x; the two usual cases have a shorter way to the same view.
+    # numpy.broadcast_to does the same for every x. The two usual cases take a faster way to the same view.
     if x.ndim == 0:
         return np.ndarray(shape, x.dtype, x, strides=(0,) * len(shape))
     return x.reshape(shape) if x.size == prod(shape) else np.broadcast_to(x, shape)
@@ -418,7 +417,7 @@ def _concatenated(*shapes: Shape, axis: int) -> Shape:
     return tuple(joined)
 
 
-# y = [a b c ...] along axis       each input gets its own piece of g
+# y = [a b c ...] along axis       each input gets its piece of g
 def _concatenate_vjp(position: int) -> VJP:
     def vjp(g: Any, y: Any, *inputs: Any, axis: int) -> Any:
         start = sum(x.shape[axis] for x in inputs[:position])
@@ -435,7 +434,7 @@ concatenate: Op = Op(
 
 # Indexing and its adjoint --------------------------------------------------------------------------------------------
 #
-# `index` is what stands in the brackets, with ARRAY in the place of each index array: those are operands.
+# `index` is the content of the brackets. It has ARRAY in the place of each index array, since index arrays are operands.
 
 ARRAY = "array"
 
@@ -453,7 +452,7 @@ def _getitem(x: Any, *arrays: Any, index: tuple[Any, ...], out: Any = None) -> A
 
 
 def _indexed(shape: Shape, *index_shapes: Shape, index: tuple[Any, ...]) -> Shape:
-    # NumPy applies its own rules to an array that occupies a single element of memory.
+    # NumPy applies its rules to an array that occupies a single element of memory.
     return _getitem(np.broadcast_to(0.0, shape), *[np.zeros(s, int) for s in index_shapes], index=index).shape
 
 
@@ -461,7 +460,7 @@ def _getitem_vjp(g: Any, y: Any, x: Any, *arrays: Any, index: tuple[Any, ...]) -
     return scatter_add(g, *arrays, index=index, shape=x.shape)
 
 
-# y = x[index]      x̄ = zeros with g added at index, as often as an element was taken
+# y = x[index]      x̄ = zeros with g added at index; an element that was taken twice gets both of its gradients
 getitem: Op = Op("getitem", _getitem, _indexed, (_getitem_vjp,), view=True)  # slices and integers
 gather: Op = Op("gather", _getitem, _indexed, (_getitem_vjp,), values=slice(1))  # with index arrays
 
@@ -496,7 +495,7 @@ def _multiplied(a: Shape, b: Shape) -> Shape:
 
 
 def _matmul(a: Any, b: Any, out: Any = None) -> Any:
-    # NumPy multiplies a column by a row element by element too, but slowly.
+    # numpy.matmul gives the same product of a column and a row, but more slowly.
     return np.multiply(a, b, out=out) if a.shape[-1] == 1 else np.matmul(a, b, out=out)
 
 
@@ -524,8 +523,8 @@ def _contracted(*shapes: Shape, subscripts: str) -> Shape:
     return tuple(lengths[letter] for letter in result)
 
 
-# y = Σ a b c ... by subscripts, each letter of a term standing also in the result or in another term.
-# x̄ = the same contraction with g in the place of x, and the letters of x for a result
+# y = Σ a b c ... by subscripts. Each letter of a term is also in the result or in another term.
+# x̄ = the same contraction with g in the place of x, and the letters of x as the result
 def _einsum_vjp(position: int) -> VJP:
     def vjp(g: Any, y: Any, *inputs: Any, subscripts: str) -> Any:
         terms, result = subscripts.split("->")

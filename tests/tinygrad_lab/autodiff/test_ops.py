@@ -1,4 +1,4 @@
-"""Every op of the table: gradients of both orders, the shape rule, `out=`, the loop expression, and mutants."""
+"""Every op of the table: gradients of orders 1 and 2, the shape rule, `out=`, the loop expression, and mutants."""
 
 import functools
 
@@ -78,7 +78,7 @@ def interpreted_functions():
 @pytest.mark.skipif(not native.is_available(), reason="needs Numba")
 @pytest.mark.filterwarnings("ignore:divide by zero")
 def test_numba_compiles_every_loop_expression(tmp_path, monkeypatch):
-    """One function with all expressions, so that LLVM runs once. What Numba refuses, its error names by the line above it."""
+    """Compile one function with all expressions, so that LLVM runs once. Numba's error shows the line it refuses."""
     samples = np.random.default_rng(0)
     operands = []
     assignments = []
@@ -129,7 +129,7 @@ def check_right_vjps(op):
 @pytest.mark.parametrize("factor", [1.01, 0.0])
 @pytest.mark.parametrize(("op", "position"), MUTANTS, ids=lambda x: getattr(x, "name", str(x)))
 def test_the_suite_rejects_a_wrong_vjp(op, position, factor):
-    """A check that passes with a wrong VJP would be worth nothing: some example of the property test must fail."""
+    """With a wrong VJP, some example of the property test must fail; otherwise the test would show nothing."""
     check_right_vjps(op)
     with mutant(op, position, factor), pytest.raises(AssertionError, match="check_grad: derivative of order 1"):
         gradients_of(op)()
