@@ -1,4 +1,4 @@
-"""Generated loops: what each pass does, what the text is like, and that a training by loops is one by replay.
+"""Generated loops: what each pass does, what the text contains, and that loops and replay train alike.
 
 Most tests run the generated source as plain Python, with a stand-in for Numba that leaves functions alone: that needs no
 compilation, and no Numba. A few, at the end, compile.
@@ -48,7 +48,7 @@ def names(program):
 
 
 def run_once(program):
-    """Run the loops of a program once on what it was captured with; return the loss and the new state."""
+    """Run the loops of a program once with the captured inputs and state. Return the loss and the new state."""
     source = write_source(program)
     state = {x: np.array(x.array) for x in program.state.values()}
     arrays = [state.get(x, np.empty(x.array.shape, x.array.dtype) if x.kind == "result" else x.array) for x in source.arrays]
@@ -75,7 +75,7 @@ def check_against_replay(program, case=""):
 
 
 def difference(make, x=X, y=Y, sample_weight=None, callbacks=()):
-    """Train by replay and by loops; return the largest difference, relative to the largest number in its array."""
+    """Train by replay and by loops. Return the largest difference, relative to the largest number in its array."""
     states = []
     for engine in ("replay", "compiled"):
         trainer = make(engine)
@@ -196,7 +196,7 @@ def test_sample_weights(batch_size, interpreted):
 @pytest.mark.parametrize("batch_size", [1, 8])
 def test_single_precision(optimizer, batch_size, interpreted):
     make = maker(optimizer=optimizer, dtype=np.float32, batch_size=batch_size, epochs=100 // -(-25 // batch_size))
-    assert difference(make) < 1e-4  # of a precision of 6e-8: errors grow about a hundredfold in 100 updates
+    assert difference(make) < 1e-4  # errors grow about a hundredfold in 100 updates, from a precision of 6e-8
 
 
 def test_hyper_parameters_may_change_between_epochs(interpreted):
@@ -360,7 +360,7 @@ def test_maxima_and_minima_with_their_gradients_equal_replay(name, axis, x):
     np.testing.assert_array_equal(state["x"], bound.state["x"])
 
 
-# States: what is read before it is overwritten
+# States: an old value is read before it is overwritten
 
 
 def stepped(new_state, loss=lambda w, m: (w * m).sum(), shape=(2, 3)):
@@ -384,7 +384,7 @@ def stepped(new_state, loss=lambda w, m: (w * m).sum(), shape=(2, 3)):
         (lambda w, m: (w * w.sum(axis=0, keepdims=True).broadcast_to((2, 3)), m), ["w"]),
     ],
 )
-def test_a_state_is_updated_in_place_where_nobody_reads_the_old_one_later(new_state, in_place):
+def test_a_state_is_updated_in_place_if_nothing_reads_the_old_one_later(new_state, in_place):
     program = stepped(new_state)
     check_against_replay(program)
     assert in_place_states(ExpressionWriter(copy_views(separate_uses(program)))) == in_place
@@ -438,7 +438,7 @@ def test_a_loss_that_is_a_state_is_that_before_the_update():
 
 
 def random_program(seed):
-    """A program of a few random ops on arrays of few lengths, which often coincide, with random new states."""
+    """A program of a few random ops, with random new states. Its arrays have few lengths, so that many are equal."""
     rng = np.random.default_rng(seed)
     n, m, k = rng.integers(1, 4, 3) if seed % 2 else (2, 3, 4)
     state = {f"s{i}": Tensor(rng.normal(size=shape)) for i, shape in enumerate([(n, m), (m, k), (1, k), (k,), ()])}
@@ -461,7 +461,7 @@ def random_program(seed):
         values = [*state.values(), *inputs.values()]
         for _ in range(rng.integers(3, 14)):
             x, y = (values[i] for i in rng.integers(len(values), size=2))
-            with contextlib.suppress(ValueError):  # where the shapes do not fit
+            with contextlib.suppress(ValueError):  # if the shapes do not fit
                 values.append(ops[rng.integers(len(ops))](x, y, int(rng.integers(max(x.ndim, 1))), bool(rng.integers(2))))
         new_state = {}
         for name, old in state.items():
@@ -656,7 +656,7 @@ def test_copy_views_gives_moved_states_memory_of_their_own():
     ("new_state", "copies"),
     [
         (lambda w, m: (w, m), 0),  # unchanged
-        (lambda w, m: (w * 2.0, m + w), 0),  # results of their own
+        (lambda w, m: (w * 2.0, m + w), 0),  # new results
         (lambda w, m: (w, m.T.T), 1),  # a view of itself
         (lambda w, m: (w * 2.0, (m * 2.0).detach()), 1),  # a view of a result
         (lambda w, m: (m, w), 2),  # swapped
@@ -757,7 +757,7 @@ def test_choose_stored():
     assert stored(lambda x: x.exp() * 2.0, x=x) == []  # used once
     assert stored(lambda x: x.exp() * x.exp(), x=x) == []  # twice, but one operation
     assert stored(lambda x: (z := (x * 2.0).exp()) * z, x=x) == ["exp"]
-    assert stored(lambda x, y: x.exp() + y, x=x, y=y) == ["exp"]  # three times, by something larger
+    assert stored(lambda x, y: x.exp() + y, x=x, y=y) == ["exp"]  # by a loop with three times as many iterations
     assert stored(lambda x, y: y * y.max(axis=0, keepdims=True), x=x, y=y) == ["reduce_max"]
     assert stored(lambda x, y: x.T.T + y, x=x, y=y) == []  # a view is a change of indices
     assert stored(lambda x: (x * 2.0).exp().T * 3.0, x=x) == []  # used once: a view is no use
@@ -916,9 +916,9 @@ def test_the_text_defines_every_name_of_an_expression(op):
 
 def test_single_precision_stays_single():
     step = step_of(source_of(report_program(dtype=np.float32)))
-    numbers = re.findall(r"(?<![\w.(])\d+\.\d+", step)  # a bare number would make its whole expression double
+    numbers = re.findall(r"(?<![\w.(])\d+\.\d+", step)  # a bare number would make its expression double
     assert set(numbers) <= {"0.0"}
-    assert re.findall(r"v\d+ = 0\.0", step)  # the sums of squares for clipping, double on purpose
+    assert re.findall(r"v\d+ = 0\.0", step)  # the sums of squares for clipping are double on purpose
 
 
 class Hostile(tl.Layer):

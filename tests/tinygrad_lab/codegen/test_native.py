@@ -1,4 +1,4 @@
-"""The cache of machine code: what is kept, what is trusted, and what happens where it fails.
+"""The cache of machine code: what is kept, what is trusted, and what happens if it fails.
 
 A module of two small functions stands for generated source: its machine code is made in half a second.
 """
@@ -23,7 +23,6 @@ from tinygrad_lab import Tensor
 from tinygrad_lab.autodiff import ops
 from tinygrad_lab.codegen import NoLoopFormError, Source, native, write_source
 from tinygrad_lab.program import capture
-from tinygrad_lab.program.memory import aligned_empty
 from tinygrad_lab.training.engines import choice
 
 SOURCE = textwrap.dedent(
@@ -58,7 +57,7 @@ def new_process():
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """A cache folder of a process of its own."""
+    """An empty cache folder, as a new process would find it."""
     monkeypatch.setenv("TINYGRAD_LAB_CACHE", str(tmp_path / "cache"))
     new_process()
     yield tmp_path / "cache"
@@ -86,7 +85,7 @@ def kept(folder, compiled_once):
 
 
 def hits(module):
-    """How much machine code the first call of `updates` found, and how much it had to make."""
+    """How many functions `updates` has loaded from the cache, and how many it has compiled."""
     stats = module.updates.__wrapped__.stats
     return sum(stats.cache_hits.values()), sum(stats.cache_misses.values())
 
@@ -126,7 +125,7 @@ class Evil:
 
 
 def plant(file, mark):
-    """Put a pickle in the place of a kept file that leaves a mark when it is loaded."""
+    """Replace a kept file by a pickle that leaves a mark when it is loaded."""
     file.write_bytes(pickle.dumps(Evil(mark)))
     file.chmod(0o600)
 
@@ -369,7 +368,7 @@ def test_a_refusal_that_is_of_no_expression_gives_numbas_reason(folder):
         native.compile_updates(module, source, rows, "text", *arrays)
 
 
-# Trust: what others could have written is never executed
+# Trust: what another user could have written is never executed
 
 
 def index_of(kept):
@@ -471,7 +470,7 @@ def test_python_code_on_the_disk_is_never_executed(kept, tmp_path):
     (path,) = kept.glob("*.py")
     evil = tmp_path / "evil.py"
     evil.write_text("raise SystemExit('run from the disk')\n")
-    unchecked = py_compile.PycInvalidationMode.UNCHECKED_HASH  # Python would run it whatever the source beside it
+    unchecked = py_compile.PycInvalidationMode.UNCHECKED_HASH  # Python would run it without comparing it with the source
     py_compile.compile(str(evil), importlib.util.cache_from_source(str(path)), invalidation_mode=unchecked)
     assert load() == FOUND
 
@@ -494,18 +493,6 @@ def test_a_folder_that_numba_was_told_to_use_is_checked_as_well(kept, tmp_path, 
     (tmp_path / "numba").chmod(0o777)
     load_without_cache("others may rename what lies in")
     assert not (tmp_path / "mark").exists()
-
-
-# Memory
-
-
-@pytest.mark.parametrize("dtype", [np.float64, np.float32, np.bool_])
-@pytest.mark.parametrize("shape", [(), (1,), (75,), (50, 75), (0, 3)])
-def test_aligned_empty(shape, dtype):
-    array = aligned_empty(shape, dtype)
-    assert (array.shape, array.dtype, array.ctypes.data % 64) == (shape, dtype, 0) or not array.size
-    assert array.flags.c_contiguous
-    assert array.flags.writeable
 
 
 # Without Numba

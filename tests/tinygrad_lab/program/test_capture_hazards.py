@@ -138,7 +138,7 @@ def test_an_exception_half_way_leaves_no_recording_open():
 
 
 class Noise(tl.Layer):
-    """A layer with randomness of its own, as dropout has."""
+    """A layer that draws random numbers, as dropout does."""
 
     def __init__(self, rng):
         self.rng = rng

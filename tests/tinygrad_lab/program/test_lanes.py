@@ -1,6 +1,6 @@
-"""Lanes: what n copies of a program compute side by side is what each computes alone, to the bit.
+"""Lanes: n copies of a program side by side compute the same bits as each copy alone.
 
-Every test compares lanes with plain replays of the same program, one for each lane. The lanes differ in all that is declared.
+Every test compares lanes with plain replays of the same program, one for each lane. The lanes differ in all inputs and states.
 """
 
 import numpy as np
@@ -49,13 +49,13 @@ def side_by_side(program, lanes):
 
 
 def variant(array, rng):
-    """Other values for a lane, of the same domain: the elements in another order, and floats a little smaller."""
+    """Other values for a lane: the elements in another order, and floats a little smaller, so that no domain is left."""
     shuffled = rng.permutation(array.ravel()).reshape(array.shape)
     return shuffled * rng.uniform(0.5, 1.0, array.shape).astype(array.dtype) if array.dtype.kind == "f" else shuffled
 
 
 def garbage(array, rng):
-    """What an exploded lane may hold; an index array must stay one."""
+    """What a lane may contain after its training has exploded. Index arrays stay valid."""
     if array.dtype.kind != "f":
         return variant(array, rng)
     return rng.choice(np.array([np.nan, np.inf, -np.inf, 1e38, -0.0], array.dtype), array.shape)
@@ -115,7 +115,7 @@ def einsum(subscripts):
     return lambda *x: tl.einsum(subscripts, *x)
 
 
-# Name of an op -> examples: a function, and the shapes that it takes; an integer array stands for itself.
+# Name of an op -> examples: a function, and its operands, each a shape or an integer array.
 ROWS = np.array([4, 0, 2, 2])
 COLUMNS = np.array([[1], [1], [3]])
 EXAMPLES = {
@@ -207,7 +207,7 @@ def test_each_example(name, dtype):
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("shape", [(), (1,), (1, 1), (5,), (3, 5), (5, 1)])
 def test_a_square_is_a_square_in_every_lane(shape, dtype):
-    """NumPy multiplies where the exponents of a loop are one 2 in memory, and calls pow elsewhere; the last bits differ."""
+    """NumPy computes x**2 as x*x only if the exponents of a loop are the same 2 in memory. The last bits differ."""
     x = Tensor(matrix(dtype, shape))
     rng = np.random.default_rng(0)
     square = capture(lambda: ({"y": x ** Tensor(np.full(shape, 2.0, dtype))}, {}), {"x": x}, {})
@@ -333,7 +333,7 @@ CASES = (
 
 
 class Lanes:
-    """A captured training step, and for each of 16 lanes other weights, data and hyper-parameters."""
+    """A captured training step, and 16 lanes that differ in their weights, data and hyper-parameters."""
 
     updates = 50
 
@@ -370,7 +370,7 @@ class Lanes:
         return np.array(losses), bound.state
 
     def bind(self, lanes):
-        """The replay of some of the lanes side by side, as it stands before the first update."""
+        """The replay of some of the lanes side by side, before the first update."""
         bound = self.program.lanes(len(lanes)).bind()
         for place, lane in enumerate(lanes):
             for own, values in ((bound.inputs, self.settings[lane]), (bound.state, self.state[lane])):

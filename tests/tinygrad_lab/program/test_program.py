@@ -1,4 +1,4 @@
-"""Programs: what the passes do, what a replay computes, and that it is what the eager engine computes, to the bit."""
+"""Programs: what the passes do, and that a replay computes the same bits as the eager engine."""
 
 import numpy as np
 import pytest
@@ -102,6 +102,23 @@ def test_a_program_can_be_read():
     assert text.splitlines()[:3] == ["input  x: float64 (2,)", "state  w: float64 (2,)", "v0 = multiply(w, x)"]
     assert "multiply(0.1, " in text
     assert text.splitlines()[-1].startswith("state  w = v")
+
+
+# Memory
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32, np.bool_])
+@pytest.mark.parametrize("shape", [(), (1,), (75,), (50, 75), (0, 3)])
+def test_aligned_empty(shape, dtype):
+    array = aligned_empty(shape, dtype)
+    assert (array.shape, array.dtype, array.ctypes.data % 64) == (shape, dtype, 0) or not array.size
+    assert array.flags.c_contiguous
+    assert array.flags.writeable
+    memory = array
+    while memory.base is not None:
+        memory = memory.base
+    before = array.ctypes.data - memory.ctypes.data
+    assert min(before, memory.nbytes - before - array.nbytes) >= GAP or not array.size
 
 
 # Replay
