@@ -234,7 +234,9 @@ def test_while_a_search_runs_others_may_look_but_not_write(running, capsys):
     output = said(capsys, "status", "s.sqlite")
     assert output.startswith("3 of 6 fits are done\n")
     assert f"at work on it: process {running.pid} on " in output
-    assert "   1 " in said(capsys, "rank", "s.sqlite")
+    output = said(capsys, "rank", "s.sqlite")
+    assert "   1 " in output
+    assert "\n3 of 6 fits are not done yet: their configurations are not ranked\n" in output
     assert "3 fits are in all.csv" in said(capsys, "export", "s.sqlite", "all.csv")
     assert f"s.sqlite is in use by process {running.pid}" in said(capsys, "run", "s.sqlite", "--quiet", code=1)
     for command in (["retrain", "s.sqlite"], ["report", "s.sqlite", "page"]):
@@ -246,10 +248,6 @@ def test_while_a_search_runs_others_may_look_but_not_write(running, capsys):
     output = said(capsys, "status", "s.sqlite")
     assert output.startswith("3 of 6 fits are done\n")
     assert output.endswith("nobody is at work on it\n")
-
-
-def test_while_a_search_runs_a_ranking_says_what_is_missing(running, capsys):
-    assert "\n3 of 6 fits are not done yet: their configurations are not ranked\n" in said(capsys, "rank", "s.sqlite")
 
 
 def test_a_command_to_copy_is_quoted_for_the_shell(folder, capsys):

@@ -1,3 +1,4 @@
+import functools
 import io
 
 import numpy as np
@@ -24,6 +25,7 @@ TEST = [[0.5], [1.0]], [[0.25], [1.0]]
 EPOCHS = np.arange(1, 101)
 
 
+@functools.cache
 def figures():
     grid = np.linspace(-4, 2, 601)
     losses = np.random.default_rng(0).normal(0.64, 0.03, 30)

@@ -12,7 +12,7 @@ from selenium.webdriver.support.select import Select
 
 from search import ParameterGrid
 from search.report import write_report
-from tests.helpers.reports import HOSTILE, contents, ranking
+from tests.helpers.reports import HOSTILE, ranking
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 
@@ -20,14 +20,13 @@ pytestmark = [
     pytest.mark.skipif(
         None in (CHROMIUM, DRIVER), reason="needs chromium and chromedriver: apt-get install chromium chromium-driver"
     ),
-    pytest.mark.xdist_group("browser"),  # one browser for all of them
+    pytest.mark.xdist_group("report"),  # one browser and one page for all of them
 ]
 
 
 @pytest.fixture(scope="module")
-def page(tmp_path_factory):
-    rows = ranking()
-    return write_report(tmp_path_factory.mktemp("report"), rows, **contents(rows)).as_uri()
+def page(page_file):
+    return page_file.as_uri()
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,8 @@ from search.ranking.ranking import rank
 from search.report import write_report
 from tests.helpers.reports import HOSTILE, contents, ranking, retrained
 
+pytestmark = pytest.mark.xdist_group("report")  # one page for all of them
+
 
 class Page(HTMLParser):
     """The elements of a page with their attributes, and the text inside the elements of one tag."""
@@ -43,9 +45,13 @@ class Page(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def page(tmp_path_factory):
-    rows = ranking()
-    return Page(write_report(tmp_path_factory.mktemp("report"), rows, **contents(rows)))
+def page(page_file):
+    return Page(page_file)
+
+
+def without_figures():
+    """A ranking whose page is made in an instant, for tests of the file alone."""
+    return ranking(ParameterGrid(lr=[0.1]), n_folds=1, troubles=False)
 
 
 def test_the_markup_is_closed_and_names_are_unique(page):
@@ -138,11 +144,11 @@ def test_failures_stand_with_their_reasons(page):
     assert "hidden (100, 75), activation sigmoid, lr 1e-05, epochs 20" in table
 
 
-def test_equal_input_gives_equal_bytes(tmp_path):
+def test_equal_input_gives_equal_bytes(tmp_path, page_file):
     rows = ranking()
-    first, second = (write_report(tmp_path / name, rows, **contents(rows)) for name in ("a/new", "b"))
-    assert first == tmp_path / "a" / "new" / "index.html"
-    assert first.read_bytes() == second.read_bytes()
+    again = write_report(tmp_path / "a" / "new", rows, **contents(rows))
+    assert again == tmp_path / "a" / "new" / "index.html"
+    assert again.read_bytes() == page_file.read_bytes()
 
 
 def test_a_bare_ranking_is_enough(tmp_path):
@@ -192,7 +198,7 @@ def test_two_dollars_in_a_configuration_are_no_formula(tmp_path):
 
 
 def test_seeds_whose_losses_differ_by_rounding_alone_have_a_figure(tmp_path):
-    page = Page(write_report(tmp_path, ranking(), seed_losses=[0.5, np.nextafter(0.5, 1)]))
+    page = Page(write_report(tmp_path, without_figures(), seed_losses=[0.5, np.nextafter(0.5, 1)]))
     assert "Histogram of 2 test losses from 0.5 to 0.5" in page.source
 
 
@@ -225,7 +231,7 @@ def test_a_figure_that_cannot_be_copied_is_shown_as_it_is(tmp_path):
     figure = Figure()
     axes = figure.add_subplot()
     axes.xaxis.set_major_formatter(lambda value, _: f"{value} m")  # a function inside a function does not pickle
-    page = Page(write_report(tmp_path, ranking(), figures=[("Caption.", "Words.", figure)]))
+    page = Page(write_report(tmp_path, without_figures(), figures=[("Caption.", "Words.", figure)]))
     [(wide, narrow)] = [
         (image["src"], source["srcset"])
         for image, source in zip(page.all("img"), page.all("source"), strict=True)
@@ -235,20 +241,19 @@ def test_a_figure_that_cannot_be_copied_is_shown_as_it_is(tmp_path):
 
 
 def test_a_figure_stays_as_it_was(tmp_path):
-    rows = ranking()
-    figure = contents(rows)["figures"][0][2]
-    write_report(tmp_path, rows, figures=[("Caption.", "Words.", figure)])
+    figure = contents(ranking())["figures"][0][2]
+    write_report(tmp_path, without_figures(), figures=[("Caption.", "Words.", figure)])
     assert figure.get_size_inches() == pytest.approx([7.0, 4.2])
 
 
 def test_a_page_that_cannot_be_written_is_an_error_of_one_line(tmp_path):
     (tmp_path / "taken").write_text("a file")
     with pytest.raises(SearchError, match=r"^.*taken/index\.html cannot be written: .*; give another folder$"):
-        write_report(tmp_path / "taken", ranking())
+        write_report(tmp_path / "taken", without_figures())
 
 
 def test_an_older_page_stays_if_the_new_one_cannot_be_made(tmp_path, monkeypatch):
-    page = write_report(tmp_path, ranking())
+    page = write_report(tmp_path, without_figures())
     before = page.read_bytes()
 
     def full(*_):
@@ -256,7 +261,7 @@ def test_an_older_page_stays_if_the_new_one_cannot_be_made(tmp_path, monkeypatch
 
     monkeypatch.setattr("os.fsync", full)
     with pytest.raises(SearchError, match="No space left on device"):
-        write_report(tmp_path, ranking(), title="new")
+        write_report(tmp_path, without_figures(), title="new")
     assert page.read_bytes() == before
     assert [path.name for path in tmp_path.iterdir()] == ["index.html"]
 
