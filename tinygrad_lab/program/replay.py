@@ -87,8 +87,8 @@ class BoundProgram:
             memory = self.inputs[name]
             if memory.shape != array.shape or memory.dtype != array.dtype:
                 raise ValueError(
-                    f"replay: input {name!r} is {array.dtype} {array.shape}, but was captured as {memory.dtype} {memory.shape}; "
-                    "capture again for another shape or dtype"
+                    f"replay: input {name!r} is {array.dtype} {array.shape}, "
+                    f"but was captured as {memory.dtype} {memory.shape}; capture again for another shape or dtype"
                 )
             np.copyto(memory, array)
 

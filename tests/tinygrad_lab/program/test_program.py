@@ -8,6 +8,7 @@ from models import TwoHiddenLayerNet
 from tinygrad_lab import Tensor
 from tinygrad_lab.autodiff.recording import record
 from tinygrad_lab.program import capture, drop_dead, merge_common, number
+from tinygrad_lab.program.memory import GAP, aligned_empty
 from tinygrad_lab.training.captured import CapturedStep
 
 RNG = np.random.default_rng(1)
