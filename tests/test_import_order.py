@@ -20,7 +20,7 @@ ORDER = {
     "tinygrad_lab/autodiff": "ops graph recording functions methods tensor derivatives",
     "tinygrad_lab/autodiff/methods": "elementwise movement reductions protocol",
     "tinygrad_lab/nn": "initializers activations layers losses",
-    "tinygrad_lab/optim": "hyperparameters penalties hooks optimizers schedulers",
+    "tinygrad_lab/optim": "hyperparameters penalties hooks optimizer optimizers schedulers",
     "tinygrad_lab/storage": "files digests description arrays weights",
     "tinygrad_lab/program": "lines passes memory replay lanes program capture",
     "tinygrad_lab/codegen": "kinds dimensions passes nests merging source native",

@@ -52,11 +52,11 @@ from .nn.losses import (
     MeanSquaredError as MeanSquaredError,
 )
 from .optim.hooks import ClipGradNorm as ClipGradNorm, ClipGradValue as ClipGradValue, GradientHook as GradientHook
+from .optim.optimizer import Optimizer as Optimizer
 from .optim.optimizers import (
     SGD as SGD,
     Adam as Adam,
     AdamW as AdamW,
-    Optimizer as Optimizer,
     RMSprop as RMSprop,
 )
 from .optim.penalties import (

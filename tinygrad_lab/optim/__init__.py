@@ -1,4 +1,6 @@
 """How parameters move.
 
-gradients --> hooks --> optimizers --> new parameters      penalties and schedulers act on the same step
+    gradients --> hooks --> optimizers --> new parameters        penalties and schedulers act on the same step
+
+hyperparameters, penalties, hooks, optimizer (the base class), optimizers, schedulers: each imports only from those before it.
 """

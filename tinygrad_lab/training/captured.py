@@ -19,7 +19,7 @@ from tinygrad_lab.nn.activations import Activation
 from tinygrad_lab.nn.layers import Layer, named_tensors
 from tinygrad_lab.nn.losses import Loss
 from tinygrad_lab.optim.hooks import GradientHook
-from tinygrad_lab.optim.optimizers import State
+from tinygrad_lab.optim.optimizer import State
 from tinygrad_lab.optim.penalties import Penalty
 from tinygrad_lab.program import BoundProgram, Program, capture
 from tinygrad_lab.program.capture import Step

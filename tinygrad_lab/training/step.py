@@ -13,7 +13,7 @@ from tinygrad_lab.autodiff.derivatives import grad, no_grad
 from tinygrad_lab.autodiff.tensor import Tensor
 from tinygrad_lab.nn.layers import Layer
 from tinygrad_lab.nn.losses import Loss
-from tinygrad_lab.optim.optimizers import Optimizer, State
+from tinygrad_lab.optim.optimizer import Optimizer, State
 from tinygrad_lab.optim.penalties import Penalty
 from tinygrad_lab.optim.schedulers import Scheduler
 

@@ -25,7 +25,7 @@ from tinygrad_lab.nn.activations import Activation
 from tinygrad_lab.nn.layers import Layer
 from tinygrad_lab.nn.losses import Loss
 from tinygrad_lab.optim.hooks import GradientHook
-from tinygrad_lab.optim.optimizers import Optimizer
+from tinygrad_lab.optim.optimizer import Optimizer
 from tinygrad_lab.optim.penalties import Penalty
 from tinygrad_lab.training.captured import settings_of
 from tinygrad_lab.training.step import TrainingStep

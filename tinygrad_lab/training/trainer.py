@@ -19,7 +19,7 @@ from tinygrad_lab.autodiff.tensor import Tensor, wrap
 from tinygrad_lab.checks import is_positive_integer
 from tinygrad_lab.nn.layers import Layer
 from tinygrad_lab.nn.losses import Loss
-from tinygrad_lab.optim.optimizers import Optimizer
+from tinygrad_lab.optim.optimizer import Optimizer
 from tinygrad_lab.optim.penalties import Penalty
 from tinygrad_lab.optim.schedulers import Scheduler
 from tinygrad_lab.program import Program

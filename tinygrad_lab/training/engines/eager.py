@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import ClassVar
 
 from tinygrad_lab.autodiff.tensor import Tensor, wrap
-from tinygrad_lab.optim.optimizers import State
+from tinygrad_lab.optim.optimizer import State
 from tinygrad_lab.training.engines.engine import Batch, StepwiseEngine
 from tinygrad_lab.training.step import TrainingStep
 

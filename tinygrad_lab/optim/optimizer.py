@@ -1,0 +1,217 @@
+"""The base class of optimizers: how a rule for one parameter is applied to all of them.
+
+    gradients --> hooks, in order --> update(parameters, gradients, state, lr) --> new parameters, new state
+                                         |
+                                         for each parameter: rule(w, g, slots, lr) --> new w, new slots
+
+`update` is a pure function of Tensors. `step` and the Trainer call it and assign what it returns. The state is a dict of
+lists of Tensors. A slot has one Tensor for each parameter; state that all parameters share is a list of any length.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from tinygrad_lab.autodiff.derivatives import no_grad
+from tinygrad_lab.autodiff.tensor import Tensor, wrap
+from tinygrad_lab.optim.hooks import GradientHook
+from tinygrad_lab.optim.hyperparameters import hyperparameter
+
+State = dict[str, list[Tensor]]
+Slots = dict[str, Tensor]
+
+
+class Optimizer:
+    """The parameters to train, the state of the method, and the hooks on the gradients.
+
+    A subclass has a constructor and a `rule` for a single parameter, which `update` applies to all parameters. A method that
+    moves all parameters together overrides `update` instead.
+
+    Parameters
+    ----------
+    parameters : iterable of Tensor
+        Leaves that require a gradient.
+    lr : float
+        The learning rate. A Trainer's scheduler sets it before every epoch.
+    hooks : sequence of GradientHook
+        Run on the gradients in this order before each update.
+
+    Attributes
+    ----------
+    parameters : list of Tensor
+    lr : Tensor of shape ()
+    hooks : list of GradientHook
+    state : dict of str to list of Tensor
+
+    Examples
+    --------
+    >>> class SignDescent(Optimizer):
+    ...     def __init__(self, parameters, lr, decay):
+    ...         super().__init__(parameters, lr)
+    ...         self.add_slots("mean")
+    ...         self.decay = hyperparameter("SignDescent", "decay", decay, below=1.0)
+    ...     def rule(self, w, g, slots, lr, decay):
+    ...         mean = decay * slots["mean"] + (1.0 - decay) * g
+    ...         return w - lr * mean.sign(), {"mean": mean}
+    >>> w = Tensor([1.0, -1.0], requires_grad=True)
+    >>> optimizer = SignDescent([w], lr=0.25, decay=0.5)
+    >>> (w * w).sum().backward()
+    >>> optimizer.step()
+    >>> w, optimizer.state
+    (Tensor([ 0.75, -0.75], requires_grad=True), {'mean': [Tensor([ 1., -1.])]})
+    """
+
+    def __init__(self, parameters: Iterable[Tensor], lr: float, hooks: Sequence[GradientHook] = ()) -> None:
+        owner = type(self).__name__
+        if isinstance(parameters, Tensor) or not isinstance(parameters, Iterable):
+            raise TypeError(f"{owner}: parameters is {parameters!r}, expected a list of Tensors such as model.parameters()")
+        self.parameters = list(parameters)
+        if not self.parameters:
+            raise ValueError(f"{owner}: got no parameters, expected at least one, such as model.parameters()")
+        for position, parameter in enumerate(self.parameters):
+            if not isinstance(parameter, Tensor) or not parameter.requires_grad or not parameter.is_leaf:
+                raise ValueError(f"{owner}: parameters[{position}] is no leaf Tensor that requires a gradient")
+            if any(parameter is earlier for earlier in self.parameters[:position]):
+                raise ValueError(f"{owner}: parameters[{position}] is there twice, expected each once")
+        if isinstance(hooks, GradientHook):
+            raise TypeError(f"{owner}: hooks is {hooks!r}, expected a list of hooks: [{hooks!r}]")
+        for position, hook in enumerate(hooks):
+            if not isinstance(hook, GradientHook):
+                raise TypeError(f"{owner}: hooks[{position}] is {hook!r}, expected a GradientHook")
+        self._lr = hyperparameter(owner, "lr", lr)
+        self.hooks = list(hooks)
+        self.state: State = {}
+
+    def __repr__(self) -> str:
+        numbers = [f"{name}={x.item()}" for name, x in self._hyperparameters().items()]
+        return f"{type(self).__name__}({', '.join([*numbers, f'hooks={self.hooks!r}'])})"
+
+    @property
+    def lr(self) -> Tensor:
+        return self._lr
+
+    @lr.setter
+    def lr(self, value: float) -> None:
+        self._lr.assign(hyperparameter(type(self).__name__, "lr", value))
+
+    def add_slots(self, *names: str) -> None:
+        """Add slots to the state: for each name and parameter a Tensor of zeros, of the parameter's shape and dtype."""
+        for name in names:
+            self.state[name] = [Tensor(np.zeros_like(w.data)) for w in self.parameters]
+
+    def _hyperparameters(self) -> dict[str, Tensor]:
+        """Return the attributes that are single numbers, by name."""
+        return {name.lstrip("_"): x for name, x in vars(self).items() if isinstance(x, Tensor) and not x.ndim}
+
+    def rule(self, w: Tensor, g: Tensor, slots: Slots, lr: Tensor, *args: Any, **numbers: Any) -> tuple[Tensor, Slots]:
+        """Return the new value of one parameter and its new slots, changing nothing.
+
+        Parameters
+        ----------
+        w, g : Tensor
+            The parameter and its gradient, of one shape and dtype.
+        slots : dict of str to Tensor
+            What the rule keeps for this parameter.
+        lr : Tensor of shape ()
+            The learning rate, in the parameter's dtype.
+        **numbers : Tensor of shape ()
+            What `shared` returns, in the parameter's dtype. By default these are the hyper-parameters, with the names of the
+            attributes. A subclass lists the numbers that it reads: ``rule(self, w, g, slots, lr, momentum)``.
+        """
+        raise NotImplementedError(f"{type(self).__name__}: defines no rule, expected a method rule(w, g, slots, lr, ...)")
+
+    def shared(self, state: State, lr: Tensor) -> tuple[dict[str, Tensor], State]:  # noqa: ARG002 (a subclass may read it)
+        """Compute once in an update what all parameters share, in double precision.
+
+        Returns
+        -------
+        numbers : dict of str to Tensor of shape ()
+            The arguments of `rule` by name, the learning rate among them.
+        shared : dict of str to list of Tensor
+            The new values of that part of the state that all parameters share.
+        """
+        return self._hyperparameters() | {"lr": lr}, {}
+
+    def update(
+        self, parameters: Sequence[Tensor], gradients: Sequence[Tensor], state: State, lr: Tensor
+    ) -> tuple[list[Tensor], State]:
+        """Return the new parameters and the new state, changing nothing."""
+        numbers, shared = self.shared(state, lr)
+        examples = {w.dtype: w for w in parameters}
+        converted = {dtype: {name: x.astype_like(w) for name, x in numbers.items()} for dtype, w in examples.items()}
+        kept = {name: entries for name, entries in state.items() if name not in shared}
+        results = [
+            self.rule(w, g, dict(zip(kept, slots, strict=True)), **converted[w.dtype])
+            for w, g, *slots in zip(parameters, gradients, *kept.values(), strict=True)
+        ]
+        new_state = {name: shared[name] if name in shared else [slots[name] for _, slots in results] for name in state}
+        return [w for w, _ in results], new_state
+
+    def run_hooks(self, gradients: Sequence[Tensor]) -> list[Tensor]:
+        """Return the gradients after all hooks.
+
+        Raises
+        ------
+        ValueError
+            If a hook does not return a list of Tensors of the shapes that it was given.
+        """
+        changed = list(gradients)
+        for hook in self.hooks:
+            given = [g.shape for g in changed]
+            changed = hook(changed)
+            if not isinstance(changed, (list, tuple)) or not all(isinstance(g, Tensor) for g in changed):
+                raise ValueError(f"{type(hook).__name__}: returned {changed!r}, expected a list of {len(given)} Tensors")
+            returned = [g.shape for g in changed]
+            if returned != given:
+                raise ValueError(f"{type(hook).__name__}: returned gradients of shapes {returned}, expected {given}")
+        return changed
+
+    def commit(self, parameters: Sequence[Tensor], state: State) -> None:
+        """Assign the results of `update`."""
+        for parameter, value in zip(self.parameters, parameters, strict=True):
+            parameter.assign(value)
+        self.state = {name: [wrap(np.asarray(x._data, order="C")) for x in entries] for name, entries in state.items()}
+
+    def step(self) -> None:
+        """Update the parameters from their `.grad`. A parameter without one has gradient 0.
+
+        Examples
+        --------
+        >>> w = Tensor([1.0], requires_grad=True)
+        >>> from tinygrad_lab.optim.optimizers import SGD
+        >>> optimizer = SGD([w], lr=0.1)
+        >>> (w * w).sum().backward()
+        >>> optimizer.step()
+        >>> w
+        Tensor([0.8], requires_grad=True)
+        """
+        with no_grad():
+            gradients = [Tensor(np.zeros_like(w.data)) if w.grad is None else w.grad for w in self.parameters]
+            self.commit(*self.update(self.parameters, self.run_hooks(gradients), self.state, self.lr))
+
+    def zero_grad(self) -> None:
+        """Remove the gradients that `backward` has accumulated."""
+        for parameter in self.parameters:
+            parameter.grad = None
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """Return copies of the state's arrays, named ``name.position``."""
+        return {f"{name}.{i}": x.numpy() for name, entries in self.state.items() for i, x in enumerate(entries)}
+
+    def load_state_dict(self, state: dict[str, np.ndarray]) -> None:
+        """Set the whole state to what `state_dict` returned.
+
+        Raises
+        ------
+        ValueError
+            If the names, shapes or dtypes are not those of this optimizer's state.
+        """
+        expected = {name: (x.shape, x.dtype) for name, x in self.state_dict().items()}
+        given = {name: (np.shape(x), getattr(x, "dtype", None)) for name, x in state.items()}
+        if expected != given:
+            odd = sorted(name for name in expected.keys() | given.keys() if expected.get(name) != given.get(name))
+            raise ValueError(f"{type(self).__name__}: state differs from what this optimizer keeps in {', '.join(odd)}")
+        self.state = {name: [Tensor(state[f"{name}.{i}"]) for i in range(len(entries))] for name, entries in self.state.items()}
