@@ -97,8 +97,6 @@ class ExpressionWriter:
     ----------
     arguments : dict of str to Value
         The arrays that the generated function takes, by their names in its text.
-    reads : set of (str, index)
-        The elements that were used since this set was last cleared.
     """
 
     def __init__(self, program: Program) -> None:
@@ -107,7 +105,7 @@ class ExpressionWriter:
         self.producers = {line.result: line for line in program.lines}
         self.stored = choose_stored(program)
         self.arguments: dict[str, Value] = {}
-        self.reads: set[tuple[str, Index]] = set()
+        self._reads: set[tuple[str, Index]] = set()  # the elements used since `take_reads`
         self._names: dict[Value, str] = {}
         self._constants = 0
         for prefix, values in (("x", program.inputs.values()), ("s", program.state.values())):
@@ -133,6 +131,11 @@ class ExpressionWriter:
         """Return the name of a stored value."""
         return self._names[x]
 
+    def take_reads(self) -> set[tuple[str, Index]]:
+        """Return the elements that were used since the last call."""
+        reads, self._reads = self._reads, set()
+        return reads
+
     def index(self, x: Value) -> Index:
         """Return the index of an element of `x` inside loops over its dimensions."""
         dimensions = self.dimensions.of(x)
@@ -152,7 +155,7 @@ class ExpressionWriter:
             name = self._names[x]
             if name not in self.arguments:
                 index = ()
-            self.reads.add((name, index))
+            self._reads.add((name, index))
             return reference(name, index)
         if x.kind == "constant":
             return self._constant(x, index)
@@ -196,7 +199,7 @@ class ExpressionWriter:
     def matrix(self, x: Value) -> str:
         """Write a factor of a matrix product as a whole."""
         name = self._names[follow_views(x, self.producers, is_transpose)]
-        self.reads.add((name, WHOLE))
+        self._reads.add((name, WHOLE))
         return name if self.memory_order(x) == loops(self.index(x)) else f"{name}.T"
 
 
@@ -228,15 +231,14 @@ def make_nests(writer: ExpressionWriter) -> list[Nest]:
     nests = []
     for line in writer.program.lines:
         if line.result in writer.stored:
-            writer.reads = set()
             nests.append(_nest(writer, line))
     for name, x in writer.program.new_state.items():
         state = writer.program.state[name]
-        writer.reads = set()
         index = writer.index(state)
         value = writer.element(x, index)
+        reads = writer.take_reads()
         if writer.name_of(x) != writer.name_of(state):
-            nests.append(Nest(loops(index), *writer.target(state), value, writer.reads))
+            nests.append(Nest(loops(index), *writer.target(state), value, reads))
     return nests
 
 
@@ -244,13 +246,15 @@ def _nest(writer: ExpressionWriter, line: Line) -> Nest:
     name, index = writer.target(line.result)
     if is_matrix_product(line):
         a, b = line.operands
-        return Nest((), name, WHOLE, f"np.dot({writer.matrix(a)}, {writer.matrix(b)}, {name})", writer.reads)
+        return Nest((), name, WHOLE, f"np.dot({writer.matrix(a)}, {writer.matrix(b)}, {name})", writer.take_reads())
     if is_reduction(line):
         domain, expression = _product(writer, line) if line.op is ops.matmul else _reduction(writer, line)
         reduction = line.op.reduction or SUM  # a matrix product sums products
-        return Nest(domain, name, index, expression, writer.reads, reduction, _number(reduction.start, line.result.array.dtype))
+        return Nest(
+            domain, name, index, expression, writer.take_reads(), reduction, _number(reduction.start, line.result.array.dtype)
+        )
     expression = writer.formula(line, writer.index(line.result))
-    return Nest(loops(index), name, index, expression, writer.reads)
+    return Nest(loops(index), name, index, expression, writer.take_reads())
 
 
 def _reduction(writer: ExpressionWriter, line: Line) -> tuple[Domain, str]:
