@@ -78,7 +78,7 @@ def interpreted_functions():
 @pytest.mark.skipif(not native.is_available(), reason="needs Numba")
 @pytest.mark.filterwarnings("ignore:divide by zero")
 def test_numba_compiles_every_loop_expression(tmp_path, monkeypatch):
-    """Compile one function with all expressions, so that LLVM runs once. Numba's error shows the line it refuses."""
+    """Compile one function with all expressions, so that LLVM runs once. Numba's error shows the line that it refuses."""
     samples = np.random.default_rng(0)
     operands = []
     assignments = []
@@ -88,11 +88,11 @@ def test_numba_compiles_every_loop_expression(tmp_path, monkeypatch):
             names.append(f"x[{len(operands)}, i]{' > 0' * is_condition}")
             operands.append(samples.uniform(*interval(op, i), 50))
         assignments.append(f"        results[{k}, i] = {op.loop.format(*[f'({name})' for name in names])}  # {op.name}")
-    loops = ["@compiled", "def evaluate(x, results):", "    for i in range(x.shape[1]):", *assignments]
-    monkeypatch.setattr(native, "_cache_folder", lambda: None)
+    loops = ["@compiled", "def updates(x, results):", "    for i in range(x.shape[1]):", *assignments]
+    monkeypatch.setattr(native, "_cache_folder", lambda: tmp_path)
     module = native.load_module("\n".join([FUNCTIONS, "", *loops, ""]))
     results = np.empty((len(ELEMENTWISE), 50))
-    module.evaluate(np.array(operands), results)
+    module.updates(np.array(operands), results)
 
     drawn = iter(operands)
     for op, result in zip(ELEMENTWISE, results, strict=True):

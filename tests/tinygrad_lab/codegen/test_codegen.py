@@ -297,6 +297,13 @@ def test_what_has_no_loops_is_refused(function, message):
         write_source(program)
 
 
+@pytest.mark.parametrize("outputs", [dict, lambda: {"loss": A.sum(), "other": B.sum()}])
+def test_a_program_of_another_number_of_outputs_is_refused(outputs):
+    program = capture(lambda: (outputs(), {}), {"a": A, "b": B}, {})
+    with pytest.raises(NoLoopFormError, match="has one output of one element"):
+        write_source(program)
+
+
 @pytest.mark.parametrize(
     "function",
     [
@@ -628,7 +635,7 @@ def test_transpose_factors_lays_out_a_gradient_as_its_weight():
     products = [[line for line in p.lines if line.op is ops.matmul][1] for p in (program, turned)]
     assert [line.result.array.shape for line in products] == [(3, 4), (4, 3)]
     np.testing.assert_allclose(turned.bind().run()["loss"], program.bind().run()["loss"])
-    assert re.search(r"np\.dot\(v\d+\.T, x0, v\d+\)", source_of(program))
+    assert re.search(r"\n +np\.dot\(v\d+\.T, x0, v\d+\)\n", source_of(program))
 
 
 def test_transpose_factors_leaves_what_is_no_transpose_or_is_read_as_well():
@@ -854,6 +861,35 @@ def test_make_scalars_takes_arrays_that_nothing_reads():
 
 
 # The text
+
+
+def test_an_array_that_became_a_scalar_is_no_argument():
+    x = Tensor(np.linspace(0.0, 1.0, 4))
+    program = capture(lambda: ({"loss": (x * 2.0).exp().square().sum()}, {}), {"x": x}, {})
+    assert [value.kind for value in write_source(program).arrays] == ["input"]
+
+
+def test_an_element_is_read_once_before_an_inner_loop():
+    a, b = Tensor(np.arange(6.0).reshape(2, 3)), Tensor([[1.0], [2.0]])
+    program = capture(lambda: ({"loss": (a * b).max() + (a / b).exp().max()}, {}), {"a": a, "b": b}, {})
+    assert step_of(source_of(program)).count("= x1[i0, 0]") == 1
+    check_against_replay(program)
+
+
+@pytest.mark.parametrize(
+    ("dtypes", "narrowest"),
+    [
+        ([np.float64], "float64"),
+        ([np.float64, np.float32], "float32"),
+        ([np.float32, np.int8], "float32"),
+        ([np.int8], "float64"),
+        ([], "float64"),
+    ],
+)
+def test_numbers_of_the_text_have_the_narrowest_precision_of_the_state(dtypes, narrowest):
+    state = {f"s{i}": Tensor(np.ones(3, dtype)) for i, dtype in enumerate(dtypes)}
+    program = capture(lambda: ({"loss": A.sum()}, state), {"a": A}, state)
+    assert f"FLOAT = np.{narrowest} " in source_of(program)
 
 
 def report_program(hidden=(75, 50), batch_size=1, dtype=np.float64):
