@@ -310,8 +310,10 @@ class SearchResult:
         TypeError, ValueError
             If the data are not as expected, or `optimism` and `retrained` differ in their number of configurations.
         """
-        from search.report import network_figures, write_report  # imported here, so that workers need not load Jinja2
+        # Imported here, so that workers need not load Jinja2.
         from search.report.machine import machine_facts
+        from search.report.network import network_figures
+        from search.report.page import write_report
 
         is_done = bool(self.ranking.done)
         figures, seed_losses = [], None

@@ -7,8 +7,3 @@
 The page loads nothing from the network. Style, script and figures are inside it, and its content security policy forbids
 everything else. Equal input gives equal bytes.
 """
-
-from search.report.network import network_figures
-from search.report.page import write_report
-
-__all__ = ["network_figures", "write_report"]

@@ -351,7 +351,7 @@ def test_optimism_of_configurations_that_are_named(result):
 def reported(result, folder, monkeypatch, **options):
     """The arguments with which a report is written."""
     given = {}
-    monkeypatch.setattr("search.report.write_report", lambda *_, **contents: given.update(contents))
+    monkeypatch.setattr("search.report.page.write_report", lambda *_, **contents: given.update(contents))
     result.report(folder, train=data(), test=TEST, seeds=2, progress=False, **options)
     return given
 

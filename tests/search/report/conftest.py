@@ -1,6 +1,6 @@
 import pytest
 
-from search.report import write_report
+from search.report.page import write_report
 from tests.helpers.reports import contents, ranking
 
 

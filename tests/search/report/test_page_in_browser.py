@@ -11,7 +11,7 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.select import Select
 
 from search import ParameterGrid
-from search.report import write_report
+from search.report.page import write_report
 from tests.helpers.reports import HOSTILE, ranking
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")

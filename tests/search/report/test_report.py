@@ -11,7 +11,7 @@ import search.report.page
 from search import Outcome, ParameterGrid, SearchError
 from search.ranking.optimism import Optimism
 from search.ranking.ranking import rank
-from search.report import write_report
+from search.report.page import write_report
 from tests.helpers.reports import HOSTILE, contents, ranking, retrained
 
 pytestmark = pytest.mark.xdist_group("report")  # one page for all of them
