@@ -87,6 +87,19 @@ def folder_rows() -> Iterator[tuple[str, int, int, int, int, int]]:
         yield folder, len(paths), total, sum(map(code_lines, paths)), sum(map(len, inside.values())), circles(inside)
 
 
+def unit_row(package: str) -> tuple[int, int, int]:
+    """Return the folders and files directly in a package, the pairs of them with an import, and the imports between them."""
+    known = {module: path for module, path in modules().items() if module.startswith(f"{package}.")}
+    unit_of = {module: module.split(".")[1] for module in known}
+    between = [
+        (unit_of[module], unit_of[other])
+        for module, path in known.items()
+        for other in imports(module, path, known)
+        if unit_of[module] != unit_of[other]
+    ]
+    return len({*unit_of.values()}), len({*between}), len(between)
+
+
 # Function calls ----------------------------------------------------------------------------------------------------------
 
 
@@ -156,6 +169,9 @@ def main() -> None:
     print(f"{'folder':<24} {'files':>5} {'lines':>6} {'code':>6} {'imports':>8} {'in circles':>11}")
     for folder, *numbers in folder_rows():
         print(f"{folder:<24} {numbers[0]:>5} {numbers[1]:>6} {numbers[2]:>6} {numbers[3]:>8} {numbers[4]:>11}")
+    for package in PACKAGES:
+        units, pairs, between = unit_row(package)
+        print(f"{package}: {units} folders and files at the top, {between} imports between them, in {pairs} pairs")
     for engine in ("eager", "replay"):
         print(f"function calls per update, {engine}: {calls_per_update(engine):.1f}")
     with tempfile.TemporaryDirectory() as folder:
