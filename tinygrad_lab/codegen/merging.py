@@ -12,9 +12,9 @@ from tinygrad_lab.codegen.nests import Nest, reference, replaced
 def merge_nests(nests: Sequence[Nest]) -> list[list[Nest]]:
     """Group the nests whose loops can be shared, so that every element is written before it is read.
 
-    A nest joins the first group that has the same loops and comes late enough. Where it reads an array, that is the group
-    that writes the array if each iteration reads the element that the same iteration has written, and the group after it
-    otherwise. The same holds for an array that the nest overwrites, and the groups that read it before.
+    A nest joins the first group with the same loops that comes late enough. If it reads an array, it can join the group that
+    writes the array only if each iteration reads the element that it has just written. Otherwise it comes after that group.
+    The same holds for groups that read an array which the nest overwrites.
     """
     groups: list[list[Nest]] = []
     writers: dict[str, tuple[int, Nest]] = {}  # the group that writes a name

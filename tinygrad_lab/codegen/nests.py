@@ -81,7 +81,7 @@ class Nest:
 
     @property
     def inner(self) -> Domain:
-        """The innermost loops, if these are all loops of a reduction: the reduction is then kept in a local variable."""
+        """The loops over which a reduction runs, if they are the innermost ones; it then adds up in a local variable."""
         outer = loops(self.index)
         return self.domain[len(outer) :] if self.domain[: len(outer)] == outer else ()
 

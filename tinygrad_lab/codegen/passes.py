@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from tinygrad_lab.autodiff import ops
@@ -42,7 +43,7 @@ def factor_squares(program: Program) -> Program:
     outputs = {name: replaced.get(x, x) for name, x in program.outputs.items()}
     new_state = {name: replaced.get(x, x) for name, x in program.new_state.items()}
     lines = drop_dead(lines, [*outputs.values(), *new_state.values()])
-    return Program(program.inputs, program.state, lines, outputs, new_state)
+    return replace(program, lines=lines, outputs=outputs, new_state=new_state)
 
 
 def _squared_outer_product(line: Line, producers: Mapping[Value, Line]) -> Line | None:
@@ -75,7 +76,7 @@ def split_sums(program: Program) -> Program:
                 columns = _append(lines, ops.reduce_sum, x, axes=tuple(others))
                 line = Line(ops.reduce_sum, (columns,), {"axes": (last,)}, line.result)
         lines.append(line)
-    return Program(program.inputs, program.state, lines, program.outputs, program.new_state)
+    return replace(program, lines=lines)
 
 
 def transpose_factors(program: Program) -> Program:
@@ -95,7 +96,7 @@ def transpose_factors(program: Program) -> Program:
         else:
             lines.append(line)
     lines = drop_dead(lines, [*program.outputs.values(), *program.new_state.values()])
-    return Program(program.inputs, program.state, lines, program.outputs, program.new_state)
+    return replace(program, lines=lines)
 
 
 def separate_uses(program: Program) -> Program:
@@ -125,7 +126,7 @@ def separate_uses(program: Program) -> Program:
             lines.append(Line(line.op, operands, line.params, line.result))
     outputs = {name: separate(x) for name, x in program.outputs.items()}
     new_state = {name: separate(x) for name, x in program.new_state.items()}
-    return Program(program.inputs, program.state, lines, outputs, new_state)
+    return replace(program, lines=lines, outputs=outputs, new_state=new_state)
 
 
 def copy_views(program: Program) -> Program:
@@ -151,4 +152,4 @@ def copy_views(program: Program) -> Program:
     results = {x for x in producers if has_memory(x)}
     outputs = {name: x if x in results else copied(x) for name, x in program.outputs.items()}
     new_state = {name: x if x in results or x is program.state[name] else copied(x) for name, x in program.new_state.items()}
-    return Program(program.inputs, program.state, lines, outputs, new_state)
+    return replace(program, lines=lines, outputs=outputs, new_state=new_state)

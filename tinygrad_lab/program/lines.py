@@ -1,6 +1,7 @@
 """The parts of a program: values, and lines that each assign one value.
 
 v7 = multiply(v3, v6)      a Line: its op, its operands and its result, which are Values
+inputs, state --> lines --> outputs, new state      a Computation
 """
 
 from __future__ import annotations
@@ -48,3 +49,27 @@ class Line:
     def __str__(self) -> str:
         arguments = [*map(str, self.operands), *[f"{name}={value}" for name, value in self.params.items()]]
         return f"{self.result} = {self.op.name}({', '.join(arguments)})"
+
+
+@dataclass(eq=False, repr=False)
+class Computation:
+    """Single-assignment lines that compute outputs and a new state from inputs and state.
+
+    Attributes
+    ----------
+    inputs, state : dict of str to Value
+        The declared values.
+    lines : list of Line
+        In the order in which they run. Each value is assigned once.
+    outputs, new_state : dict of str to Value
+        The values that a replay returns, and those that replace the state.
+    lane_count : int or None
+        The length of the lane axis, the first axis of everything declared; None for a computation without lanes.
+    """
+
+    inputs: dict[str, Value]
+    state: dict[str, Value]
+    lines: list[Line]
+    outputs: dict[str, Value]
+    new_state: dict[str, Value]
+    lane_count: int | None = None

@@ -102,7 +102,7 @@ def _last_reads(lines: Sequence[Line], wanted: Sequence[Value]) -> dict[Value, i
     viewed: dict[Value, Value] = {}
     for i, line in enumerate(lines):
         last[line.result] = i
-        if line.op.view:  # where it has to copy after all, the memory of its operand is kept longer than needed
+        if line.op.view:  # if NumPy has to copy instead, the operand's memory is only kept longer than needed
             viewed[line.result] = viewed.get(line.operands[0], line.operands[0])
         for x in line.operands:
             last[viewed.get(x, x)] = last[x] = i

@@ -1,7 +1,5 @@
 """The Program: lines that compute outputs and a new state from inputs and state.
 
-A program can be printed, checked, given lanes, and bound to memory.
-
 inputs --+              +--> outputs
          +--> lines --->+
 state  --+              +--> new state, the state of the next replay
@@ -15,24 +13,13 @@ import numpy as np
 
 from tinygrad_lab.checks import is_positive_integer
 from tinygrad_lab.program.lanes import LaneBuilder
-from tinygrad_lab.program.lines import Line, Value
+from tinygrad_lab.program.lines import Computation
 from tinygrad_lab.program.passes import rename
 from tinygrad_lab.program.replay import BoundProgram
 
 
-class Program:
-    """A captured computation: single-assignment lines that compute outputs and a new state from inputs and state.
-
-    Attributes
-    ----------
-    inputs, state : dict of str to Value
-        The declared values.
-    lines : list of Line
-        In the order in which they run. Each value is assigned once.
-    outputs, new_state : dict of str to Value
-        The values that a replay returns, and those that replace the state.
-    lane_count : int or None
-        The length of the lane axis, the first axis of everything declared; None for a program without lanes.
+class Program(Computation):
+    """A captured computation, which can be printed, checked, given lanes, and bound to memory.
 
     Examples
     --------
@@ -54,22 +41,6 @@ class Program:
     output y = v2
     state  w = v4
     """
-
-    def __init__(
-        self,
-        inputs: dict[str, Value],
-        state: dict[str, Value],
-        lines: list[Line],
-        outputs: dict[str, Value],
-        new_state: dict[str, Value],
-        lane_count: int | None = None,
-    ) -> None:
-        self.inputs = inputs
-        self.state = state
-        self.lines = lines
-        self.outputs = outputs
-        self.new_state = new_state
-        self.lane_count = lane_count
 
     def __str__(self) -> str:
         head = [f"{x.kind:<6} {x}: {x.array.dtype} {x.array.shape}" for x in (*self.inputs.values(), *self.state.values())]
@@ -174,4 +145,4 @@ class Program:
         state : mapping of str to ndarray, optional
             Arrays that hold the state, so that several programs can share it; new ones by default.
         """
-        return BoundProgram(self.inputs, self.state, self.lines, self.outputs, self.new_state, self.lane_count, state)
+        return BoundProgram(self, state)

@@ -6,13 +6,13 @@ set_inputs --> run: for f, args in calls: f(*args) --> copies of the outputs
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
 import numpy as np
 
-from tinygrad_lab.program.lines import Line, Value
+from tinygrad_lab.program.lines import Computation, Line
 from tinygrad_lab.program.memory import Memory
 
 
@@ -23,16 +23,14 @@ class BoundProgram:
 
     Parameters
     ----------
-    inputs, state : dict of str to Value
-    lines : sequence of Line
-    outputs, new_state : dict of str to Value
-    lane_count : int or None
-        The length of the lane axis; None for a program without lanes.
-    arrays : mapping of str to ndarray, optional
+    program : Computation
+        What is computed: a `Program`.
+    state : mapping of str to ndarray, optional
         Arrays that hold the state; by default copies of the state at the capture.
 
     Attributes
     ----------
+    program : Computation
     inputs, state : dict of str to ndarray
         The arrays that a replay reads. Write to `inputs` before `run`, and to ``inputs[name][lane]`` for one lane.
     buffers : int
@@ -52,26 +50,17 @@ class BoundProgram:
     array([0.2, 0.1])
     """
 
-    def __init__(
-        self,
-        inputs: Mapping[str, Value],
-        state: Mapping[str, Value],
-        lines: Sequence[Line],
-        outputs: Mapping[str, Value],
-        new_state: Mapping[str, Value],
-        lane_count: int | None = None,
-        arrays: Mapping[str, np.ndarray] | None = None,
-    ) -> None:
-        self.inputs = {name: np.array(x.array, order="C") for name, x in inputs.items()}
-        self.state = {name: np.array(x.array, order="C") for name, x in state.items()} if arrays is None else dict(arrays)
-        declared = {inputs[name]: array for name, array in self.inputs.items()}
-        declared |= {state[name]: array for name, array in self.state.items()}
-        memory = Memory(declared, lines, [*outputs.values(), *new_state.values()])
+    def __init__(self, program: Computation, state: Mapping[str, np.ndarray] | None = None) -> None:
+        self.program = program
+        self.inputs = {name: np.array(x.array, order="C") for name, x in program.inputs.items()}
+        self.state = {name: np.array(x.array, order="C") for name, x in program.state.items()} if state is None else dict(state)
+        declared = {program.inputs[name]: array for name, array in self.inputs.items()}
+        declared |= {program.state[name]: array for name, array in self.state.items()}
+        memory = Memory(declared, program.lines, [*program.outputs.values(), *program.new_state.values()])
         self.buffers = memory.buffers
-        self._lane_count = lane_count
-        self._calls = [_call(line, memory) for line in lines if not memory.is_view(line.result)]
-        self._outputs = {name: memory.array(x) for name, x in outputs.items()}
-        self._commits = [(self.state[name], *self._new_value(memory.array(x))) for name, x in new_state.items()]
+        self._calls = [_call(line, memory) for line in program.lines if not memory.is_view(line.result)]
+        self._outputs = {name: memory.array(x) for name, x in program.outputs.items()}
+        self._commits = [(self.state[name], *self._new_value(memory.array(x))) for name, x in program.new_state.items()]
 
     def set_inputs(self, **arrays: np.ndarray) -> None:
         """Copy new values into the inputs of these names.
@@ -117,7 +106,7 @@ class BoundProgram:
             np.copyto(old, new, where=True if active is None else active.reshape(-1, *[1] * (old.ndim - 1)))
 
     def _check_active(self, active: np.ndarray) -> None:
-        n = self._lane_count
+        n = self.program.lane_count
         if n is None:
             raise ValueError("commit: active is given, but the program has no lanes; make them with Program.lanes(n)")
         if not isinstance(active, np.ndarray) or active.dtype != bool or active.shape != (n,):
