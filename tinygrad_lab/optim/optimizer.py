@@ -66,6 +66,8 @@ class Optimizer:
 
     def __init__(self, parameters: Iterable[Tensor], lr: float, hooks: Sequence[GradientHook] = ()) -> None:
         owner = type(self).__name__
+        if type(self).rule is Optimizer.rule and type(self).update is Optimizer.update:
+            raise TypeError(f"{owner}: defines no rule, expected a method rule(w, g, slots, lr, ...)")
         if isinstance(parameters, Tensor) or not isinstance(parameters, Iterable):
             raise TypeError(f"{owner}: parameters is {parameters!r}, expected a list of Tensors such as model.parameters()")
         self.parameters = list(parameters)
@@ -91,6 +93,7 @@ class Optimizer:
 
     @property
     def lr(self) -> Tensor:
+        """The learning rate, a Tensor of shape ()."""
         return self._lr
 
     @lr.setter
@@ -118,10 +121,11 @@ class Optimizer:
         lr : Tensor of shape ()
             The learning rate, in the parameter's dtype.
         **numbers : Tensor of shape ()
-            What `shared` returns, in the parameter's dtype. By default these are the hyper-parameters, with the names of the
-            attributes. A subclass lists the numbers that it reads: ``rule(self, w, g, slots, lr, momentum)``.
+            What `shared` returns, in the parameter's dtype. By default these are all attributes that are Tensors without
+            axes, with the names of the attributes. A rule takes every one of them: it lists those that it reads, and has
+            ``**_`` if there are more.
         """
-        raise NotImplementedError(f"{type(self).__name__}: defines no rule, expected a method rule(w, g, slots, lr, ...)")
+        raise NotImplementedError
 
     def shared(self, state: State, lr: Tensor) -> tuple[dict[str, Tensor], State]:  # noqa: ARG002 (a subclass may read it)
         """Compute once in an update what all parameters share, in double precision.
