@@ -6,7 +6,7 @@ import numpy as np
 
 import tinygrad_lab as tl
 from models import TwoHiddenLayerNet
-from tinygrad_lab.training.lanes import structure
+from tinygrad_lab.training.lanes import structure_of
 
 RNG = np.random.default_rng(5)
 LENGTHS = (23, 9, 30, 16)  # of the lanes' data: with batches of 7, last ones of 2, 2, 2 and 2; see `data` for others
@@ -102,7 +102,7 @@ def fit_together(trainers, data, epochs=None):
 def check(make, data=data, count=4, epochs=None, together=True):
     """Compare lanes with trainings alone; `together` says that the lanes are of one structure."""
     trainers = [make(i) for i in range(count)]
-    assert (len({structure(trainer) for trainer in trainers}) == 1) == together
+    assert (len({structure_of(trainer) for trainer in trainers}) == 1) == together
     alone = [fit_alone(make(i), data(i), epochs) for i in range(count)]
     assert fit_together(trainers, [data(i) for i in range(count)], epochs) == alone
     return alone

@@ -13,12 +13,10 @@ from __future__ import annotations
 import functools
 import hashlib
 import importlib.abc
-import importlib.metadata
 import importlib.util
 import os
 import stat
 import sys
-import tempfile
 import warnings
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -128,7 +126,9 @@ def _reason(error: Exception) -> str:
 
 def _key(source: str) -> str:
     """Return a hash of the source and of all versions on which its machine code depends."""
-    versions = [sys.version, *map(importlib.metadata.version, ("numba", "numpy", "tinygrad-lab"))]
+    from importlib.metadata import version  # imported here, because it loads a parser of e-mails
+
+    versions = [sys.version, *map(version, ("numba", "numpy", "tinygrad-lab"))]
     return hashlib.sha256("\n".join([*versions, source]).encode()).hexdigest()[:24]
 
 
@@ -162,13 +162,15 @@ def _import(name: str, source: str, path: Path) -> ModuleType:
 @functools.cache
 def _cache_folder() -> Path | None:
     """Return $TINYGRAD_LAB_CACHE, or tinygrad-lab in the user's cache folder; warn and return None if it cannot be used."""
+    from tempfile import TemporaryFile  # imported here, as few programs compile
+
     default = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tinygrad-lab"
     folder = Path(os.environ.get("TINYGRAD_LAB_CACHE") or default).absolute()
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         folder = folder.resolve()
         _check_folder(folder)
-        with tempfile.TemporaryFile(dir=folder):
+        with TemporaryFile(dir=folder):
             pass
     except OSError as error:
         _warn(folder, str(error))

@@ -68,7 +68,10 @@ def _describe(x: Any, seen: dict[int, Any]) -> str:
 
 
 def _contents(x: Any) -> Any:
-    """Return the attributes of an object or, if it has no `__dict__`, what it would be pickled as."""
+    """Return the attributes of an object or, if it has no `__dict__`, what it would be pickled as.
+
+    `contents.attributes` differs for an object with a `__getstate__`. Stores and checkpoints have texts of this form.
+    """
     if hasattr(x, "__dict__"):
         return vars(x)
     try:

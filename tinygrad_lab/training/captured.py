@@ -4,12 +4,13 @@
     parameters, optimizer state --load--> state --replays--> state --store--> parameters, optimizer state
     hyper-parameters -----------load--> inputs of the programs
 
-Engines and lanes have a captured step: it is the only place that knows by which names a program calls the parts of a Trainer.
+Engines and lanes have a captured step. Only this class knows the names that a program has for the parts of a Trainer.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from itertools import chain
 
 import numpy as np
@@ -29,7 +30,7 @@ from tinygrad_lab.training.step import TrainingStep
 DATA = ("x", "y", "sample_weight")
 """The inputs of a program that differ from batch to batch."""
 
-PARTS = (Activation, GradientHook, Layer, Loss, Penalty)
+PARTS_WITH_SETTINGS = (Activation, GradientHook, Layer, Loss, Penalty)
 """The kinds of parts whose Tensors a step reads, however they are nested."""
 
 Shapes = tuple[tuple[int, ...], ...]
@@ -62,10 +63,8 @@ class CapturedStep:
         self._evaluations: dict[Shapes, BoundProgram] = {}
 
     def attach(self, step: TrainingStep) -> None:
-        """Serve another step of the same structure from now on, with the programs that were captured so far."""
+        """Serve another step of the same structure from the next `load` on, with the programs that were captured so far."""
         self._step = step
-        self._parameter_names = _parameter_names(step)
-        self.settings = settings_of(step)
 
     def load(self) -> None:
         """Take the parameters, the optimizer's state and the settings from the parts of the step."""
@@ -74,6 +73,11 @@ class CapturedStep:
         for name, tensor in self._named_state().items():
             array = self.state.setdefault(name, aligned_empty(tensor.shape, tensor.dtype))
             np.copyto(array, tensor._data)
+
+    def restore(self, arrays: Iterable[np.ndarray]) -> None:
+        """Set the whole state, in the order of `state`."""
+        for memory, array in zip(self.state.values(), arrays, strict=True):
+            np.copyto(memory, array)
 
     def store(self) -> None:
         """Give the parameters and the optimizer's state back to the parts of the step."""
@@ -100,7 +104,7 @@ class CapturedStep:
         Raises
         ------
         CaptureError
-            Where a replay could not repeat the step, naming the line of code.
+            If a replay could not repeat the step, naming the line of code.
         """
         shapes = shapes_of(batch)
         if shapes not in self._programs:
@@ -141,8 +145,8 @@ class CapturedStep:
         """
         program = capture(step, {**data, **self.settings}, self._named_state())
         read = {x for line in program.lines for x in line.operands} | {*program.outputs.values(), *program.new_state.values()}
-        program.inputs = {name: x for name, x in program.inputs.items() if name in data or x in read}
-        return program
+        inputs = {name: x for name, x in program.inputs.items() if name in data or x in read}
+        return replace(program, inputs=inputs)
 
     # Names -----------------------------------------------------------------------------------------------------------
 
@@ -171,7 +175,7 @@ def settings_of(step: TrainingStep) -> dict[str, Tensor]:
     fields += [vars(part) for part in parts if part is not None]
     changing = {id(tensor) for tensor in chain(optimizer.parameters, *optimizer.state.values())}
     settings: dict[str, Tensor] = {}
-    for name, tensor in chain.from_iterable(named_tensors(owned, parts=PARTS) for owned in fields):
+    for name, tensor in chain.from_iterable(named_tensors(owned, parts=PARTS_WITH_SETTINGS) for owned in fields):
         if id(tensor) not in changing:
             changing.add(id(tensor))
             settings[_unused(name.lstrip("_"), {*DATA, *settings})] = tensor

@@ -1,4 +1,4 @@
-"""Checkpoints: a run on disk or in memory, with what is needed to see that the same training goes on.
+"""Checkpoints: the state of a run, on disk or in memory, and a description that must match when the run is resumed.
 
 parameters, optimizer state, history, callbacks --> arrays
 what must be equal for the same bits            --> texts, compared when the run is resumed
@@ -33,8 +33,8 @@ def checkpoint_bytes(run: Run) -> bytes:
     >>> x = np.linspace(-1.0, 1.0, 20)
     >>> whole, first, second = trainer(), trainer(), trainer()
     >>> _ = tl.fit_lanes([whole], [(x, x)])
-    >>> [ended] = tl.lanes_as_completed([first], [(x, x)], until=20)
-    >>> _ = tl.fit_lanes([second], [(x, x)], resume=[checkpoint_bytes(ended[0])])
+    >>> [runs] = tl.lanes_as_completed([first], [(x, x)], until=20)
+    >>> _ = tl.fit_lanes([second], [(x, x)], resume=[checkpoint_bytes(runs[0])])
     >>> first.history.epochs, second.history.epochs
     (20, 50)
     >>> bool(second.model.weight.data == whole.model.weight.data)
@@ -54,12 +54,12 @@ def _content(run: Run) -> tuple[dict[str, np.ndarray], dict[str, str]]:
 
 
 def load_checkpoint(run: Run, source: str | os.PathLike[str] | bytes) -> None:
-    """Take up the training that a file holds, or what `checkpoint_bytes` returned.
+    """Restore a run from a file, or from what `checkpoint_bytes` returned.
 
     Raises
     ------
     WeightsError
-        Where the source is no checkpoint, or one of another training: the message names what differs.
+        If the source is no checkpoint, or one of another training; the message names what differs.
     """
     name = "checkpoint in memory" if isinstance(source, bytes) else os.fspath(source)
     arrays, texts = arrays_from_bytes(source, name) if isinstance(source, bytes) else load_arrays(source)

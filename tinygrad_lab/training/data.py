@@ -26,9 +26,9 @@ def check_rows(name: str, data: ArrayLike, dtype: DTypeLike | None = None) -> np
     Raises
     ------
     TypeError
-        Where the data are complex, text or objects.
+        If the data are complex, text or objects.
     ValueError
-        Where they are ragged, empty, or hold nan or infinity; the message names the first such place.
+        If they are ragged, empty, or hold nan or infinity; the message names the first such place.
 
     Examples
     --------
@@ -64,7 +64,7 @@ def check_weights(name: str, data: ArrayLike, samples: int, dtype: np.dtype) -> 
     Raises
     ------
     ValueError
-        Where the shape differs, a weight is negative or not finite, or all are 0.
+        If the shape differs, a weight is negative or not finite, or all are 0.
     """
     array = _real_array(name, data).astype(dtype)
     if array.shape != (samples,):

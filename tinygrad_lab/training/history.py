@@ -41,7 +41,7 @@ class History(Mapping[str, np.ndarray]):
         return max(map(len, self._values.values()), default=0)
 
     def append(self, **values: float) -> None:
-        """Add one epoch. A name that an epoch lacks, this one or an earlier one, is nan there."""
+        """Add one epoch. A value that is missing in this or an earlier epoch is nan."""
         epochs = self.epochs
         for name in {**self._values, **values}:
             self._values.setdefault(name, [nan] * epochs).append(float(values.get(name, nan)))
@@ -56,7 +56,7 @@ class History(Mapping[str, np.ndarray]):
         Raises
         ------
         KeyError
-            Where nothing of this name is recorded.
+            If nothing of this name is recorded.
         """
         self._check(name)
         return self._values[name][-1]

@@ -61,9 +61,9 @@ def fit_lanes(
     Raises
     ------
     TypeError, ValueError
-        Where data do not fit their Trainer, or two Trainers share a parameter. Then none is trained.
+        If data do not fit their Trainer, or two Trainers share a parameter. Then none is trained.
     WeightsError
-        Where a checkpoint belongs to another training. Then none is trained, but some may have loaded their checkpoints.
+        If a checkpoint belongs to another training. Then none is trained, but some may have loaded their checkpoints.
     CaptureError
         As in `fit`. Trainers of other structures may have been trained before.
 
@@ -115,14 +115,14 @@ def lanes_as_completed(
         for trainer, arrays in zip(trainers, data, strict=True)
     ]
     for trainer, run, checkpoint in zip(trainers, runs, checkpoints, strict=True):
-        trainer.follow(run)
+        trainer.begin(run)
         if checkpoint is not None:
             load_checkpoint(run, checkpoint)
     groups: dict[Hashable, dict[int, Run]] = {}
     for i, (trainer, run) in enumerate(zip(trainers, runs, strict=True)):
         sample = tuple((array.shape[1:], array.dtype) for array in run.data)
         engine = trainer.engine, run.choose_engine()
-        groups.setdefault((structure(trainer), engine, sample), {})[i] = run
+        groups.setdefault((structure_of(trainer), engine, sample), {})[i] = run
     for lanes in groups.values():
         for ended in _fit_group(lanes):
             yield {i: lanes[i] for i in ended}
@@ -152,7 +152,7 @@ def _check(
         raise ValueError("fit_lanes: two Trainers share a parameter, expected each with a model of its own")
 
 
-def structure(trainer: Trainer) -> Hashable:
+def structure_of(trainer: Trainer) -> Hashable:
     """Return a description that is equal for two Trainers only if their training steps are one program.
 
     It is what `describe_step` returns. But the step of a subclass of Trainer may read anything, so a Trainer of a subclass
@@ -164,9 +164,9 @@ def structure(trainer: Trainer) -> Hashable:
     >>> def trainer(width, lr):
     ...     net = tl.Linear(1, width, rng=np.random.default_rng())
     ...     return tl.Trainer(net, tl.HalfSquaredError(), optimizer=tl.SGD(net.parameters(), lr=lr))
-    >>> structure(trainer(3, lr=0.1)) == structure(trainer(3, lr=0.2))
+    >>> structure_of(trainer(3, lr=0.1)) == structure_of(trainer(3, lr=0.2))
     True
-    >>> structure(trainer(3, lr=0.1)) == structure(trainer(4, lr=0.1))
+    >>> structure_of(trainer(3, lr=0.1)) == structure_of(trainer(4, lr=0.1))
     False
     """
     return describe_step(trainer) if type(trainer) is Trainer else Opaque(trainer)
@@ -177,10 +177,8 @@ def _fit_group(lanes: Mapping[int, Run]) -> Iterator[list[int]]:
     runs = list(lanes.values())
     with np.errstate(all="ignore"):  # a loss that is not finite is an error in its own right
         engine = runs[0].make_engine()
-        together = _side_by_side(runs, engine)
-        if together is not None:
-            together.run()
-    if together is not None:
+        are_trained = _train_side_by_side(runs, engine)
+    if are_trained:
         yield list(lanes)
         return
     for i, lane in lanes.items():
@@ -188,14 +186,16 @@ def _fit_group(lanes: Mapping[int, Run]) -> Iterator[list[int]]:
         yield [i]
 
 
-def _side_by_side(lanes: Sequence[Run], engine: Engine) -> ReplayLanes | None:
-    """Return the lanes as one program, or None where the engine has none or an op has no rule for lanes."""
+def _train_side_by_side(lanes: Sequence[Run], engine: Engine) -> bool:
+    """Train lanes as one program; return whether that is possible. It is not if an op has no rule for lanes."""
     if len(lanes) == 1 or not isinstance(engine, ReplayEngine):
-        return None
+        return False
     try:
-        return ReplayLanes(lanes, engine.captured)
+        together = ReplayLanes(lanes, engine.captured)
     except NotImplementedError:
-        return None
+        return False
+    together.run()
+    return True
 
 
 def _train_alone(lane: Run, engine: Engine) -> None:
@@ -221,7 +221,7 @@ class ReplayLanes:
     Raises
     ------
     NotImplementedError
-        Where an op of the step has no rule for lanes.
+        If an op of the step has no rule for lanes.
     """
 
     def __init__(self, lanes: Sequence[Run], captured: CapturedStep) -> None:
@@ -244,8 +244,7 @@ class ReplayLanes:
                 self._run_epoch(active)
         finally:
             for i, step in enumerate(self._steps):
-                for name, array in step.state.items():
-                    np.copyto(array, self._state[name][i])
+                step.restore(array[i] for array in self._state.values())
                 step.store()
         for lane in self._lanes:
             try:

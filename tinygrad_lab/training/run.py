@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from tinygrad_lab.training.engines.choice import choose, make_engine
+from tinygrad_lab.training.engines.choice import first_engine, make_engine
 from tinygrad_lab.training.engines.eager import EagerEngine
 from tinygrad_lab.training.engines.engine import Batch, Engine
 from tinygrad_lab.training.history import History
@@ -66,7 +66,7 @@ class Callback:
         return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self.settings().items())})"
 
     def on_fit_start(self, run: Run) -> None:
-        """Prepare for a run that is to end at ``run.epochs``; a resumed one has epochs in ``run.history`` already."""
+        """Prepare for a run of ``run.epochs`` epochs. If it is resumed, ``run.history`` already has some of them."""
 
     def on_epoch_end(self, run: Run) -> str:  # noqa: ARG002
         """Look at a finished epoch; return a reason to stop, or an empty string."""
@@ -79,7 +79,7 @@ class Callback:
         """Clean up, also after an error."""
 
     def settings(self) -> dict[str, Any]:
-        """Return what decides how it acts, by name, as it was before the training: it must be equal in a resumed one."""
+        """Return the parameters by name, as they were before the training. In a resumed training they must be equal."""
         return {}
 
     def state_dict(self) -> dict[str, np.ndarray]:
@@ -87,7 +87,7 @@ class Callback:
         return {}
 
     def load_state_dict(self, state: Mapping[str, np.ndarray]) -> None:
-        """Take up what `state_dict` returned."""
+        """Restore what `state_dict` returned."""
 
 
 class Run:
@@ -110,9 +110,9 @@ class Run:
     Attributes
     ----------
     history : History
-        What was recorded so far; new at first, or taken up from a checkpoint.
+        What was recorded so far: empty at first, unless a checkpoint was loaded.
     error : NonFiniteLossError or None
-        Why the run has ended early, where it is one of several lanes and the error was not raised.
+        Why the run ended early, if it is a lane. `train` raises this error instead.
     """
 
     def __init__(
@@ -178,7 +178,7 @@ class Run:
         return self.trainer.optimizer.lr.item() if scheduler is None else scheduler(epoch)
 
     def order(self, epoch: int) -> np.ndarray:
-        """Return the samples' numbers in the order of an epoch."""
+        """Return the positions of the samples in the order of an epoch."""
         if not self.trainer.shuffle:
             return np.arange(self.samples)
         return np.random.default_rng(np.random.SeedSequence([self.trainer.seed, epoch])).permutation(self.samples)
@@ -264,14 +264,15 @@ class Run:
             callback.on_epoch_seen(self)
         if not may_change or not self.is_active or describe_step(self.trainer) == before:
             return engine
-        # A program holds the Python numbers of its capture. What has changed once may change every epoch: do not compile.
+        # A program holds the Python numbers of its capture, so the step is captured again. A callback that changed it once
+        # may do so after every epoch. Compiling each time would be slow, so replay.
         return self.make_engine("replay" if self.trainer.engine == "auto" else self.trainer.engine)
 
     # The engine ------------------------------------------------------------------------------------------------------
 
     def choose_engine(self) -> str:
         """Return the name of the engine to begin with."""
-        return choose(self.trainer.engine, self.epochs * self.batches, self.batch_size)
+        return first_engine(self.trainer.engine, self.epochs * self.batches, self.batch_size)
 
     def make_engine(self, first: str | None = None) -> Engine:
         """Make the engine named `first`, by default the chosen one, or a simpler one if that cannot run the step."""

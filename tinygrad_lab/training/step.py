@@ -8,50 +8,45 @@ x, y --> model --> loss --> grad --> hooks, in order --> optimizer --> new param
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from tinygrad_lab.autodiff.derivatives import grad, no_grad
-from tinygrad_lab.autodiff.tensor import Tensor
+from tinygrad_lab.autodiff.tensor import Tensor, wrap
 from tinygrad_lab.nn.layers import Layer
 from tinygrad_lab.nn.losses import Loss
 from tinygrad_lab.optim.optimizer import Optimizer, State
 from tinygrad_lab.optim.penalties import Penalty
 from tinygrad_lab.optim.schedulers import Scheduler
+from tinygrad_lab.training.data import check_labels, check_rows, check_same_length, check_weights
 
 
 class TrainingStep:
-    """The parts of a training step, how often it is repeated, and the step itself.
+    """The parts of a training, the step that they make up, and how it is repeated.
 
-    This is what engines and runs know of a Trainer, which sets the attributes and checks them.
-
-    Attributes
-    ----------
-    model : Layer
-    loss : Loss
-    optimizer : Optimizer
-    penalty : Penalty or None
-    scheduler : Scheduler or None
-        The learning rate of each epoch; None keeps that of the optimizer.
-    epochs : int
-        The number of passes over the data.
-    batch_size : int or None
-        The number of samples in an update; None is the whole set.
-    shuffle : bool
-        Whether each epoch visits the samples in another order.
-    seed : int
-        Decides those orders.
-    engine : {"auto", "eager", "replay", "compiled"}
+    Engines and runs see a Trainer as this class. The Trainer checks the arguments and describes them.
     """
 
-    model: Layer
-    loss: Loss
-    optimizer: Optimizer
-    penalty: Penalty | None
-    scheduler: Scheduler | None
-    epochs: int
-    batch_size: int | None
-    shuffle: bool
-    seed: int
-    engine: str
+    def __init__(
+        self,
+        model: Layer,
+        loss: Loss,
+        optimizer: Optimizer,
+        penalty: Penalty | None,
+        scheduler: Scheduler | None,
+        batch_size: int | None,
+        shuffle: bool,
+        seed: int,
+        engine: str,
+    ) -> None:
+        self.model = model
+        self.loss = loss
+        self.optimizer = optimizer
+        self.scheduler = scheduler
+        self.penalty = penalty
+        self.batch_size = batch_size
+        self.shuffle = shuffle
+        self.seed = seed
+        self.engine = engine
 
     def training_step(self, x: Tensor, y: Tensor, sample_weight: Tensor | None = None) -> tuple[Tensor, list[Tensor], State]:
         """Compute one update and change nothing.
@@ -94,3 +89,29 @@ class TrainingStep:
         """Compute the loss without any penalty, and without a graph."""
         with no_grad(), np.errstate(all="ignore"):
             return self.loss(self.model(x), y, sample_weight)
+
+    # Evaluation ------------------------------------------------------------------------------------------------------
+
+    def evaluate(self, x: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
+        """Return the loss on `x` and `y`, without any penalty."""
+        return float(self.data_loss(*map(wrap, self._arrays(x, y, sample_weight))))
+
+    def predict(self, x: ArrayLike) -> np.ndarray:
+        """Return the model's output for `x`, of shape (samples, outputs)."""
+        with no_grad():
+            return self.model(wrap(check_rows("x", x, self._dtype))).numpy()
+
+    @property
+    def _dtype(self) -> np.dtype:
+        return self.optimizer.parameters[0].dtype
+
+    def _arrays(self, x: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None, prefix: str = "") -> list[np.ndarray]:
+        """Return data as arrays that fit each other."""
+        inputs = check_rows(f"{prefix}x", x, self._dtype)
+        labels = check_labels(f"{prefix}y", y) if self.loss.class_labels else None
+        targets = check_rows(f"{prefix}y", y, self._dtype) if labels is None else labels
+        check_same_length(**{f"{prefix}x": inputs, f"{prefix}y": targets})
+        data = [inputs, targets]
+        if sample_weight is not None:
+            data.append(check_weights("sample_weight", sample_weight, len(inputs), self._dtype))
+        return data

@@ -21,18 +21,13 @@ import numpy as np
 
 from tinygrad_lab.autodiff.tensor import Tensor
 from tinygrad_lab.contents import attributes, children
-from tinygrad_lab.nn.activations import Activation
-from tinygrad_lab.nn.layers import Layer
-from tinygrad_lab.nn.losses import Loss
-from tinygrad_lab.optim.hooks import GradientHook
 from tinygrad_lab.optim.optimizer import Optimizer
-from tinygrad_lab.optim.penalties import Penalty
-from tinygrad_lab.training.captured import settings_of
+from tinygrad_lab.training.captured import PARTS_WITH_SETTINGS, settings_of
 from tinygrad_lab.training.step import TrainingStep
 
 # Attributes of a Trainer that its step does not read.
-OUTSIDE = {"scheduler", "epochs", "shuffle", "seed", "engine", "history"}
-PARTS = (Activation, GradientHook, Layer, Loss, Optimizer, Penalty)
+NOT_READ_BY_THE_STEP = {"scheduler", "epochs", "shuffle", "seed", "engine", "history"}
+PARTS = (*PARTS_WITH_SETTINGS, Optimizer)
 PICKLING = ("__reduce__", "__reduce_ex__", "__getstate__")
 
 
@@ -53,15 +48,15 @@ def describe_step(trainer: TrainingStep) -> Hashable:
     """Describe the objects of a Trainer: while the description stays equal, so does the program of its step.
 
     An object is described by its class and its attributes. A Tensor is described by its shape, its dtype and whether it
-    requires a gradient, and by its numbers unless they are an input or the state of the program. An object that was met
-    before is described by its number in the order of objects. What cannot be read in full, such as a function or a random
+    requires a gradient, and by its numbers unless they are an input or the state of the program. An object that occurs
+    again is described by the number of its first occurrence. What cannot be read in full, such as a function or a random
     generator, equals only itself.
     """
     optimizer = trainer.optimizer
     tensors = chain(optimizer.parameters, *optimizer.state.values(), settings_of(trainer).values())
     describer = _Describer({id(tensor) for tensor in tensors})
     try:
-        return tuple((name, describer.describe(x)) for name, x in vars(trainer).items() if name not in OUTSIDE)
+        return tuple((name, describer.describe(x)) for name, x in vars(trainer).items() if name not in NOT_READ_BY_THE_STEP)
     except RecursionError:
         return Opaque(trainer)
 
@@ -101,9 +96,10 @@ class _Describer:
         return Opaque(x)
 
     def _describe_tensor(self, x: Tensor) -> Hashable:
-        if not x.is_leaf:
-            return Opaque(x)  # the gradient goes on to what it was computed from
-        numbers = None if id(x) in self._variable else x._data.tobytes()  # those may be constants of the program
+        if not x.is_leaf:  # its gradient depends on the Tensors that it was computed from
+            return Opaque(x)
+        # Numbers that are no input or state may be constants of the program.
+        numbers = None if id(x) in self._variable else x._data.tobytes()
         return Tensor, x.shape, x.dtype, x.requires_grad, numbers
 
 

@@ -25,13 +25,12 @@ from tinygrad_lab.optim.schedulers import Scheduler
 from tinygrad_lab.program import Program
 from tinygrad_lab.training.captured import CapturedStep
 from tinygrad_lab.training.checkpoints import load_checkpoint
-from tinygrad_lab.training.data import check_labels, check_rows, check_same_length, check_weights
 from tinygrad_lab.training.engines.choice import ENGINES
 from tinygrad_lab.training.history import History
 from tinygrad_lab.training.run import Callback, Run
 from tinygrad_lab.training.step import TrainingStep
 
-ENGINE_NAMES = ("auto", *(kind.name for kind in reversed(ENGINES)))
+ENGINE_NAMES = ("auto", *reversed(ENGINES))
 
 
 class Trainer(TrainingStep):
@@ -98,20 +97,14 @@ class Trainer(TrainingStep):
             raise ValueError(
                 "Trainer: the optimizer has parameters that the model does not have, or has frozen; give it model.parameters()"
             )
-        self.model = model
-        self.loss = loss
-        self.optimizer = optimizer
-        self.scheduler = scheduler
-        self.penalty = penalty
-        self.epochs = _positive("epochs", epochs)
-        self.batch_size = batch_size if batch_size is None else _positive("batch_size", batch_size)
-        self.shuffle = shuffle
+        epochs = _positive("epochs", epochs)
+        batch_size = batch_size if batch_size is None else _positive("batch_size", batch_size)
         if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
             raise ValueError(f"Trainer: seed is {seed!r}, expected an integer of at least 0")
-        self.seed = int(seed)
         if engine not in ENGINE_NAMES:
             raise ValueError(f"Trainer: engine is {engine!r}, expected {', '.join(ENGINE_NAMES)}")
-        self.engine = engine
+        super().__init__(model, loss, optimizer, penalty, scheduler, batch_size, shuffle, int(seed), engine)
+        self.epochs = epochs
         self.history = History()
 
     def __repr__(self) -> str:
@@ -134,9 +127,9 @@ class Trainer(TrainingStep):
         Raises
         ------
         CaptureError
-            Where the step cannot be replayed, naming the line of code.
+            If the step cannot be replayed, naming the line of code.
         TypeError, ValueError
-            Where the data do not fit, or are not finite.
+            If the data do not fit, or are not finite.
 
         Examples
         --------
@@ -184,10 +177,10 @@ class Trainer(TrainingStep):
         sample_weight : array_like, shape (samples,), optional
         callbacks : sequence of Callback
         resume : path, optional
-            A file that `Checkpoint` wrote. Training goes on after its last epoch, with the same result to the bit as if it
-            had never been interrupted. So all that the result depends on must be as it was: the parts of the Trainer, the
-            data, the validation data, and the callbacks with their `settings`, but for those that only watch, as `Checkpoint`
-            and `ProgressBar` do. The number of epochs and the engine may be others.
+            A file that `Checkpoint` wrote. Training continues after its last epoch and gives the same bits as an
+            uninterrupted one. The parts of the Trainer, the data, the validation data and the `settings` of the callbacks
+            must be as they were. Callbacks that only watch, such as `Checkpoint` and `ProgressBar`, may differ, and so may
+            the number of epochs and the engine.
 
         Returns
         -------
@@ -197,15 +190,15 @@ class Trainer(TrainingStep):
         Raises
         ------
         TypeError, ValueError
-            Where the data do not fit, or are not finite.
+            If the data do not fit, or are not finite.
         NonFiniteLossError
-            At the first loss that is not finite. The model keeps the parameters with which it was computed, so those from
-            before that update; where an update itself has overflowed, the next loss tells.
+            At the first loss that is not finite. The model keeps the parameters from before the update of that batch. If an
+            update overflows, the next loss shows it.
         WeightsError
-            Where `resume` is no checkpoint, or one of another training.
+            If `resume` is no checkpoint, or one of another training.
         """
         run = self.prepare(x, y, validation, epochs=epochs, sample_weight=sample_weight, callbacks=_check_callbacks(callbacks))
-        self.follow(run)
+        self.begin(run)
         if resume is not None:
             load_checkpoint(run, resume)
         run.train()
@@ -236,24 +229,11 @@ class Trainer(TrainingStep):
         held_out = None if validation is None else self._check_validation(validation)
         return Run(self, data, epochs, held_out, callbacks, until)
 
-    def follow(self, run: Run) -> None:
-        """Let `history` be that of a run from now on."""
+    def begin(self, run: Run) -> None:
+        """Make the history of a run that of the Trainer."""
         self.history = run.history
 
-    # Evaluation ------------------------------------------------------------------------------------------------------
-
-    def evaluate(self, x: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
-        """Return the loss on `x` and `y`, without any penalty."""
-        return float(self.data_loss(*map(wrap, self._arrays(x, y, sample_weight))))
-
-    def predict(self, x: ArrayLike) -> np.ndarray:
-        """Return the model's output for `x`, of shape (samples, outputs)."""
-        with no_grad():
-            return self.model(wrap(check_rows("x", x, self._dtype))).numpy()
-
-    @property
-    def _dtype(self) -> np.dtype:
-        return self.optimizer.parameters[0].dtype
+    # Data ------------------------------------------------------------------------------------------------------------
 
     def _check_validation(self, validation: tuple[ArrayLike, ArrayLike]) -> list[np.ndarray]:
         if not isinstance(validation, (tuple, list)) or len(validation) != 2:
@@ -265,17 +245,6 @@ class Trainer(TrainingStep):
         data = self._arrays(x, y, sample_weight, prefix)
         inputs, targets = data[:2]
         self.loss.check(wrap(self._stand_in_prediction(inputs)), wrap(targets))
-        return data
-
-    def _arrays(self, x: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None, prefix: str = "") -> list[np.ndarray]:
-        """Return data as arrays that fit each other."""
-        inputs = check_rows(f"{prefix}x", x, self._dtype)
-        labels = check_labels(f"{prefix}y", y) if self.loss.class_labels else None
-        targets = check_rows(f"{prefix}y", y, self._dtype) if labels is None else labels
-        check_same_length(**{f"{prefix}x": inputs, f"{prefix}y": targets})
-        data = [inputs, targets]
-        if sample_weight is not None:
-            data.append(check_weights("sample_weight", sample_weight, len(inputs), self._dtype))
         return data
 
     def _stand_in_prediction(self, inputs: np.ndarray) -> np.ndarray:

@@ -19,7 +19,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 
 import tinygrad_lab as tl
 from models import TwoHiddenLayerNet
-from tinygrad_lab.storage import arrays as serialization
+from tinygrad_lab.storage import arrays as stored_arrays
 from tinygrad_lab.storage.arrays import WeightsError, load_arrays, save_arrays
 from tinygrad_lab.storage.files import replacing
 
@@ -30,7 +30,7 @@ SMALL_TEXTS = {"note": "é 'quoted'"}
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """A folder for the tests whose examples overwrite one file."""
-    return tmp_path_factory.mktemp("serialization")
+    return tmp_path_factory.mktemp("arrays")
 
 
 @pytest.fixture(scope="module")
@@ -296,7 +296,7 @@ def contents(folder):
 
 
 @pytest.mark.parametrize("error", [OSError("disk full"), KeyboardInterrupt()], ids=["OSError", "KeyboardInterrupt"])
-@pytest.mark.parametrize(("module", "function"), [(serialization, "save"), (os, "fsync"), (os, "replace")])
+@pytest.mark.parametrize(("module", "function"), [(stored_arrays, "save"), (os, "fsync"), (os, "replace")])
 @pytest.mark.parametrize("existed", [True, False])
 def test_a_failing_write_leaves_everything_as_it_was(tmp_path, monkeypatch, module, function, error, existed):
     path = tmp_path / "file"

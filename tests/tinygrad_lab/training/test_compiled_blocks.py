@@ -159,7 +159,7 @@ def test_an_attached_engine_gives_what_a_fresh_one_gives(interpreted):
     engine = trainers[0].prepare(*data(0)).make_engine()
     for i in (0, 2, 1):
         training = trainers[i].prepare(*data(i))
-        trainers[i].follow(training)
+        trainers[i].begin(training)
         engine.attach(trainers[i])
         training.train(engine)
         assert state_of(trainers[i], None) == fit_alone(make(i), data(i))

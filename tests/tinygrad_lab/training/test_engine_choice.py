@@ -9,6 +9,7 @@ import pytest
 import tinygrad_lab as tl
 from tests.helpers.compilation import compiling
 from tinygrad_lab.autodiff import ops
+from tinygrad_lab.codegen import native
 from tinygrad_lab.training.engines import choice
 
 X = np.random.default_rng(1).normal(size=(12, 3))
@@ -85,7 +86,7 @@ def test_a_step_without_a_loop_form_is_replayed_and_only_a_wish_is_answered(monk
             return self.linear(x)[:, :1]
 
     monkeypatch.setattr(choice, "COMPILE_FROM_UPDATES", 1)
-    monkeypatch.setattr(choice, "is_available", lambda: True)
+    monkeypatch.setattr(native, "is_available", lambda: True)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         trainer_of(Sliced(), "auto").fit(X, Y)
@@ -98,6 +99,27 @@ def test_a_step_without_a_loop_form_is_replayed_and_only_a_wish_is_answered(monk
     [(4_999, 1, True, "replay"), (5_000, 32, True, "compiled"), (5_000, 33, True, "replay"), (5_000, 1, False, "replay")],
 )
 def test_auto_compiles_what_is_long_and_in_small_batches(updates, batch_size, available, chosen, monkeypatch):
-    monkeypatch.setattr(choice, "is_available", lambda: available)
-    assert choice.choose("auto", updates, batch_size) == chosen
-    assert choice.choose("eager", updates, batch_size) == "eager"
+    monkeypatch.setattr(native, "is_available", lambda: available)
+    assert choice.first_engine("auto", updates, batch_size) == chosen
+    assert choice.first_engine("eager", updates, batch_size) == "eager"
+
+
+class SettlesDown(tl.Layer):
+    """Computes something else in its first three calls, as a layer does that prepares itself when it is first used."""
+
+    def __init__(self):
+        self.linear = tl.Linear(3, 1, rng=np.random.default_rng(0))
+        self.calls = 0
+
+    def forward(self, x):
+        self.calls += 1
+        return self.linear(x) * float(min(self.calls, 3))
+
+
+def test_a_step_that_replay_can_capture_is_not_said_to_train_eagerly(monkeypatch):
+    monkeypatch.setattr(choice, "COMPILE_FROM_UPDATES", 1)
+    monkeypatch.setattr(native, "is_available", lambda: True)
+    run = trainer_of(SettlesDown(), "auto").prepare(X, Y)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert run.make_engine().name == "replay"

@@ -16,7 +16,7 @@ import pytest
 import tinygrad_lab as tl
 from tinygrad_lab.autodiff.recording import CaptureError
 from tinygrad_lab.training.captured import CapturedStep
-from tinygrad_lab.training.lanes import structure
+from tinygrad_lab.training.lanes import structure_of
 
 RNG = np.random.default_rng(0)
 
@@ -47,13 +47,13 @@ def program_of(trainer, batch=4):
 
 
 def check_equal(*trainers):
-    assert len({structure(trainer) for trainer in trainers}) == 1
+    assert len({structure_of(trainer) for trainer in trainers}) == 1
     programs = [program_of(trainer) for trainer in trainers]
     assert all(program == programs[0] for program in programs)
 
 
 def check_different(*trainers):
-    assert len({structure(trainer) for trainer in trainers}) == len(trainers)
+    assert len({structure_of(trainer) for trainer in trainers}) == len(trainers)
 
 
 NUMBERS_ONLY = {
@@ -166,7 +166,7 @@ def test_no_two_programs_have_one_structure():
     trainers = [build() for builds in DIFFERENT.values() for build in builds]
     trainers = [trainer for trainer in trainers if type(trainer) is tl.Trainer]
     trainers += [build(i) for build in NUMBERS_ONLY.values() for i in range(3)]
-    described = [(structure(trainer), program_of(trainer), trainer.batch_size) for trainer in trainers]
+    described = [(structure_of(trainer), program_of(trainer), trainer.batch_size) for trainer in trainers]
     equal = 0
     for (one, program, size), (other, its_program, its_size) in itertools.combinations(described, 2):
         if one == other:
@@ -348,7 +348,7 @@ def test_different_where_an_attribute_of_a_layer_differs(name):
 def test_equal_where_an_attribute_is_one_object(name):
     for value in VALUES[name]:
         one, other = make(WithAttribute(value)), make(WithAttribute(value))
-        assert structure(one) == structure(other)
+        assert structure_of(one) == structure_of(other)
 
 
 @pytest.mark.parametrize(
@@ -368,7 +368,7 @@ def test_equal_where_an_attribute_is_one_object(name):
     ],
 )
 def test_equal_where_attributes_are_equal_in_all_that_they_are(attribute):
-    assert structure(make(WithAttribute(attribute()))) == structure(make(WithAttribute(attribute())))
+    assert structure_of(make(WithAttribute(attribute()))) == structure_of(make(WithAttribute(attribute())))
 
 
 def test_a_number_of_a_tensor_that_a_step_has_frozen_is_no_lane_of_another():
@@ -407,7 +407,7 @@ def test_a_tensor_that_was_computed_from_another_is_equal_only_to_itself():
         return make(net, parameters=net.inner.parameters())
 
     check_different(built(True), built(True), built(False))
-    assert structure(built(False)) == structure(built(False))
+    assert structure_of(built(False)) == structure_of(built(False))
 
 
 def test_a_step_that_is_replaced_on_one_trainer_makes_it_different():
@@ -480,7 +480,7 @@ def test_cycles_end():
         return friends[0]
 
     check_different(*[make(WithAttribute(value)) for value in (circle(1), circle(2), circle(3), circle(2, 2.0))])
-    assert structure(make(WithAttribute(circle(2)))) == structure(make(WithAttribute(circle(2))))
+    assert structure_of(make(WithAttribute(circle(2)))) == structure_of(make(WithAttribute(circle(2))))
 
 
 def test_what_is_nested_too_deeply_is_equal_only_to_itself():
@@ -491,15 +491,15 @@ def test_what_is_nested_too_deeply_is_equal_only_to_itself():
         return value
 
     deep = make(WithAttribute(chain(10_000)))
-    assert structure(deep) == structure(deep)
+    assert structure_of(deep) == structure_of(deep)
     check_different(deep, make(WithAttribute(chain(10_000))), make(WithAttribute(chain(50))), make(WithAttribute(chain(51))))
 
 
 def test_descriptions_keep_alive_what_they_name():
     """Otherwise another object with the same id would equal it."""
-    descriptions = [structure(make(WithAttribute(lambda x, i=i: x))) for i in range(50)]
+    descriptions = [structure_of(make(WithAttribute(lambda x, i=i: x))) for i in range(50)]
     gc.collect()
-    descriptions += [structure(make(WithAttribute(lambda x, i=i: x))) for i in range(50)]
+    descriptions += [structure_of(make(WithAttribute(lambda x, i=i: x))) for i in range(50)]
     assert len(set(descriptions)) == 100
 
 
@@ -514,4 +514,4 @@ def test_a_step_that_cannot_be_captured_has_a_structure():
 
     with pytest.raises(CaptureError):
         program_of(make(Branching()))
-    assert structure(make(Branching())) == structure(make(Branching()))
+    assert structure_of(make(Branching())) == structure_of(make(Branching()))

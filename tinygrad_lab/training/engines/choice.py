@@ -1,6 +1,6 @@
-"""The choice of an engine: the fastest that is worth its preparation, and that can run the step.
+"""The choice of an engine: the fastest one that can run the step and whose preparation pays.
 
-"auto" --choose--> first --make_engine--> it, or the next one in ENGINES that can run the step
+"auto" --first_engine--> its name --make_engine--> that engine, or the next one in ENGINES that can run the step
 """
 
 from __future__ import annotations
@@ -9,16 +9,14 @@ import warnings
 from collections.abc import Sequence
 
 from tinygrad_lab.autodiff.recording import CaptureError
-from tinygrad_lab.codegen import CompilerError, NoLoopFormError
-from tinygrad_lab.codegen.native import is_available
-from tinygrad_lab.training.engines.compiled import CompiledEngine
+from tinygrad_lab.codegen.kinds import CompilerError, NoLoopFormError
 from tinygrad_lab.training.engines.eager import EagerEngine
 from tinygrad_lab.training.engines.engine import Batch, Engine
 from tinygrad_lab.training.engines.replay import ReplayEngine
 from tinygrad_lab.training.step import TrainingStep
 
-ENGINES: tuple[type[Engine], ...] = (CompiledEngine, ReplayEngine, EagerEngine)
-"""The engines in the order in which they are tried: fastest first; the last one runs every step."""
+ENGINES = ("compiled", "replay", "eager")
+"""The engines in the order in which they are tried: fastest first. The last one runs every step."""
 
 # Loading Numba and cached loops costs 0.5 s and saves 0.1 ms an update, so it pays from 5,000 updates.
 # Above 32 samples a batch, BLAS is faster than loops.
@@ -26,18 +24,18 @@ COMPILE_FROM_UPDATES = 5_000
 COMPILE_UP_TO_BATCH = 32
 
 
-def choose(asked: str, updates: int, batch_size: int) -> str:
-    """Return the name of the engine to try first: the one asked for, or for "auto" the fastest that is worth it.
+def first_engine(asked: str, updates: int, batch_size: int) -> str:
+    """Return the name of the engine to try first: the one asked for, or for "auto" the fastest whose preparation pays.
 
     Examples
     --------
-    >>> choose("eager", updates=100_000, batch_size=1), choose("auto", updates=100, batch_size=1)
+    >>> first_engine("eager", updates=100_000, batch_size=1), first_engine("auto", updates=100, batch_size=1)
     ('eager', 'replay')
     """
     if asked != "auto":
         return asked
-    is_worth_it = updates >= COMPILE_FROM_UPDATES and batch_size <= COMPILE_UP_TO_BATCH
-    return CompiledEngine.name if is_worth_it and is_available() else ReplayEngine.name
+    compiling_pays = updates >= COMPILE_FROM_UPDATES and batch_size <= COMPILE_UP_TO_BATCH
+    return "compiled" if compiling_pays and _has_compiler() else "replay"
 
 
 def make_engine(step: TrainingStep, first: str, batches: Sequence[Batch]) -> Engine:
@@ -47,40 +45,57 @@ def make_engine(step: TrainingStep, first: str, batches: Sequence[Batch]) -> Eng
     ----------
     step : TrainingStep
     first : str
-        The name of an engine, as `choose` returns it.
+        The name of an engine, as `first_engine` returns it.
     batches : sequence of batches
         One of each shape that the training has.
 
     Raises
     ------
     CaptureError
-        Where the step cannot be captured, unless its engine is "auto".
+        If the step cannot be captured, unless its engine is "auto".
     ImportError
-        Where `first` is "compiled" and Numba is not installed.
+        If `first` is "compiled" and Numba is not installed.
 
     Warns
     -----
     UserWarning
-        Where a simpler engine than `first` trains, with the reason. A step without a loop form is no reason to warn if the
-        engine is "auto".
+        If another engine than `first` trains; the message says why. With "auto", a step without a loop form is replayed
+        without a warning.
     """
     is_auto = step.engine == "auto"
-    names = [kind.name for kind in ENGINES]
     refusal = ""
-    for kind in ENGINES[names.index(first) :]:
-        engine = kind(step)
+    for name in ENGINES[ENGINES.index(first) :]:
+        engine = _new_engine(name, step)
         try:
             engine.prepare(batches)
         except NoLoopFormError as error:
-            # A step without a loop form is no fault: "auto" takes the next engine and says nothing.
-            is_told = not is_auto or isinstance(error, CompilerError)
-            refusal = f"training by replay, since the step cannot be compiled: {error}" if is_told else ""
+            is_reported = not is_auto or isinstance(error, CompilerError)
+            refusal = f"training by replay, since the step cannot be compiled: {error}" if is_reported else ""
         except CaptureError as error:
             if not is_auto:
                 raise
-            refusal = f"training on the eager engine, since the step cannot be replayed: {error}"
+            if name == "replay":  # the compiled engine captures the same step, and replay tries it again
+                refusal = f"training on the eager engine, since the step cannot be replayed: {error}"
         else:
             break
     if refusal:
+        # The levels: this function, Run.make_engine, Run.train, Trainer.fit, and the caller of fit.
         warnings.warn(refusal, stacklevel=5)
     return engine
+
+
+# The compiler is imported where it is needed, because most programs compile nothing.
+
+
+def _has_compiler() -> bool:
+    from tinygrad_lab.codegen.native import is_available
+
+    return is_available()
+
+
+def _new_engine(name: str, step: TrainingStep) -> Engine:
+    if name == "compiled":
+        from tinygrad_lab.training.engines.compiled import CompiledEngine
+
+        return CompiledEngine(step)
+    return ReplayEngine(step) if name == "replay" else EagerEngine(step)

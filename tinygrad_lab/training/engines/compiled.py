@@ -15,12 +15,12 @@ from tinygrad_lab.codegen import write_source
 from tinygrad_lab.codegen.native import compile_updates, load_module
 from tinygrad_lab.program import Program
 from tinygrad_lab.program.memory import aligned_empty
-from tinygrad_lab.training.captured import DATA, CapturedStep, Shapes, shapes_of
-from tinygrad_lab.training.engines.engine import Batch, Engine
+from tinygrad_lab.training.captured import DATA, Shapes, shapes_of
+from tinygrad_lab.training.engines.engine import Batch, CapturedEngine
 from tinygrad_lab.training.step import TrainingStep
 
 
-class CompiledEngine(Engine):
+class CompiledEngine(CapturedEngine):
     """Writes the captured step as loops, compiles it, and makes all updates of many epochs in one native call.
 
     Parameters
@@ -32,53 +32,35 @@ class CompiledEngine(Engine):
     samples_per_run: ClassVar[int] = 100_000
 
     def __init__(self, step: TrainingStep) -> None:
-        self._step = step
-        self._captured = CapturedStep(step)
+        super().__init__(step)
         self._loops: dict[Shapes, Loops] = {}
 
-    def attach(self, step: TrainingStep) -> None:
-        self._step = step
-        self._captured.attach(step)
-
     def prepare(self, batches: Iterable[Batch]) -> None:
-        self._captured.load()
+        self.load()
         for batch in batches:
             self._loops_of(batch)
 
-    def load(self) -> None:
-        self._captured.load()
-
-    def evaluate(self, data: Batch) -> float:
-        return self._captured.evaluate(data)
-
-    def store(self) -> None:
-        self._captured.store()
-
     def run(self, data: Batch, orders: np.ndarray, batch_size: int, rates: Sequence[float]) -> np.ndarray:
-        before = [array.copy() for array in self._captured.state.values()]
+        before = [array.copy() for array in self.captured.state.values()]
         try:
             losses = self._run(data, orders, batch_size, rates)
         except BaseException:  # Ctrl-C: go back to the last epoch in the history
-            self._restore(before)
+            self.captured.restore(before)
             raise
         if not isfinite(losses[-1]):
             # The loops update in place, so the bad update has been made. Make the good ones again, without it.
-            self._restore(before)
+            self.captured.restore(before)
             self._run(data, orders, batch_size, rates, limit=len(losses) - 1)
         batches = -(-orders.shape[1] // batch_size)
-        self._step.optimizer.lr.assign(rates[(len(losses) - 1) // batches])
+        self.captured.set_rate(rates[(len(losses) - 1) // batches])
         return losses
 
     def _loops_of(self, batch: Batch) -> Loops:
         """Return the loops for batches of this shape, written and compiled at the first call."""
         shapes = shapes_of(batch)
         if shapes not in self._loops:
-            self._loops[shapes] = Loops(self._captured.program(batch), self._captured.state, batch)
+            self._loops[shapes] = Loops(self.captured.program(batch), self.captured.state, batch)
         return self._loops[shapes]
-
-    def _restore(self, state: Sequence[np.ndarray]) -> None:
-        for array, old in zip(self._captured.state.values(), state, strict=True):
-            np.copyto(array, old)
 
     def _run(
         self,
@@ -96,7 +78,7 @@ class CompiledEngine(Engine):
             if count <= 0:
                 break
             loops = self._loops_of([array[:size] for array in data])
-            losses.append(loops.run(data, samples[: count * size], rates_of_updates[:count], self._captured.settings))
+            losses.append(loops.run(data, samples[: count * size], rates_of_updates[:count], self.captured.settings))
             done += count
             if not isfinite(losses[-1][-1]):
                 break
@@ -129,9 +111,9 @@ class Loops:
     Raises
     ------
     NoLoopFormError
-        Where the program has no loop form, or the compiler refuses it; the message names the line.
+        If the program has no loop form, or the compiler refuses it; the message names the line.
     ImportError
-        Where Numba is not installed.
+        If Numba is not installed.
     """
 
     def __init__(self, program: Program, state: Mapping[str, np.ndarray], batch: Batch) -> None:
@@ -151,7 +133,7 @@ class Loops:
             for x, array in zip(source.arrays, self._arrays, strict=True)
             if x.kind == "input" and x not in source.samples
         ]
-        # No sample, no loss and one empty array a setting: only the types matter.
+        # Compile for empty arrays: only dtype, number of axes and layout matter.
         settings = [np.empty(0, x.array.dtype) for x in source.settings]
         compile_updates(module, source, *batch, np.empty(0, np.int64), np.empty(0), *settings, *self._arrays)
         self._updates_per_call = 1  # grows until a call takes some tenths of a second

@@ -1,6 +1,9 @@
 """What an engine is: it takes the parameters, makes updates, and gives the parameters back.
 
 load --> run, run, ... --> store            evaluate: the data loss with the parameters as they are
+
+Engine <-- StepwiseEngine    makes one update after the other    <-- EagerEngine, ReplayEngine
+       <-- CapturedEngine    runs the captured step              <-- ReplayEngine, CompiledEngine
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from tinygrad_lab.training.captured import CapturedStep
 from tinygrad_lab.training.step import TrainingStep
 
 Batch = Sequence[np.ndarray]
@@ -19,7 +23,7 @@ Batch = Sequence[np.ndarray]
 
 
 class Engine(ABC):
-    """Runs updates. Between `load` and `store` the parameters and the optimizer's state are the engine's.
+    """Runs updates. Between `load` and `store`, only the engine has the current parameters and optimizer state.
 
     Attributes
     ----------
@@ -37,7 +41,7 @@ class Engine(ABC):
 
     @abstractmethod
     def attach(self, step: TrainingStep) -> None:
-        """Serve this step from now on: the first one, or one of the same structure."""
+        """Serve this step from now on. It has the structure of the one before."""
 
     @abstractmethod
     def prepare(self, batches: Iterable[Batch]) -> None:
@@ -46,9 +50,9 @@ class Engine(ABC):
         Raises
         ------
         CaptureError
-            Where the step cannot be repeated from a recording.
+            If the step cannot be repeated from a recording.
         NoLoopFormError
-            Where the engine compiles, and the step has no loop form or the compiler refuses it.
+            If the engine compiles, and the step has no loop form or the compiler refuses it.
         """
 
     @abstractmethod
@@ -110,3 +114,27 @@ class StepwiseEngine(Engine):
                     return np.array(losses)
                 self.commit()
         return np.array(losses)
+
+
+class CapturedEngine(Engine):
+    """An engine that runs the captured step, whose memory holds the parameters between `load` and `store`.
+
+    Attributes
+    ----------
+    captured : CapturedStep
+    """
+
+    def __init__(self, step: TrainingStep) -> None:
+        self.captured = CapturedStep(step)
+
+    def attach(self, step: TrainingStep) -> None:
+        self.captured.attach(step)
+
+    def load(self) -> None:
+        self.captured.load()
+
+    def evaluate(self, data: Batch) -> float:
+        return self.captured.evaluate(data)
+
+    def store(self) -> None:
+        self.captured.store()

@@ -6,39 +6,29 @@ from collections.abc import Iterable
 from typing import ClassVar
 
 from tinygrad_lab.program import BoundProgram
-from tinygrad_lab.training.captured import DATA, CapturedStep
-from tinygrad_lab.training.engines.engine import Batch, StepwiseEngine
+from tinygrad_lab.training.captured import DATA
+from tinygrad_lab.training.engines.engine import Batch, CapturedEngine, StepwiseEngine
 from tinygrad_lab.training.step import TrainingStep
 
 
-class ReplayEngine(StepwiseEngine):
+class ReplayEngine(CapturedEngine, StepwiseEngine):
     """Captures the step once for each shape of batch, and replays it.
 
     Parameters
     ----------
     step : TrainingStep
-
-    Attributes
-    ----------
-    captured : CapturedStep
     """
 
     name: ClassVar[str] = "replay"
 
     def __init__(self, step: TrainingStep) -> None:
-        self.captured = CapturedStep(step)
+        super().__init__(step)
         self._latest: BoundProgram | None = None
 
-    def attach(self, step: TrainingStep) -> None:
-        self.captured.attach(step)
-
     def prepare(self, batches: Iterable[Batch]) -> None:
-        self.captured.load()
+        self.load()
         for batch in batches:
             self.captured.update(batch)
-
-    def load(self) -> None:
-        self.captured.load()
 
     def set_rate(self, rate: float) -> None:
         self.captured.set_rate(rate)
@@ -51,9 +41,3 @@ class ReplayEngine(StepwiseEngine):
     def commit(self) -> None:
         assert self._latest is not None
         self._latest.commit()
-
-    def evaluate(self, data: Batch) -> float:
-        return self.captured.evaluate(data)
-
-    def store(self) -> None:
-        self.captured.store()
