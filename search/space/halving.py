@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from math import inf
 from typing import Any
 
-from search.space.rounds import Configurations, KeptConfigurations, Round, RoundGenerator, Strategy, as_strategy
+from search.space.rounds import Configurations, Round, RoundGenerator, Strategy, as_strategy, keep
 from tinygrad_lab.checks import is_positive_integer
 
 
@@ -95,7 +95,7 @@ class SuccessiveHalving:
         return stops[:-1]
 
     def rounds(self, seed: int) -> RoundGenerator:
-        remaining: Configurations = KeptConfigurations(self.candidates(seed))
+        remaining: Configurations = keep(self.candidates(seed))
         for epochs in self.stops(len(remaining)):
             losses = yield Round(remaining, epochs)
             # Equal losses are ordered by the configurations' texts, so the order of the candidates has no effect.

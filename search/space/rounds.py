@@ -15,6 +15,8 @@ from typing import Any, Protocol
 from search.space.configuration import Configuration, as_configuration
 from tinygrad_lab.checks import is_positive_integer
 
+MOST_KEPT = 10_000  # configurations of a round, which take about 6 MB
+
 
 class Configurations(Protocol):
     """A sequence of distinct configurations. It may make them on demand, so that they need not all be in memory."""
@@ -28,6 +30,8 @@ class Configurations(Protocol):
 
 class KeptConfigurations:
     """The configurations of a round. Each is made when it is first used and then kept, so its text is computed once.
+
+    Configurations at higher positions than MOST_KEPT are made each time, so that those of a large grid are not all in memory.
 
     Parameters
     ----------
@@ -46,9 +50,18 @@ class KeptConfigurations:
         return map(self.__getitem__, range(len(self)))
 
     def __getitem__(self, position: int, /) -> Configuration:
-        if position not in self._made:
-            self._made[position] = as_configuration(self._given[position])
-        return self._made[position]
+        known = self._made.get(position)
+        if known is not None:
+            return known
+        configuration = as_configuration(self._given[position])
+        if position < MOST_KEPT:
+            self._made[position] = configuration
+        return configuration
+
+
+def keep(given: Configurations) -> KeptConfigurations:
+    """Return configurations so that each is made once. Those that are kept already are returned as they are."""
+    return given if isinstance(given, KeptConfigurations) else KeptConfigurations(given)
 
 
 @dataclass(frozen=True)

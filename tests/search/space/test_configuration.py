@@ -7,10 +7,11 @@ import pickle
 import numpy as np
 import pytest
 
-from search import Search, canonical_text
+from search import ParameterGrid, Search, canonical_text
 from search.space import configuration as module
+from search.space import rounds
 from search.space.configuration import Configuration
-from search.space.rounds import KeptConfigurations, Round
+from search.space.rounds import KeptConfigurations, Round, keep
 from tests.helpers.searches import build_polynomial, data
 
 GIVEN = {"lr": np.float64(0.1), "hidden": [75, 50]}
@@ -98,3 +99,11 @@ def test_configurations_that_are_kept_are_made_once():
     assert len(kept) == 2
     assert [x is y for x, y in zip(kept, kept, strict=True)] == [True, True]
     assert kept[1] is list(kept)[1]
+    assert keep(kept) is kept
+
+
+def test_only_so_many_configurations_are_kept(monkeypatch):
+    monkeypatch.setattr(rounds, "MOST_KEPT", 2)
+    kept = KeptConfigurations(ParameterGrid(lr=[0.1, 0.2, 0.3]))
+    assert list(kept) == [{"lr": 0.1}, {"lr": 0.2}, {"lr": 0.3}]
+    assert [x is y for x, y in zip(kept, kept, strict=True)] == [True, True, False]
