@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from search.ranking.ranking import Ranking, mean_and_std, rank
 from search.space.configuration import Configuration
-from search.space.rounds import Configurations, KeptConfigurations, Round, Strategy
+from search.space.rounds import Configurations, Round, Strategy, keep
 from search.store import Store
 from search.trials.fits import Fit, Outcome
 from search.trials.seeds import fit_seed
@@ -163,8 +163,9 @@ class StrategyRun:
 
 
 def _kept(given: Round | None) -> Round | None:
-    """Return a round whose configurations are made once."""
-    return None if given is None else replace(given, configurations=KeptConfigurations(given.configurations))
+    """Return the round with its configurations as Configuration objects, each made once."""
+    # A user's strategy may yield any object that has these two attributes.
+    return None if given is None else Round(keep(given.configurations), given.epochs)
 
 
 def _can_resume(stopped: int | None, epochs: int | None) -> bool:

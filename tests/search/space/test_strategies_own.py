@@ -64,6 +64,41 @@ def test_of_trainings_that_stopped_the_time_counts_too():
     assert facts["fits"].startswith("8, "), "3 configurations and then 1, on 2 folds"
 
 
+class OwnRound:
+    """A round that is not a Round, but has what a search reads."""
+
+    def __init__(self, configurations, epochs):
+        self.configurations = configurations
+        self.epochs = epochs
+
+
+class OwnRounds(Given):
+    def rounds(self, seed):
+        for epochs in self.epochs:
+            self.answers += yield OwnRound([CONFIGURATION], epochs)
+
+
+def test_a_round_may_be_any_object_with_configurations_and_epochs():
+    given, own = Given(3, None), OwnRounds(3, None)
+    [expected] = run(build_network, given)
+    [row] = run(build_network, own)
+    assert own.answers == given.answers
+    assert (row.status, row.losses) == (expected.status, expected.losses)
+    assert row.status == "done"
+
+
+class PlainCandidates(Given):
+    def candidates(self, seed):
+        return [{"lr": lr, "epochs": 9, "batch_size": 5} for lr in (0.02, 0.05, 0.1)]
+
+
+def test_halving_takes_candidates_that_are_plain_dicts():
+    grid = ParameterGrid(lr=[0.02, 0.05, 0.1], epochs=[9], batch_size=[5])
+    results = [run(build_network, SuccessiveHalving(x, epochs=9, factor=3)) for x in (PlainCandidates(), grid)]
+    assert [row.status for row in results[0]] == ["done", "stopped", "stopped"]
+    assert str(results[0].ranking) == str(results[1].ranking)
+
+
 class OneByOne(Given):
     def rounds(self, seed):
         for i in range(40):
