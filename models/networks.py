@@ -124,6 +124,10 @@ class TwoHiddenLayerNet(MultilayerPerceptron):
         """The activation of both hidden layers."""
         return self.activations[0]
 
+    @activation.setter
+    def activation(self, activation: Activation) -> None:
+        self.activations = [activation] * self.depth
+
     def __repr__(self) -> str:
         parts = (f"{name}={getattr(self, name)!r}" for name in ("hidden1", "hidden2", "output", "activation"))
         return f"TwoHiddenLayerNet({', '.join(parts)})"

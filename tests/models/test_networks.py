@@ -37,6 +37,25 @@ def test_each_layer_has_its_own_activation():
     np.testing.assert_allclose(net(x).data, second @ state["output.weight"].T + state["output.bias"], rtol=1e-12)
 
 
+def train(net, engine="eager"):
+    x = np.linspace(-1.0, 1.0, 8)
+    optimizer = tl.SGD(net.parameters(), lr=0.1)
+    trainer = tl.Trainer(net, tl.HalfSquaredError(), optimizer=optimizer, epochs=3, batch_size=4, engine=engine)
+    trainer.fit(np.stack([x, x**2], axis=1), np.stack([x, x**2, x**3], axis=1))
+    return net.state_dict()
+
+
+@pytest.mark.parametrize("engine", ["eager", "replay"])
+def test_a_training_uses_the_activation_that_was_assigned(engine):
+    expected = TwoHiddenLayerNet(2, 6, 5, 3, activation="tanh", rng=np.random.default_rng(0))
+    net = TwoHiddenLayerNet(2, 6, 5, 3, activation="relu", rng=np.random.default_rng(0))
+    net.activation = tl.Tanh()
+    assert net.activation == tl.Tanh()
+    assert repr(net) == repr(expected)
+    weights, others = train(net, engine), train(expected, engine)
+    assert all((weights[name] == others[name]).all() for name in others)
+
+
 def test_its_derivatives_are_right():
     net = make_net((3, 2), activation=["tanh", "softplus"])
     assert check_grad(lambda x, *_: net(x).square().sum(), [[0.5, -1.0]], *net.parameters(), order=2) < 1e-8
