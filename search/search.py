@@ -165,7 +165,8 @@ class Search:
         Raises
         ------
         StoreError
-            If the store is another search's, or cannot be read or written.
+            If the store is another search's, or cannot be read or written; or if a training cannot be resumed from its state
+            in the store, because the builder now makes another Trainer.
         SearchError
             If the workers cannot be started. Finished fits are kept: run again to continue.
         TypeError, ValueError

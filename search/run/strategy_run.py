@@ -9,11 +9,12 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
+from search.errors import StoreError
 from search.ranking.ranking import Ranking, mean_and_std, rank
 from search.space.configuration import Configuration
 from search.space.rounds import Configurations, Round, Strategy, keep
 from search.store import Store
-from search.trials.fits import Fit, Outcome
+from search.trials.fits import REFUSED, Fit, Outcome
 from search.trials.seeds import fit_seed
 
 Outcomes = dict[tuple[str, int], Outcome]  # by the configuration's text and the number of the fold
@@ -43,7 +44,18 @@ class Results:
         return [outcome for outcomes in self._by_epochs.values() for outcome in outcomes.values()]
 
     def add(self, fit: Fit, outcome: Outcome) -> None:
-        """Store the outcome of a fit."""
+        """Store the outcome of a fit.
+
+        Raises
+        ------
+        StoreError
+            If the outcome cannot be written, or the fit could not be resumed from its state in the store.
+        """
+        if outcome.status == REFUSED:
+            raise StoreError(
+                f"store {self._store.name}: configuration {fit.configuration.text}, fold {fit.fold} cannot be resumed "
+                f"({outcome.reason}): the builder makes another Trainer than before; restore its code, or begin a new store"
+            )
         self._store.add(fit.configuration, fit.fold, outcome, fit.epochs or 0)
         self.at(fit.epochs)[fit.configuration.text, fit.fold] = outcome
 

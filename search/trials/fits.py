@@ -21,6 +21,7 @@ from search.trials.data import Array
 from search.trials.folds import Fold
 from tinygrad_lab.training import Run, checkpoint_bytes
 
+REFUSED = "refused"  # the status of a fit whose Trainer does not accept the state to resume from; it ends a search
 HISTORY_KEYS = ("train_loss", "validation_loss", "lr")
 
 
@@ -137,7 +138,8 @@ class Outcome:
     ----------
     status : str
         ``"done"``, ``"diverged"`` (a loss that is not finite), ``"failed"`` (any other exception) or ``"crashed"`` (its worker
-        process died three times, or it took longer than the time limit).
+        process died three times, or it took longer than the time limit). One that is ``"refused"`` ends a search and is not
+        stored.
     validation_loss, train_loss : float
         Data loss of the trained model on the two parts of the fold; NaN where there is none.
     seconds : float
@@ -240,7 +242,13 @@ def _run_alone(problem: Problem, fit: Fit, trainer: Trainer | None) -> Outcome:
     run: Run | None = None
     if _may_be_lane(trainer, fit):
         # Trained as a single lane, without validation: an overflow in one validation would end the training.
-        [ended] = tinygrad_lab.lanes_as_completed([trainer], [problem.training_set(fit)], until=fit.epochs, resume=[fit.resume])
+        data = [problem.training_set(fit)]
+        try:
+            [ended] = tinygrad_lab.lanes_as_completed([trainer], data, until=fit.epochs, resume=[fit.resume])
+        except tinygrad_lab.WeightsError as error:
+            if fit.resume is None:
+                raise
+            return Outcome(REFUSED, reason=str(error))
         run = ended[0]
         if run.error is not None:
             raise run.error

@@ -217,6 +217,37 @@ def test_a_halving_that_is_interrupted_goes_on(stored, tmp_path, monkeypatch):
     assert len(added) == 2 * (9 + 3 + 1), "a finished fit was run again"
 
 
+PENALTY = {"l1": 1e-3}
+
+
+def build_with_penalty(configuration, rng):
+    """A builder with a result that depends on more than its code."""
+    return build_network(configuration | PENALTY, rng)
+
+
+def test_a_halving_stops_where_the_state_of_a_training_is_another_s(tmp_path, monkeypatch):
+    path, stored = tmp_path / "search.sqlite", 2 * 9
+
+    def interrupted(self, *arguments, add=Store.add):
+        if len(self.all_outcomes()) == stored:
+            raise KeyboardInterrupt
+        add(self, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "add", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            run(build_with_penalty, SuccessiveHalving(HALVED, **HALVING), path)
+    with monkeypatch.context() as patch:
+        patch.setitem(PENALTY, "l1", 1e-2)
+        with pytest.raises(StoreError, match="differs in penalty.*restore its code, or begin a new store") as failure:
+            run(build_with_penalty, SuccessiveHalving(HALVED, **HALVING), path)
+        assert "\n" not in str(failure.value)
+    with Store(path) as store:
+        assert len(store.all_outcomes()) == stored
+    result = run(build_with_penalty, SuccessiveHalving(HALVED, **HALVING), path)
+    assert rows(result) == rows(run(build_network, SuccessiveHalving(HALVED, **HALVING)))
+
+
 def test_a_store_knows_how_its_search_chose(tmp_path):
     store = tmp_path / "search.sqlite"
     run(build_network, SuccessiveHalving(HALVED, **HALVING), store)
