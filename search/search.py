@@ -276,7 +276,7 @@ class GridSearch(Search):
     ) -> None:
         super().__init__(build, grid, *arguments, **options)
 
-    # For `help` and editors: the parameters of Search, where the strategy is called grid.
+    # For help() and IPython; type checkers see any arguments.
     __init__.__signature__ = _with_grid(signature(Search.__init__), signature(__init__))  # type: ignore[attr-defined]
 
 
