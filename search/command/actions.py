@@ -8,6 +8,8 @@ import argparse
 import shlex
 from pathlib import Path
 
+import numpy as np
+
 from search.command.settings import Settings, parse_settings, read_settings
 from search.command.stored import StoredSearch
 from search.errors import SearchError
@@ -17,7 +19,6 @@ from search.result import SearchResult
 from search.run.retraining import RetrainedConfiguration
 from search.search import Search
 from search.space.configuration import as_columns
-from search.trials.data import Array
 from tinygrad_lab.storage.arrays import save_arrays
 
 # Keys of a store's metadata: the text of the TOML file, and the folder that it was in.
@@ -157,7 +158,7 @@ def _kept_settings(store: Path, advice: str) -> Settings:
     return parse_settings(meta[SETTINGS_KEY], Path(meta[FOLDER_KEY]), f"the settings in {store}")
 
 
-def _test_set(settings: Settings) -> tuple[Array, Array]:
+def _test_set(settings: Settings) -> tuple[np.ndarray, np.ndarray]:
     test = settings.test_set()
     if test is None:
         raise SearchError('the settings name no test set, expected one: test = "test.csv" under [data]')

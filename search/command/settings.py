@@ -29,7 +29,7 @@ import numpy as np
 
 from search.errors import SearchError, one_line
 from search.space.grid import ParameterGrid
-from search.trials.data import Array, as_samples
+from search.trials.data import as_samples
 from search.trials.fits import Build, build_trainer
 from search.trials.folds import KFold
 
@@ -89,15 +89,15 @@ class Settings:
     workers: int | None
     time_limit: float | None
 
-    def training_set(self) -> tuple[Array, Array]:
+    def training_set(self) -> tuple[np.ndarray, np.ndarray]:
         """Read x and y of the training set."""
         return self._samples(self.train, "train")
 
-    def test_set(self) -> tuple[Array, Array] | None:
+    def test_set(self) -> tuple[np.ndarray, np.ndarray] | None:
         """Read x and y of the test set. None if the file names no test set."""
         return None if self.test is None else self._samples(self.test, "test")
 
-    def builder(self, x: Array, y: Array) -> Build:
+    def builder(self, x: np.ndarray, y: np.ndarray) -> Build:
         """Import the function that builds a Trainer, and call it once, so that its errors show before all fits.
 
         The default builder gets the numbers of features and outputs.
@@ -113,7 +113,7 @@ class Settings:
             raise SettingsError(f'build = "{self.build}" fails with {first}: {one_line(error)}') from error
         return build
 
-    def _samples(self, path: Path, key: str) -> tuple[Array, Array]:
+    def _samples(self, path: Path, key: str) -> tuple[np.ndarray, np.ndarray]:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", UserWarning)  # loadtxt warns of a table without rows, which is refused below

@@ -22,7 +22,6 @@ from search.report.figures import (
 from search.report.figures.scores import mapped_parameters, varying_parameters
 from search.report.figures.style import legend_above
 from search.run.retraining import Retrained
-from search.trials.data import Array
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -105,7 +104,7 @@ def stability_illustrations(ranking: Ranking, seed_table: ArrayLike | None, top:
         yield _stability(losses, top, "seed", "the test loss from one seed alone")
 
 
-def _stability(losses: Array, top: int, column: str, what: str) -> Illustration:
+def _stability(losses: np.ndarray, top: int, column: str, what: str) -> Illustration:
     configurations, columns = losses.shape
     return illustrate(
         f"The place of the best {min(top, configurations)} in the ranking (diamond), and the ranks that they would "

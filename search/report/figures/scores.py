@@ -9,7 +9,6 @@ import numpy as np
 from search.ranking.ranking import RankedConfiguration, Ranking
 from search.report.figures.style import BLUE, GREY, ORANGE, as_it_is, legend_above, new_figure
 from search.space.configuration import as_columns, canonical_text
-from search.trials.data import Array
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -193,7 +192,7 @@ def _label_axis(axes: "Axes", position: float, ticks: Sequence[tuple[float, str]
         )
 
 
-def _colours(scores: Array) -> "Normalize":
+def _colours(scores: np.ndarray) -> "Normalize":
     """Return the scale of the colours, which is logarithmic if the losses are positive and far apart."""
     from matplotlib.colors import LogNorm, Normalize
 
@@ -201,7 +200,7 @@ def _colours(scores: Array) -> "Normalize":
     return LogNorm(low, high) if low > 0 and high > 3 * low else Normalize(low, high)
 
 
-def _write_numbers(axes: "Axes", scores: Array, norm: "Normalize") -> None:
+def _write_numbers(axes: "Axes", scores: np.ndarray, norm: "Normalize") -> None:
     for (y, x), score in np.ndenumerate(scores):
         if np.isfinite(score):
             colour = "white" if norm(score) > 0.55 else "black"  # the colours go from light to dark
