@@ -13,7 +13,7 @@ import numpy as np
 
 from search.errors import SearchError
 from search.output import write_csv
-from search.space.configuration import Configuration, as_columns, as_configuration, canonical_text
+from search.space.configuration import Configuration, as_columns, as_configuration, canonical_text, value_text
 from search.table import EndedRows, text_table
 from search.trials.fits import Outcome
 
@@ -227,6 +227,22 @@ def rank(
     return Ranking((replace(row, rank=position) for position, row in enumerate(rows, start=1)), repeats)
 
 
+def varying_parameters(ranking: Ranking) -> dict[str, list[Any]]:
+    """Return the parameters that have more than one value, each with its values in order.
+
+    Examples
+    --------
+    >>> from search import Outcome
+    >>> grid = [{"lr": 0.2, "epochs": 9}, {"lr": 0.1, "epochs": 9}]
+    >>> outcomes = {(canonical_text(row), 0): Outcome("done", row["lr"]) for row in grid}
+    >>> varying_parameters(rank(grid, outcomes, n_folds=1))
+    {'lr': [0.1, 0.2]}
+    """
+    names, rows = as_columns([row.configuration for row in ranking])
+    columns = {name: _in_order(values) for name, values in zip(names, zip(*rows, strict=True), strict=True)}
+    return {name: values for name, values in columns.items() if len(values) > 1}
+
+
 def _fold_names(n_folds: int, repeats: int) -> list[str]:
     if repeats == 1:
         return [f"fold {fold}" for fold in range(n_folds)]
@@ -260,3 +276,12 @@ def _order(row: RankedConfiguration) -> tuple[int, int, float, str]:
     if row.last_round is not None:
         return 1, -row.last_round, mean_and_std(row.losses)[0], text
     return 2, 0, 0.0, text
+
+
+def _in_order(values: Sequence[Any]) -> list[Any]:
+    """Return the different values, sorted. If they cannot be compared, sort them by their text."""
+    different = [*{value_text(value): value for value in values}.values()]
+    try:
+        return sorted(different)
+    except TypeError:
+        return sorted(different, key=value_text)

@@ -4,8 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from search.ranking.ranking import RankedConfiguration, Ranking
-from search.report.figures.scores import varying_parameters
+from search.ranking.ranking import RankedConfiguration, Ranking, varying_parameters
 from search.run.retraining import Retrained, RetrainedConfiguration
 from search.space.configuration import Configuration, as_columns
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike
 
-from search.ranking.ranking import Ranking
+from search.ranking.ranking import Ranking, varying_parameters
 from search.report.figures import (
     plot_differences,
     plot_learning_curves,
@@ -19,7 +19,7 @@ from search.report.figures import (
     plot_score_map,
     plot_seed_distribution,
 )
-from search.report.figures.scores import mapped_parameters, varying_parameters
+from search.report.figures.scores import mapped_parameters
 from search.report.figures.style import legend_above
 from search.run.retraining import Retrained
 

@@ -11,7 +11,7 @@ differ in shape too.
 
 from search.report.figures.leaders import plot_differences, plot_learning_curves, plot_rank_stability
 from search.report.figures.networks import plot_data, plot_function, plot_losses, plot_seed_distribution
-from search.report.figures.scores import plot_parallel_coordinates, plot_score_map, varying_parameters
+from search.report.figures.scores import plot_parallel_coordinates, plot_score_map
 
 __all__ = [
     "plot_data",
@@ -23,5 +23,4 @@ __all__ = [
     "plot_rank_stability",
     "plot_score_map",
     "plot_seed_distribution",
-    "varying_parameters",
 ]

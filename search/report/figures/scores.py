@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from search.ranking.ranking import RankedConfiguration, Ranking
+from search.ranking.ranking import RankedConfiguration, Ranking, varying_parameters
 from search.report.figures.style import BLUE, GREY, ORANGE, as_it_is, legend_above, new_figure
-from search.space.configuration import as_columns, canonical_text
+from search.space.configuration import value_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -17,23 +17,6 @@ if TYPE_CHECKING:
 
 MOST_CELLS = 30  # a parameter with more values is continuous, and a map of it would have holes
 MOST_LABELS = 12  # labels on an axis of the parallel coordinates
-
-
-def varying_parameters(ranking: Ranking) -> dict[str, list[Any]]:
-    """Return the parameters that have more than one value, each with its values in order.
-
-    Examples
-    --------
-    >>> from search import Outcome
-    >>> from search.ranking.ranking import rank
-    >>> grid = [{"lr": 0.2, "epochs": 9}, {"lr": 0.1, "epochs": 9}]
-    >>> outcomes = {(canonical_text(row), 0): Outcome("done", row["lr"]) for row in grid}
-    >>> varying_parameters(rank(grid, outcomes, n_folds=1))
-    {'lr': [0.1, 0.2]}
-    """
-    names, rows = as_columns([row.configuration for row in ranking])
-    columns = {name: _in_order(values) for name, values in zip(names, zip(*rows, strict=True), strict=True)}
-    return {name: values for name, values in columns.items() if len(values) > 1}
 
 
 def mapped_parameters(ranking: Ranking) -> dict[str, list[Any]]:
@@ -148,24 +131,10 @@ def plot_parallel_coordinates(ranking: Ranking, top: int = 20) -> "Figure":
     return figure
 
 
-def _text(value: Any) -> str:
-    """Return a text that differs for different values, also for 1, 1.0 and True."""
-    return canonical_text({"value": value})
-
-
-def _in_order(values: Sequence[Any]) -> list[Any]:
-    """Return the different values, sorted. If they cannot be compared, sort them by their text."""
-    different = [*{_text(value): value for value in values}.values()]
-    try:
-        return sorted(different)
-    except TypeError:
-        return sorted(different, key=_text)
-
-
 def _value_indices(ranked: Sequence[RankedConfiguration], name: str, values: Sequence[Any]) -> list[int]:
     """Return for each configuration the index of its value of a parameter."""
-    indices = {_text(value): index for index, value in enumerate(values)}
-    return [indices[_text(row.configuration.get(name, ""))] for row in ranked]
+    indices = {value_text(value): index for index, value in enumerate(values)}
+    return [indices[value_text(row.configuration.get(name, ""))] for row in ranked]
 
 
 def _label(value: Any) -> str:

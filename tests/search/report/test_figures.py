@@ -6,6 +6,7 @@ import pytest
 
 from search import ParameterGrid
 from search.ranking.comparison import compare
+from search.ranking.ranking import varying_parameters
 from search.report.figures import (
     plot_data,
     plot_differences,
@@ -16,7 +17,6 @@ from search.report.figures import (
     plot_rank_stability,
     plot_score_map,
     plot_seed_distribution,
-    varying_parameters,
 )
 from tests.helpers.reports import FOLDS, ranking, retrained
 
