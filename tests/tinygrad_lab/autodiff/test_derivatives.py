@@ -1,6 +1,7 @@
 """Derivatives of any order, deep graphs, and the `.grad` that `backward` sets."""
 
 import gc
+import threading
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 
 import tinygrad_lab as tl
 from tinygrad_lab import Tensor
+from tinygrad_lab.autodiff.recording import record
 from tinygrad_lab.testing import check_grad
 from tinygrad_lab.testing.strategies import values
 
@@ -244,3 +246,18 @@ def test_requires_grad_can_be_set_on_leaves_of_floats_only():
         (x * 2.0).requires_grad = False
     with pytest.raises(TypeError, match="floating-point"):
         Tensor([1]).requires_grad = True
+
+
+def test_a_thread_links_and_records_on_its_own():
+    slopes = []
+
+    def differentiate():
+        x = Tensor(3.0, requires_grad=True)
+        slopes.append(tl.grad(x * x, [x])[0].item())
+
+    with tl.no_grad(), record() as recording:
+        thread = threading.Thread(target=differentiate)
+        thread.start()
+        thread.join()
+    assert slopes == [6.0]
+    assert not recording.lines

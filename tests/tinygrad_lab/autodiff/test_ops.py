@@ -148,3 +148,36 @@ def test_an_op_on_arrays_computes_numbers_and_on_tensors_builds_a_graph():
     y = ops.exp(Tensor(x, requires_grad=True))
     assert isinstance(y, Tensor)
     assert y.requires_grad
+
+
+@pytest.mark.parametrize(
+    ("rule", "message"),
+    [
+        (lambda: ops.matmul.shape((3,), (3, 2)), "matmul takes"),
+        (lambda: ops.matmul.shape((2, 3), (4, 2)), "matmul takes"),
+        (lambda: ops.matmul.shape((5, 2, 3), (6, 3, 2)), "matmul takes"),
+        (lambda: ops.matmul.shape((5, 2, 3), (3, 2)), "matmul takes"),
+        (lambda: ops.broadcast_to.shape((2, 3), shape=(3,)), "broadcast_to: shape .* does not broadcast"),
+        (lambda: ops.broadcast_to.shape((2, 3), shape=(4, 3)), "broadcast_to: shape .* does not broadcast"),
+        (lambda: ops.reshape.shape((2, 3), shape=(5,)), "reshape: shape .* has 6 elements"),
+        (lambda: ops.concatenate.shape((2, 3), (2, 4), axis=-2), "concatenate: .* differ beside axis -2"),
+        (lambda: ops.concatenate.shape((2, 3, 4), (2, 3, 5), axis=-3), "concatenate: .* differ beside axis -3"),
+        (lambda: ops.concatenate.shape((2, 3, 4), (2, 5, 4), axis=-1), "concatenate: .* differ beside axis -1"),
+        (lambda: ops.einsum.shape((2, 3), (4, 2), subscripts="ij,jk->ik"), "einsum .*: axis 'j' has lengths 3 and 4"),
+        (lambda: ops.add.shape((2, 3), (3,)), "equal shapes"),
+    ],
+)
+def test_shapes_that_an_op_does_not_take_are_refused(rule, message):
+    with pytest.raises(ValueError, match=message):
+        rule()
+
+
+def test_shape_rules():
+    assert ops.matmul.shape((2, 3), (3, 4)) == (2, 4)
+    assert ops.matmul.shape((5, 2, 3), (5, 3, 4)) == (5, 2, 4)
+    assert ops.concatenate.shape((2, 3), (4, 3), axis=-2) == (6, 3)
+    assert ops.concatenate.shape((2, 3), (2, 4), axis=-1) == (2, 7)
+    assert ops.transpose.shape((5, 2, 3), axes=(-1, -2)) == (5, 3, 2)
+    assert ops.transpose.shape((5, 2, 3), axes=(-2, -1, -3)) == (2, 3, 5)
+    assert ops.reduce_sum.shape((5, 2, 3), axes=(-3, -1)) == (1, 2, 1)
+    assert ops.broadcast_to.shape((1, 3), shape=(4, 2, 3)) == (4, 2, 3)

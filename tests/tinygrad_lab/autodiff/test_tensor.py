@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 import tinygrad_lab as tl
 from tinygrad_lab import Tensor
+from tinygrad_lab.autodiff import ops
 from tinygrad_lab.autodiff.recording import record
 from tinygrad_lab.testing import check_grad
 from tinygrad_lab.testing.strategies import broadcasting_shapes, distinct_values, shapes, values
@@ -190,6 +191,7 @@ EINSUMS = [
     ("i...", [(2, 3)]),
     ("ij, jk , kl -> il", [(2, 3), (3, 2), (2, 2)]),
     (",ij->ij", [(), (2, 2)]),
+    ("i->...i", [(2,)]),
 ]
 
 
@@ -302,6 +304,7 @@ def test_movements_follow_numpy_and_numpys_functions_keep_the_graph(name):
         (lambda x: x + np.ones(4), r"add: shapes \(2, 3\) and \(4,\) do not broadcast"),
         (lambda x: x @ np.ones(2), "matmul: .* inner lengths 3 and 2"),
         (lambda x: x @ np.float64(2.0), "matmul"),
+        (lambda x: np.ones((2, 4, 2)) @ x.broadcast_to(3, 2, 3), r"matmul: the leading axes of .* do not broadcast"),
         (lambda x: tl.concatenate([x, Tensor([1.0])]), "concatenate"),
         (lambda x: tl.concatenate([x, np.ones((2, 2))]), r"concatenate: shapes .* differ beside axis -2"),
         (lambda x: tl.concatenate([]), "concatenate"),
@@ -435,6 +438,11 @@ def test_leaves_are_copied_and_pickled_and_results_are_not():
     for function in (copy.copy, copy.deepcopy, pickle.dumps):
         with pytest.raises(TypeError, match="result of multiply; use .detach"):
             function(x * 2.0)
+    x.requires_grad = False
+    for twin in (copy.copy(x), copy.deepcopy(x), pickle.loads(pickle.dumps(x))):
+        assert twin.is_parameter
+        assert not twin.requires_grad
+    assert not pickle.loads(pickle.dumps(Tensor([1.0]))).is_parameter
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.int32, np.int64, np.uint64, bool])
@@ -557,5 +565,118 @@ def test_masked_arrays_are_refused_and_numbers_are_formatted():
     with pytest.raises(TypeError, match="masked"):
         Tensor(np.ma.array([1.0, 2.0], mask=[True, False]))
     assert f"{Tensor(0.12345):.2f}" == "0.12"
+    assert f"{Tensor(0.5)}" == "Tensor(0.5)"
+    assert f"{Tensor([1.0, 2.0]):>18}" == "  Tensor([1., 2.])"
     with pytest.raises(TypeError, match="len"):
         list(Tensor(1.0))
+
+
+@pytest.mark.parametrize(
+    ("left", "right"),
+    [
+        ((3,), (3,)),
+        ((3,), (3, 2)),
+        ((2, 3), (3,)),
+        ((2, 3), (3, 4)),
+        ((3,), (5, 3, 2)),
+        ((5, 2, 3), (3,)),
+        ((5, 2, 3), (5, 3, 4)),
+        ((5, 2, 3), (3, 4)),
+        ((6, 1, 2, 3), (5, 3, 4)),
+        ((2, 2, 3, 2), (2, 2, 4)),
+        ((2, 2, 4), (2, 2, 4, 3)),
+    ],
+)
+def test_matmul_of_each_number_of_axes(left, right):
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(size=left), rng.normal(size=right)
+    result = Tensor(a) @ Tensor(b)
+    assert result.shape == np.matmul(a, b).shape
+    np.testing.assert_allclose(result.data, np.matmul(a, b), rtol=1e-13)
+    check_grad(lambda s, t: s @ t, a, b)
+
+
+def test_relu_and_clip_between_and_beyond_their_bounds():
+    x = Tensor([-0.5, 0.0, 0.5, 1.0, 1.5])
+    assert x.relu().data.tolist() == [0.0, 0.0, 0.5, 1.0, 1.5]
+    assert x.clip(0.25, 1.25).data.tolist() == [0.25, 0.25, 0.5, 1.0, 1.25]
+    assert x.clip(min=0.25).data.tolist() == [0.25, 0.25, 0.5, 1.0, 1.5]
+    assert x.clip(max=1.25).data.tolist() == [-0.5, 0.0, 0.5, 1.0, 1.25]
+
+
+def test_integer_exponents():
+    x = Tensor([3.0, -2.0])
+    for exponent in range(5):
+        assert (x**exponent).data.tolist() == [3.0**exponent, (-2.0) ** exponent]
+
+
+def test_variance_with_another_divisor():
+    x = np.array([[1.0, 2.0, 6.0], [0.0, 5.0, 5.5]])
+    for ddof in (0, 1, 2):
+        np.testing.assert_allclose(Tensor(x).var(axis=1, ddof=ddof).data, x.var(axis=1, ddof=ddof))
+        np.testing.assert_allclose(Tensor(x).std(axis=1, ddof=ddof).data, x.std(axis=1, ddof=ddof))
+
+
+def test_the_length_of_a_tensor_is_that_of_its_first_axis():
+    x = Tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])
+    assert len(x) == 2
+    assert [row.data.tolist() for row in x] == [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]
+
+
+@pytest.mark.parametrize("index", [(0, 0, 0, 0), (..., ...), (..., 0, ...), ([0], [0], [0], [0])], ids=repr)
+def test_an_index_with_too_many_axes_or_ellipses_is_named(index):
+    with pytest.raises(IndexError, match=r"index .* does not fit shape \(3, 3, 2\)"):
+        Tensor(np.ones((3, 3, 2)))[index]
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        (lambda a, b: tl.concatenate([a, b]), r"concatenate: shapes \(2, 3\), \(3, 4\) differ beside axis -2"),
+        (lambda a, b: tl.concatenate([a, b], axis=1), r"concatenate: shapes \(2, 3\), \(3, 4\) differ beside axis -1"),
+        (lambda a, b: tl.concatenate([a, b[0]]), r"concatenate: shapes \(2, 3\), \(4,\) differ in their number of axes"),
+        (lambda a, b: tl.stack([a, b]), r"stack: shapes \(2, 3\), \(3, 4\) differ, expected one"),
+    ],
+)
+def test_shapes_that_cannot_be_joined_are_named(function, message):
+    with pytest.raises(ValueError, match=message):
+        function(Tensor(np.ones((2, 3))), Tensor(np.ones((3, 4))))
+
+
+def test_a_number_beside_integers_and_floats_is_aligned():
+    product = ops.einsum(Tensor([1, 2]), Tensor([1.0, 2.5]), 2.0, subscripts="i,i,->i")
+    assert product.data.tolist() == [2.0, 10.0]
+
+
+@pytest.mark.parametrize("lengths", [(-1, -1), (4, -1), (0, -1), (-1, -1, 6)])
+def test_lengths_that_do_not_hold_the_elements_are_named(lengths):
+    with pytest.raises(ValueError, match=r"reshape: \(.*\) cannot hold the 6 elements of shape \(2, 3\)"):
+        Tensor(np.ones((2, 3))).reshape(*lengths)
+
+
+def test_a_split_into_one_section_is_the_whole():
+    x = np.arange(6.0).reshape(2, 3)
+    (whole,) = Tensor(x).split(1, axis=1)
+    assert whole.data.tolist() == x.tolist()
+    for sections in (0, -3, 2):
+        with pytest.raises(ValueError, match=f"split: an axis of length 3 does not divide into {sections} equal sections"):
+            Tensor(x).split(sections, axis=1)
+
+
+def test_the_dtype_of_another_tensor_is_kept_or_converted():
+    double = Tensor([1.5, 2.5])
+    assert Tensor(double).dtype == np.float64
+    assert Tensor(double, dtype=np.float32).dtype == np.float32
+    single = Tensor([0.0, 0.0], dtype=np.float32)
+    single.assign(double)
+    assert single.dtype == np.float32
+    assert single.data.tolist() == [1.5, 2.5]
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2, -1, -2, -3, (0, 1), (0, -1), (1, 2, 3)])
+def test_axes_of_length_1_come_and_go(axis):
+    x = np.arange(6.0).reshape(2, 3)
+    wide = Tensor(x).expand_dims(axis)
+    np.testing.assert_array_equal(wide.data, np.expand_dims(x, axis))
+    np.testing.assert_array_equal(wide.squeeze(axis).data, x)
+    np.testing.assert_array_equal(wide.squeeze().data, x)

@@ -158,6 +158,7 @@ EXAMPLES = {
         (lambda x, i: x[:, i], (3, 5), ROWS), (lambda x, i: x[None, i], (5, 4), ROWS),
         (lambda x, i: x[..., i], (2, 3, 5), ROWS), (lambda x, i: x[i, :, i], (5, 3, 6), ROWS),
         (lambda x, i: x[1, :, i], (2, 3, 5), ROWS), (lambda x, i: x[i, ..., i], (5, 6), ROWS), (lambda x: x[[2, 0]], (3, 4)),
+        (lambda x, i: x[i, i, ...], (5, 6), ROWS), (lambda x, i: x[i], (5,), ROWS),
         (lambda x, i: ops.gather(x, i, index=(..., ops.ARRAY)), (2, 3, 5), ROWS),
         (lambda x, i: ops.gather(x, i, index=(..., ops.ARRAY, slice(None))), (5, 3), ROWS),
         (lambda x: x[np.arange(3), np.array([0, 3, 1])], (3, 4)),
@@ -184,6 +185,36 @@ EXAMPLES = {
         (lambda a, b: tl.einsum("ij,ik->jk", a.T, b), (30, 5), (5, 9)), (einsum("ij->ji"), (3, 4)),
     ],
 }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("function", "shape", "one_by_one"),
+    [
+        (lambda x, i: x[i], (5, 4), False),
+        (lambda x, i: x[i], (5,), False),
+        (lambda x, i: x[i, i], (5, 6, 3), False),
+        (lambda x, i: x[i, ..., i], (5, 6), False),
+        (lambda x, i: gradient(lambda t: t[i], x), (5, 4), False),
+        (lambda x, i: gradient(lambda t: t[i], x), (5,), False),
+        (lambda x, i: gradient(lambda t: t[:, i], x), (3, 5), True),
+        (lambda x, i: x[:, i], (3, 5), True),
+        (lambda x, i: x[i, :, i], (5, 3, 6), False),
+        (lambda x, i: x**2.0, (5,), False),
+        (lambda x, i: x ** Tensor([1.0, 2.0, 3.0]), (3,), True),
+        (lambda x, i: x**x, (3,), True),
+    ],
+)
+def test_lanes_run_together_unless_the_bits_would_differ(function, shape, one_by_one):
+    x, i = Tensor(np.ones(shape)), Tensor(ROWS)
+    program = capture(lambda: ({"y": function(x, i)}, {}), {"x": x, "i": i}, {})
+    assert ("concatenate" in [line.op.name for line in program.lanes(2).lines]) == one_by_one
+
+
+def test_lanes_of_a_broadcast_get_new_axes_only_where_it_has_some():
+    for shape, written in [((1, 4), ["broadcast_to"]), ((4,), ["reshape", "broadcast_to"])]:
+        x = Tensor(np.zeros(shape))
+        program = capture(lambda x=x: ({"y": x.broadcast_to(3, 4)}, {}), {"x": x}, {})
+        assert [line.op.name for line in program.lanes(2).lines] == written
 
 
 def gradient(function, x):
@@ -293,7 +324,9 @@ def test_a_lane_program_can_be_read():
         "output y = v3",
         "state  w = v5",
     ]
-    assert program.lines[1].operands[0].array.strides == (0, 8)  # the lanes share the memory of a constant
+    lanes = program.lines[1].operands[0].array
+    assert lanes.strides == (0, 8)  # the lanes share the memory of a constant
+    assert not lanes.flags.writeable
 
 
 # Training ------------------------------------------------------------------------------------------------------------

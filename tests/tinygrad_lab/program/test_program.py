@@ -274,3 +274,23 @@ def test_a_program_of_training_names_what_it_works_on():
     assert list(program.inputs) == ["x", "y", "lr", "momentum", "max_norm", "strength"]
     assert list(program.state) == [*dict(net.named_parameters()), *[f"velocity.{i}" for i in range(6)]]
     assert list(program.outputs) == ["loss"]
+
+
+# Memory
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32, np.bool_])
+@pytest.mark.parametrize("shape", [(), (1,), (3, 5), (1000,), (7, 1, 3)])
+def test_an_aligned_array_starts_on_a_cache_line_and_has_a_gap_on_both_sides(shape, dtype):
+    arrays = [aligned_empty(shape, dtype) for _ in range(20)]  # all alive, so at addresses of their own
+    for array in arrays:
+        assert array.shape == shape
+        assert array.dtype == dtype
+        memory = array
+        while memory.base is not None:
+            memory = memory.base
+        before = array.ctypes.data - memory.ctypes.data
+        after = memory.nbytes - before - array.nbytes
+        assert array.ctypes.data % 64 == 0
+        assert GAP <= before <= GAP + 64
+        assert GAP <= after <= GAP + 64
