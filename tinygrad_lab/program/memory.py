@@ -76,7 +76,7 @@ class Memory:
         for i, line in enumerate(lines):
             arrays = [self.array(x) for x in line.operands]
             view = line.op.run(*arrays, **line.params) if line.op.view else None
-            if view is not None and np.may_share_memory(view, arrays[0]):
+            if view is not None and (not view.size or np.may_share_memory(view, arrays[0])):
                 self._arrays[line.result] = view
                 self._viewed[line.result] = self._viewed.get(line.operands[0], line.operands[0])
             else:

@@ -76,6 +76,12 @@ def test_views_cost_no_call():
     np.testing.assert_array_equal(bound.run()["y"], x.data.T[1:] + 1.0)
 
 
+def test_a_number_can_be_broadcast_to_no_elements():
+    x, y = Tensor(np.ones((0, 3))), Tensor(2.0)
+    bound = capture(lambda: ({"y": x * y}, {}), {"x": x, "y": y}, {}).bind()
+    assert bound.run()["y"].shape == (0, 3)
+
+
 def test_a_reshape_that_has_to_copy_copies_at_every_replay():
     x = Tensor(np.arange(6.0).reshape(2, 3))
     bound = capture(lambda: ({"y": x.T.reshape(6)}, {}), {"x": x}, {}).bind()
