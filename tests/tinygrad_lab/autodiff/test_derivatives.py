@@ -216,6 +216,10 @@ def test_the_value_at_an_array_is_a_constant():
 def test_the_mixed_second_derivative_of_a_power_at_exponent_0():
     np.testing.assert_allclose(tl.hessian(lambda v: v[0] ** v[1])([2.0, 0.0]).data[0], [0.0, 0.5])
     check_grad(lambda a, b: a**b, [2.0], [0.0])
+    a, b = (Tensor(0.0, requires_grad=True) for _ in range(2))
+    (slope,) = tl.grad(a**b, [a], create_graph=True)  # b a^(b-1), where 0^(-1) counts as 1 at b = 0
+    assert slope.item() == 0.0
+    assert tl.grad(slope, [b])[0].item() == 1.0
 
 
 def test_gradients_of_two_leaves_are_two_tensors():
@@ -261,3 +265,38 @@ def test_a_thread_links_and_records_on_its_own():
         thread.join()
     assert slopes == [6.0]
     assert not recording.lines
+
+
+@pytest.mark.parametrize(
+    "transform",
+    [
+        lambda f, x: (lambda value, slopes: (value, slopes[0]))(*tl.value_and_grad(f)(x)),
+        lambda f, x: (lambda value, pullback: (value, pullback(1.0)[0]))(*tl.vjp(f, x)),
+        lambda f, x: tl.jvp(f, [x], [np.ones(2)]),
+        lambda f, x: (x, tl.hvp(f, x, np.ones(2))),
+        lambda f, x: (x, tl.jacobian(f)(x)),
+        lambda f, x: (x, tl.hessian(f)(x)),
+    ],
+)
+def test_results_are_linked_if_and_only_if_the_input_requires_a_gradient(transform):
+    def cubes(x):
+        return (x**3).sum()
+
+    x = Tensor([1.0, 2.0], requires_grad=True)
+    assert all(result.requires_grad for result in transform(cubes, x))
+    assert not any(result.requires_grad for result in transform(cubes, x.detach()))
+
+
+@pytest.mark.parametrize("tangent_is_linked", [False, True])
+def test_products_are_linked_to_their_tangents(tangent_is_linked):
+    x, v = np.array([1.0, 2.0]), Tensor([1.0, 1.0], requires_grad=tangent_is_linked)
+    assert tl.jvp(lambda t: t**3, [x], [v])[1].requires_grad == tangent_is_linked
+    assert tl.vjp(lambda t: t**3, x)[1](v)[0].requires_grad == tangent_is_linked
+    assert tl.hvp(lambda t: (t**3).sum(), x, v).requires_grad == tangent_is_linked
+
+
+def test_the_gradient_of_what_is_broadcast_to_no_elements_is_zero():
+    x = Tensor([[1.0, 2.0, 3.0]], requires_grad=True)
+    for shape in ((0, 3), (2, 0, 3)):
+        (slope,) = tl.grad(x.broadcast_to(shape).sum(), [x])
+        assert slope.data.tolist() == [[0.0, 0.0, 0.0]]

@@ -181,3 +181,10 @@ def test_shape_rules():
     assert ops.transpose.shape((5, 2, 3), axes=(-2, -1, -3)) == (2, 3, 5)
     assert ops.reduce_sum.shape((5, 2, 3), axes=(-3, -1)) == (1, 2, 1)
     assert ops.broadcast_to.shape((1, 3), shape=(4, 2, 3)) == (4, 2, 3)
+
+
+def test_an_op_has_no_vjp_for_an_operand_in_which_it_is_constant():
+    assert ops.where.vjp(0) is None
+    assert ops.gather.vjp(1) is None
+    assert ops.sign.vjp(0) is None
+    assert ops.add.vjp(1) is not None

@@ -192,6 +192,7 @@ EINSUMS = [
     ("ij, jk , kl -> il", [(2, 3), (3, 2), (2, 2)]),
     (",ij->ij", [(), (2, 2)]),
     ("i->...i", [(2,)]),
+    ("...i,...i->...i", [(3,), (2, 3)]),
 ]
 
 
@@ -623,7 +624,7 @@ def test_the_length_of_a_tensor_is_that_of_its_first_axis():
     assert [row.data.tolist() for row in x] == [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]
 
 
-@pytest.mark.parametrize("index", [(0, 0, 0, 0), (..., ...), (..., 0, ...), ([0], [0], [0], [0])], ids=repr)
+@pytest.mark.parametrize("index", [(0, 0, 0, 0), (..., ...), (..., 0, ...), ([0], [0], [0], [0]), ([0], ..., ...)], ids=repr)
 def test_an_index_with_too_many_axes_or_ellipses_is_named(index):
     with pytest.raises(IndexError, match=r"index .* does not fit shape \(3, 3, 2\)"):
         Tensor(np.ones((3, 3, 2)))[index]
@@ -680,3 +681,18 @@ def test_axes_of_length_1_come_and_go(axis):
     np.testing.assert_array_equal(wide.data, np.expand_dims(x, axis))
     np.testing.assert_array_equal(wide.squeeze(axis).data, x)
     np.testing.assert_array_equal(wide.squeeze().data, x)
+
+
+@pytest.mark.parametrize("name", ["logsumexp", "sum", "max", "min", "mean", "prod", "var", "norm"])
+def test_reductions_over_each_axis_keep_it_with_length_1_if_asked_to(name):
+    x = np.random.default_rng(0).uniform(0.5, 2.0, (2, 3, 4))
+    functions = {
+        "logsumexp": lambda x, **options: np.log(np.exp(x).sum(**options)),
+        "norm": lambda x, **options: np.sqrt((x * x).sum(**options)),
+    }
+    for axis in (0, 1, 2, -1, (0, 2), (1, 2), None, ()):
+        for keepdims in (False, True):
+            expected = functions.get(name, getattr(np, name, None))(x, axis=axis, keepdims=keepdims)
+            result = getattr(Tensor(x), name)(axis=axis, keepdims=keepdims)
+            assert result.shape == expected.shape
+            np.testing.assert_allclose(result.data, expected, rtol=1e-12, atol=1e-15)

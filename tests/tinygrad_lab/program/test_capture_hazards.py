@@ -56,6 +56,10 @@ def test_numbers_that_do_not_change_may_be_read():
     assert captured(lambda x: x * float(Tensor(2.0)) * len(x) * x.shape[0]).bind().run()["y"].tolist() == [8.0, 16.0]
 
 
+def test_constants_may_hold_nan():
+    assert str(captured(lambda x: x * np.array([np.nan, 3.0])).bind().run()["y"].tolist()) == "[nan, 6.0]"
+
+
 def test_an_undeclared_tensor_from_outside_is_refused():
     outside = Tensor([1.0, 1.0])
     with pytest.raises(CaptureError, match=r"line \d+: multiply takes a Tensor of shape \(2,\) that is neither declared"):
@@ -85,6 +89,23 @@ def test_a_step_that_counts_is_refused():
         captured(function)
     with pytest.raises(CaptureError, match="it depends on more than its Tensors"):
         captured(lambda x: (calls.append(1), x.exp() if len(calls) % 2 else x.exp().sin())[1])
+
+
+def test_a_step_whose_parameters_or_operands_change_is_refused():
+    calls = []
+
+    def counted(*functions):
+        calls.append(1)
+        return functions[len(calls) % 2]
+
+    with pytest.raises(CaptureError, match="runs reduce_sum once and reduce_sum then, or with other parameters"):
+        captured(lambda x: counted(lambda: (x * np.ones((2, 2))).sum(0), lambda: (x * np.ones((2, 2))).sum(1))())
+    with pytest.raises(CaptureError, match="runs concatenate once and concatenate then, or with other parameters"):
+        captured(lambda x: counted(lambda: tl.concatenate([x, x]), lambda: tl.concatenate([x, x, x]))())
+    with pytest.raises(CaptureError, match="subtract takes another operand each time the step runs"):
+        captured(lambda x: counted(lambda y: x - y, lambda y: y - x)(x.exp()))
+    with pytest.raises(CaptureError, match="exp takes another operand each time the step runs"):
+        captured(lambda x: (lambda a, b: counted(a, b).exp() + a + b)(x.sin(), x.cos()))
 
 
 def test_a_side_effect_is_refused():

@@ -263,6 +263,10 @@ def test_a_power_to_a_constant(layout, dtype):
     check(lambda x: layout(x) ** Tensor(np.full(layout(x).shape[-1:], 2.0, dtype)), matrix(dtype))
 
 
+def test_a_power_of_no_elements():
+    check(lambda x, exponent: x ** exponent.broadcast_to(0, 3), np.ones((0, 3)), np.array(2.0))
+
+
 # Programs of several lines -------------------------------------------------------------------------------------------
 
 MOVES = {
