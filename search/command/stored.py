@@ -69,13 +69,12 @@ class StoredSearch:
     def fits(self) -> list[tuple[Configuration, int, int | None, Outcome]]:
         """Return every fit as configuration, number of the fold, epochs after which it stopped early or None, outcome."""
         keys = sorted(self._all_outcomes, key=lambda key: (key[0], key[1], key[2] or math.inf))
-        return [(Configuration(json.loads(key[0])), key[1], key[2] or None, self._all_outcomes[key]) for key in keys]
+        return [(Configuration.from_text(key[0]), key[1], key[2] or None, self._all_outcomes[key]) for key in keys]
 
     def ranking(self) -> Ranking:
         """Rank the configurations whose fits have all ended."""
-        return rank(
-            (Configuration(json.loads(text)) for text in self._finished()), self.outcomes, max(1, len(self.folds)), self.repeats
-        )
+        configurations = map(Configuration.from_text, self._finished())
+        return rank(configurations, self.outcomes, max(1, len(self.folds)), self.repeats)
 
     def _finished(self) -> set[str]:
         numbers = range(max(1, len(self.folds)) * self.repeats)

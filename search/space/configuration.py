@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Self
 
 import numpy as np
 
@@ -51,6 +51,17 @@ class Configuration(dict[str, Any]):
             if type(name) is not str or not name:
                 raise TypeError(f"configuration: name {name!r} given, expected a string that is not empty")
         super().__init__({name: canonical_value(name, value) for name, value in given.items()})
+
+    @classmethod
+    def from_text(cls, text: str) -> Self:
+        """Return the configuration of a canonical text.
+
+        Examples
+        --------
+        >>> Configuration.from_text('{"hidden":[75,50],"lr":0.1}')
+        {'hidden': (75, 50), 'lr': 0.1}
+        """
+        return cls(json.loads(text))
 
     @cached_property
     def text(self) -> str:
