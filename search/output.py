@@ -1,4 +1,7 @@
-"""Files that a search writes for people. Each is written whole or not at all; if it cannot be, the error is one line."""
+"""Output for people: words, and files.
+
+A file is written whole or not at all. If it cannot be written, the error is one line.
+"""
 
 import csv
 import io
@@ -9,6 +12,17 @@ from typing import Any
 
 from search.errors import SearchError
 from tinygrad_lab.storage.files import replacing
+
+
+def plural(count: int, noun: str) -> str:
+    """Return the singular or the plural of a noun.
+
+    Examples
+    --------
+    >>> plural(1, "fold"), plural(4, "fold")
+    ('fold', 'folds')
+    """
+    return noun if count == 1 else f"{noun}s"
 
 
 @contextmanager

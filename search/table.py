@@ -30,9 +30,7 @@ def text_table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     """
     cells = [[_cell(value) for value in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(header, *cells, strict=True)]
-    is_number = [
-        all(isinstance(row[i], int | float) and not isinstance(row[i], bool) for row in rows) for i in range(len(header))
-    ]
+    is_number = [are_numbers([row[i] for row in rows]) for i in range(len(header))]
     lines = [
         "  ".join(
             text.rjust(width) if number else text.ljust(width)
@@ -41,6 +39,17 @@ def text_table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
         for line in [list(header), *cells]
     ]
     return "\n".join(lines)
+
+
+def are_numbers(column: Iterable[Any]) -> bool:
+    """Whether all values of a column are numbers; True and False are none.
+
+    Examples
+    --------
+    >>> are_numbers([1, 0.5]), are_numbers([1, True]), are_numbers([1, ""])
+    (True, False, False)
+    """
+    return all(isinstance(value, int | float) and not isinstance(value, bool) for value in column)
 
 
 def _cell(value: Any) -> str:

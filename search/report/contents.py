@@ -4,9 +4,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from search.output import plural
 from search.ranking.ranking import RankedConfiguration, Ranking, varying_parameters
 from search.run.retraining import Retrained, RetrainedConfiguration
 from search.space.configuration import Configuration, as_columns
+from search.table import are_numbers
 
 if TYPE_CHECKING:
     from search.ranking.comparison import ComparedConfiguration, Comparison
@@ -142,7 +144,7 @@ def ranking_table(ranking: Ranking, retrained: Retrained | None, comparison: "Co
         if is_halved:
             line.append(NONE if row.last_round is None else str(row.last_round))
         rows.append([*line, row.status])
-    is_text = {name for name, column in zip(names, zip(*values, strict=True), strict=True) if not _are_numbers(column)}
+    is_text = {name for name, column in zip(names, zip(*values, strict=True), strict=True) if not are_numbers(column)}
     is_text |= {"status", "beside the best"}
     return Table(header, [name not in is_text for name in header], rows)
 
@@ -191,17 +193,6 @@ def number(value: float | None, digits: int = 5) -> str:
     return NONE if value is None or value != value else f"{value:#.{digits}g}".rstrip(".")
 
 
-def plural(count: int, noun: str) -> str:
-    """Return the singular or the plural of a noun.
-
-    Examples
-    --------
-    >>> plural(1, "fold"), plural(4, "fold")
-    ('fold', 'folds')
-    """
-    return noun if count == 1 else f"{noun}s"
-
-
 def constants(ranking: Ranking) -> list[tuple[str, str]]:
     """Return the settings that all configurations share. They are not columns of the table."""
     varying, _ = _varying_columns(ranking)
@@ -211,7 +202,3 @@ def constants(ranking: Ranking) -> list[tuple[str, str]]:
 def _varying_columns(ranking: Ranking) -> tuple[list[str], list[list[Any]]]:
     varying = varying_parameters(ranking)
     return as_columns([{name: row.configuration.get(name, "") for name in varying} for row in ranking])
-
-
-def _are_numbers(column: tuple[Any, ...]) -> bool:
-    return all(isinstance(value, int | float) and not isinstance(value, bool) for value in column)

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import jinja2
 from numpy.typing import ArrayLike
 
-from search.output import written
+from search.output import plural, written
 from search.ranking.ranking import Ranking
-from search.report.contents import constants, failures, has_stopped, number, plural, ranking_table, winners
+from search.report.contents import constants, failures, has_stopped, number, ranking_table, winners
 from search.report.illustrations import (
     illustrate,
     learning_illustrations,

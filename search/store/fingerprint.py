@@ -21,6 +21,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from search.output import plural
 from search.space.configuration import as_configuration, value_text
 from search.space.grid import ParameterGrid
 from search.trials.data import Array
@@ -195,7 +196,7 @@ def _describe_folds(layout: Layout) -> str:
 
 
 def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+    return f"{number} {plural(number, noun)}"
 
 
 def _header(array: Array) -> str:
