@@ -117,6 +117,7 @@ def _make_optimizer(
     if not isinstance(optimizer, tl.Optimizer):
         kind = type(optimizer).__name__
         raise TypeError(f"optimizer {chosen!r} returned a {kind}, expected an Optimizer of the parameters")
+    # The optimizer was made for this Trainer only, so it may be changed.
     if lr is not None:
         if scheduler is not None:
             raise ValueError(f"lr is {lr!r} beside the scheduler {scheduler!r}, expected one of the two")
