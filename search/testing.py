@@ -17,6 +17,10 @@ class Polynomial:
         """Return the matrix of 1, x, x^2, ... of shape (samples, degree + 1)."""
         return np.vander(x[:, 0], len(self.weight), increasing=True)
 
+    def step(self, update: np.ndarray) -> None:
+        """Subtract an update from the weights."""
+        self.weight -= update
+
     def state_dict(self) -> dict[str, np.ndarray]:
         """Return the weights by name."""
         return {"weight": self.weight.copy()}
@@ -43,11 +47,10 @@ class PolynomialTrainer:
     def fit(self, x: np.ndarray, y: np.ndarray, *, validation: tuple[np.ndarray, np.ndarray]) -> dict[str, np.ndarray]:
         """Train, and return the losses and the learning rate of each epoch."""
         powers = self.model.powers(x)
-        weight = self.model.weight
         train_loss, validation_loss = [], []
         for epoch in range(self.epochs):
-            error = powers @ weight - y[:, 0]
-            weight -= self.lr * powers.T @ error / len(x)  # in place: the array is the model's
+            error = powers @ self.model.weight - y[:, 0]
+            self.model.step(self.lr * powers.T @ error / len(x))
             train_loss.append(self.evaluate(x, y))
             validation_loss.append(self.evaluate(*validation))
             if not math.isfinite(train_loss[-1]):
