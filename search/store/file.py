@@ -6,7 +6,7 @@ from contextlib import closing
 from pathlib import Path
 
 from search.errors import StoreError
-from search.store.rows import COLUMNS, Row, checksum
+from search.store.rows import COLUMNS, StoredRow, checksum
 
 APPLICATION_ID = 0x74676C73  # "tgls"
 FORMAT = 2
@@ -79,7 +79,7 @@ def _identity(file: Path, name: str) -> tuple[int, int]:
     return found_application, found_format
 
 
-def lay_out(meta: Mapping[str, str], rows: Iterable[Row] = ()) -> sqlite3.Connection:
+def lay_out(meta: Mapping[str, str], rows: Iterable[StoredRow] = ()) -> sqlite3.Connection:
     """Create a store in memory that contains some rows."""
     connection = sqlite3.connect(":memory:", isolation_level=None)
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from search.errors import StoreError
 from search.store.fingerprint import differences, name_differences, shared_folds
-from search.store.rows import Row
+from search.store.rows import StoredRow
 from search.trials.folds import Fold
 
 # What the result of a fit depends on. The grid, the builder and the version may differ in a fork.
@@ -39,8 +39,8 @@ class Fork:
     folds: Sequence[Fold] = ()
 
     def content(
-        self, name: str, meta: Mapping[str, str], rows: Iterable[Row], fingerprint: Mapping[str, str]
-    ) -> tuple[dict[str, str], list[Row]]:
+        self, name: str, meta: Mapping[str, str], rows: Iterable[StoredRow], fingerprint: Mapping[str, str]
+    ) -> tuple[dict[str, str], list[StoredRow]]:
         """Return the first content of the new store: its fingerprint with a note of the origin, and its rows.
 
         Parameters
@@ -69,7 +69,7 @@ class Fork:
             )
         asked = None if self.configurations is None else set(self.configurations)
 
-        def is_taken(row: Row) -> bool:
+        def is_taken(row: StoredRow) -> bool:
             configuration, fold, _, status, *_ = row
             is_here = (asked is None or configuration in asked) and (n_shared is None or fold < n_shared)
             return is_here and status not in TRIED_AGAIN

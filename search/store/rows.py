@@ -10,7 +10,7 @@ from typing import Any
 
 from search.trials.fits import Outcome
 
-Row = tuple[Any, ...]
+StoredRow = tuple[Any, ...]
 
 COLUMNS = (
     "configuration",
@@ -26,7 +26,7 @@ COLUMNS = (
 )
 
 
-def to_row(configuration: str, fold: int, epochs: int, outcome: Outcome) -> Row:
+def to_row(configuration: str, fold: int, epochs: int, outcome: Outcome) -> StoredRow:
     """Return the outcome of a fit as the values of COLUMNS; `configuration` is the canonical text."""
     content = (
         configuration,
@@ -42,20 +42,20 @@ def to_row(configuration: str, fold: int, epochs: int, outcome: Outcome) -> Row:
     return *content, checksum(content)
 
 
-def check_row(row: Row) -> None:
+def check_row(row: StoredRow) -> None:
     """Raise a ValueError if the row is not as it was written."""
     *content, found = row
     if checksum(tuple(content)) != found:
         raise ValueError(f"the row of configuration {row[0]!r}, fold {row[1]!r} is damaged, its checksum is that of another")
 
 
-def from_row(row: Row) -> Outcome:
+def from_row(row: StoredRow) -> Outcome:
     """Return the outcome in a row."""
     _, _, _, status, validation_loss, train_loss, seconds, reason, state, _ = row
     return Outcome(status, _from_text(validation_loss), _from_text(train_loss), _from_text(seconds), reason, state=state)
 
 
-def checksum(content: Row) -> bytes:
+def checksum(content: StoredRow) -> bytes:
     """Return the sha256 of some values.
 
     Examples

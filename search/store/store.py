@@ -20,7 +20,7 @@ from search.store.file import INSERT, SET_META, check_structure, is_store, lay_o
 from search.store.fingerprint import differences, name_differences
 from search.store.fork import Fork
 from search.store.owner import InUseError, owning
-from search.store.rows import Row, check_row, checksum, from_row, to_row
+from search.store.rows import StoredRow, check_row, checksum, from_row, to_row
 from search.trials.fits import Outcome
 from search.trials.folds import Fold
 from tinygrad_lab.storage.files import replacing
@@ -148,8 +148,8 @@ class Store:
         """
         with self._one_line_errors("cannot be written"):
             row = to_row(as_configuration(configuration).text, fold, epochs, outcome)
-            with self._transaction("BEGIN IMMEDIATE") as run:
-                if run(INSERT, row).rowcount:
+            with self._transaction("BEGIN IMMEDIATE") as execute:
+                if execute(INSERT, row).rowcount:
                     self._set("rows", str(self._count() + 1))
             self._move_log_to_file()
 
@@ -276,12 +276,12 @@ class Store:
         connection = sqlite3.connect(file.as_uri() + options, uri=True, isolation_level=None)
         return self._resources.enter_context(closing(connection))
 
-    def _rows(self) -> list[Row]:
+    def _rows(self) -> list[StoredRow]:
         """Return all rows, after checking each of them and their number."""
         with self._one_line_errors("cannot be read"):
-            with self._transaction("BEGIN") as run:
+            with self._transaction("BEGIN") as execute:
                 expected = self._count()
-                rows = run("SELECT * FROM fits").fetchall()
+                rows = execute("SELECT * FROM fits").fetchall()
             for row in rows:
                 check_row(row)
             if len(rows) != expected:
