@@ -15,6 +15,6 @@ however that process ends.
 
 from search.pool.builders import check_build
 from search.pool.opening import check_time_limit, open_pool, worker_count
-from search.pool.tasks import Chunk, Handler, Pool, Work
+from search.pool.tasks import Pool
 
-__all__ = ["Chunk", "Handler", "Pool", "Work", "check_build", "check_time_limit", "open_pool", "worker_count"]
+__all__ = ["Pool", "check_build", "check_time_limit", "open_pool", "worker_count"]
