@@ -26,7 +26,7 @@ def plural(count: int, noun: str) -> str:
 
 
 @contextmanager
-def written(path: str | os.PathLike[str], kind: str = "path") -> Iterator[None]:
+def naming_write_errors(path: str | os.PathLike[str], kind: str = "path") -> Iterator[None]:
     """Turn an OSError inside the block, which writes a file, into a SearchError that names the file.
 
     Parameters
@@ -61,5 +61,5 @@ def write_csv(path: str | os.PathLike[str], header: Sequence[str], rows: Iterabl
     """
     stream = io.StringIO()
     csv.writer(stream, lineterminator="\n").writerows([header, *rows])
-    with written(path), replacing(path) as file:
+    with naming_write_errors(path), replacing(path) as file:
         file.write(stream.getvalue().encode())

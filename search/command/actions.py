@@ -13,7 +13,7 @@ import numpy as np
 from search.command.settings import Settings, parse_settings, read_settings
 from search.command.stored import StoredSearch
 from search.errors import SearchError
-from search.output import write_csv, written
+from search.output import naming_write_errors, write_csv
 from search.ranking.comparison import compare
 from search.result import SearchResult
 from search.run.retraining import RetrainedConfiguration
@@ -98,7 +98,7 @@ def retrain(options: argparse.Namespace) -> None:
     print(f"lowest test loss, which flatters: {_describe(retrained.best_by_test)}")
     if options.weights is not None:
         winner = retrained.best_by_cv
-        with written(options.weights):
+        with naming_write_errors(options.weights):
             save_arrays(options.weights, winner.state_dict, {"configuration": repr(winner.configuration)})
         print(f"the weights of the first are in {options.weights}")
 
@@ -106,7 +106,7 @@ def retrain(options: argparse.Namespace) -> None:
 def report(options: argparse.Namespace) -> None:
     """Write a page about a finished search."""
     settings, result = _finished(options)
-    with written(options.folder, kind="folder"):  # an error here comes before the work
+    with naming_write_errors(options.folder, kind="folder"):  # an error here comes before the work
         options.folder.mkdir(parents=True, exist_ok=True)
     _check_output(options.folder / "index.html", options.store)
     progress = not options.quiet

@@ -57,7 +57,7 @@ def winners(
         yield Card(
             "simplest",
             "Simplest of the best",
-            settings(simplest.configuration),
+            as_texts(simplest.configuration),
             [_scored(simplest), *_tested(test)],
             "The simplest of the configurations whose mean loss is within one standard error of the best.",
             "A rule of thumb: among networks that the folds can hardly distinguish, take the simplest.",
@@ -87,7 +87,7 @@ def _best_by_cross_validation(
         ("mean validation loss", number(best.mean)) if compared is None else _scored(compared),
         *_tested(trained[0] if trained else None),
     ]
-    return Card("by-folds", "Best by cross-validation", settings(best.configuration), numbers, how.rstrip(".") + ".", caution)
+    return Card("by-folds", "Best by cross-validation", as_texts(best.configuration), numbers, how.rstrip(".") + ".", caution)
 
 
 def _best_by_test(trained: tuple[RetrainedConfiguration, ...]) -> Card:
@@ -98,7 +98,7 @@ def _best_by_test(trained: tuple[RetrainedConfiguration, ...]) -> Card:
     return Card(
         "by-test",
         "Lowest test loss",
-        settings(best.configuration),
+        as_texts(best.configuration),
         [("mean validation loss", f"{number(best.mean)}, rank {best.rank}"), *_tested(best)],
         how,
         f"The test points chose it, so its test loss flatters it: it is the smallest of {len(trained)}, "
@@ -160,7 +160,7 @@ def failures(ranking: Ranking, retrained: Retrained | None) -> Table:
         [
             where,
             str(row.rank),
-            ", ".join(f"{name} {text}" for name, text in settings(row.configuration)),
+            ", ".join(f"{name} {text}" for name, text in as_texts(row.configuration)),
             row.status,
             row.reason,
         ]
@@ -171,12 +171,12 @@ def failures(ranking: Ranking, retrained: Retrained | None) -> Table:
     return Table(["during", "rank", "configuration", "status", "reason"], [False, True, False, False, False], rows)
 
 
-def settings(configuration: Configuration) -> list[tuple[str, str]]:
+def as_texts(configuration: Configuration) -> list[tuple[str, str]]:
     """Return the names of a configuration with their values as text, floats to the bit.
 
     Examples
     --------
-    >>> settings({"hidden": (75, 50), "lr": 1e-05, "activation": "relu"})
+    >>> as_texts({"hidden": (75, 50), "lr": 1e-05, "activation": "relu"})
     [('hidden', '(75, 50)'), ('lr', '1e-05'), ('activation', 'relu')]
     """
     return [(name, str(value)) for name, value in configuration.items()]
@@ -196,7 +196,7 @@ def number(value: float | None, digits: int = 5) -> str:
 def constants(ranking: Ranking) -> list[tuple[str, str]]:
     """Return the settings that all configurations share. They are not columns of the table."""
     varying, _ = _varying_columns(ranking)
-    return [pair for pair in settings(ranking[0].configuration) if pair[0] not in varying] if len(ranking) else []
+    return [pair for pair in as_texts(ranking[0].configuration) if pair[0] not in varying] if len(ranking) else []
 
 
 def _varying_columns(ranking: Ranking) -> tuple[list[str], list[list[Any]]]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import jinja2
 from numpy.typing import ArrayLike
 
-from search.output import plural, written
+from search.output import naming_write_errors, plural
 from search.ranking.ranking import Ranking
 from search.report.contents import constants, failures, has_stopped, number, ranking_table, winners
 from search.report.illustrations import (
@@ -129,7 +129,7 @@ def write_report(
         commands=commands,
     )
     target = Path(folder, "index.html")
-    with written(target, kind="folder"):
+    with naming_write_errors(target, kind="folder"):
         target.parent.mkdir(parents=True, exist_ok=True)
         with replacing(target) as file:
             file.write(text.encode())

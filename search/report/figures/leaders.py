@@ -92,16 +92,16 @@ def plot_rank_stability(losses: ArrayLike, top: int = 20, column: str = "fold") 
 
     table = np.asarray(losses, dtype=float)
     ranks = rankdata(np.where(np.isnan(table), np.inf, table), method="min", axis=0)[:top]
-    places = np.arange(1, len(ranks) + 1)
+    ranks_overall = np.arange(1, len(ranks) + 1)
     figure, axes = new_figure(f"rank by one {column} alone, of {len(table)}", "place in the ranking")
-    axes.hlines(places, ranks.min(axis=1), ranks.max(axis=1), color=BLUE, alpha=0.35, linewidth=2)
-    heights = np.repeat(places, ranks.shape[1])
+    axes.hlines(ranks_overall, ranks.min(axis=1), ranks.max(axis=1), color=BLUE, alpha=0.35, linewidth=2)
+    heights = np.repeat(ranks_overall, ranks.shape[1])
     axes.plot(
         ranks.ravel(), heights, linestyle="none", marker="o", markersize=4.5, color=BLUE, alpha=0.75, label=f"by one {column}"
     )
     axes.plot(
-        places,
-        places,
+        ranks_overall,
+        ranks_overall,
         linestyle="none",
         marker="D",
         markersize=5,
