@@ -216,7 +216,7 @@ class Search:
         self, layout: Layout, own: StrategyRun, inner: Sequence[StrategyRun], results: Results, runner: RoundRunner
     ) -> NestedEstimate:
         """Train the choice of each inner search on its whole outer training set, and test it."""
-        chosen = [run.best(results) for run in inner]
+        chosen = [strategy_run.best(results) for strategy_run in inner]
         finals = [
             StrategyRun(ListedConfigurations([configuration]), self.seed, range(fold.outer, fold.outer + 1))
             for (configuration, _), fold in zip(chosen, layout.nested, strict=True)

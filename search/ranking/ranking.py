@@ -223,7 +223,8 @@ def rank(
     """
     names = _fold_names(n_folds, repeats)
     given = map(as_configuration, configurations)
-    rows = sorted((_unranked(x, outcomes, names, last_rounds or {}) for x in given), key=_order)
+    unranked = (_unranked(configuration, outcomes, names, last_rounds or {}) for configuration in given)
+    rows = sorted(unranked, key=_order)
     return Ranking((replace(row, rank=position) for position, row in enumerate(rows, start=1)), repeats)
 
 

@@ -23,11 +23,11 @@ def forecast_round(
     problem: Problem, strategy_runs: Sequence[StrategyRun], results: Results, pool: Pool, workers: int
 ) -> Forecast | None:
     """Predict how long the missing fits of the current rounds will take; None where no fit is missing."""
-    total = sum(run.count_missing(results) for run in strategy_runs if run.round is not None)
+    total = sum(strategy_run.count_missing(results) for strategy_run in strategy_runs if strategy_run.round is not None)
     if not total:
         return None
     limit = FORECAST_CONFIGURATIONS // len(strategy_runs)
-    fits = [fit for run in strategy_runs for fit in run.missing(results, _sample(run, limit))]
+    fits = [fit for strategy_run in strategy_runs for fit in strategy_run.missing(results, _sample(strategy_run, limit))]
     return forecast(problem, fits, total, pool, workers)
 
 
@@ -64,19 +64,23 @@ class RoundRunner:
 
     def run(self, strategy_runs: Sequence[StrategyRun]) -> None:
         """Run all rounds: the first rounds of all strategies together, then the second ones, and so on."""
-        while active := [run for run in strategy_runs if run.round is not None]:
+        while active := [strategy_run for strategy_run in strategy_runs if strategy_run.round is not None]:
             self._run_round(active)
-            for run in active:
-                run.advance(self._results)
-            resumed_from = {past.epochs for run in active for past in run.past_rounds[-2:-1]}
-            just_stopped = {run.past_rounds[-1].epochs for run in active}
+            for strategy_run in active:
+                strategy_run.advance(self._results)
+            resumed_from = {past.epochs for strategy_run in active for past in strategy_run.past_rounds[-2:-1]}
+            just_stopped = {strategy_run.past_rounds[-1].epochs for strategy_run in active}
             for epochs in resumed_from - just_stopped - {None}:
                 self._results.forget_states(epochs)
 
     def _run_round(self, strategy_runs: Sequence[StrategyRun]) -> None:
         results, bar, first = self._results, self._bar, strategy_runs[0]
-        missing = sum(run.count_missing(results) for run in strategy_runs)
-        total = sum(len(run.round.configurations) * len(run.fold_numbers) for run in strategy_runs if run.round)
+        missing = sum(strategy_run.count_missing(results) for strategy_run in strategy_runs)
+        total = sum(
+            len(strategy_run.round.configurations) * len(strategy_run.fold_numbers)
+            for strategy_run in strategy_runs
+            if strategy_run.round
+        )
         bar.total = (bar.total or 0) + total
         bar.update(total - missing)
         if not bar.disable:
@@ -85,7 +89,7 @@ class RoundRunner:
         if not missing:
             return
         self._look_up_best(first)
-        chunker = Chunker(chain.from_iterable(run.missing(results) for run in strategy_runs), self._workers)
+        chunker = Chunker(chain.from_iterable(strategy_run.missing(results) for strategy_run in strategy_runs), self._workers)
 
         def handle(fit: Fit, outcome: Outcome) -> None:
             results.add(fit, outcome)

@@ -8,6 +8,7 @@ A search has one StrategyRun on its own folds and, for nested cross-validation, 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 
 from search.errors import StoreError
 from search.ranking.ranking import Ranking, mean_and_std, rank
@@ -140,7 +141,7 @@ class StrategyRun:
         rounds = [past.configurations for past in self.past_rounds if past.epochs is None]
         if len(rounds) == 1:
             return rounds[0]
-        return list({x.text: x for configurations in rounds for x in configurations}.values())
+        return list({configuration.text: configuration for configuration in chain.from_iterable(rounds)}.values())
 
     def best(self, results: Results) -> tuple[Configuration | None, float]:
         """Return the finished configuration of the lowest mean loss, and that loss; None and NaN if none is done."""
@@ -168,9 +169,12 @@ class StrategyRun:
     def _stopped(self) -> dict[str, tuple[Configuration, int]]:
         """Return, by text, each configuration that was never finished, and the epochs of its last round."""
         last_rounds = {
-            x.text: (x, past.epochs) for past in self.past_rounds if past.epochs is not None for x in past.configurations
+            configuration.text: (configuration, past.epochs)
+            for past in self.past_rounds
+            if past.epochs is not None
+            for configuration in past.configurations
         }
-        finished = {x.text for x in self.finished()} if last_rounds else set()
+        finished = {configuration.text for configuration in self.finished()} if last_rounds else set()
         return {text: last for text, last in last_rounds.items() if text not in finished}
 
 

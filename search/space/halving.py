@@ -99,7 +99,8 @@ class SuccessiveHalving:
         for epochs in self.stops(len(remaining)):
             losses = yield Round(remaining, epochs)
             # Equal losses are ordered by the configurations' texts, so the order of the candidates has no effect.
-            ranked = sorted((loss, x.text, i) for i, (loss, x) in enumerate(zip(losses, remaining, strict=True)) if loss < inf)
+            pairs = enumerate(zip(losses, remaining, strict=True))
+            ranked = sorted((loss, configuration.text, i) for i, (loss, configuration) in pairs if loss < inf)
             chosen = sorted(i for _, _, i in ranked[: max(1, len(remaining) // self.factor)])
             remaining = [remaining[i] for i in chosen]
         yield Round(remaining)
