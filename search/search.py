@@ -62,14 +62,14 @@ class Search:
         Runs the fits instead of worker processes. It gets the data with each chunk of fits.
     time_limit : float, optional
         Seconds that a fit may take. Then its worker process is killed, and after three tries the fit is stored as crashed.
-        Networks that are trained together have the sum of their limits. With a limit, even one worker is a separate
+        If networks are trained together, the limit is the sum of their limits. With a limit, even one worker is a separate
         process. It cannot be combined with an executor, whose workers cannot be killed.
     repeats : int, default=1
         How often each fold is fitted, each time from other initial weights.
     fork : path-like, optional
-        The store of another search with the same data, folds and seed. If `store` does not exist yet, it starts with the
-        results of that search for the configurations of this one; if these depend on losses, with all its results. Fits that
-        failed or crashed are not copied, so they are tried again. This search may add `repeats` or `outer`.
+        The store of another search with the same data, folds and seed. A new `store` starts with its results for the
+        configurations of this search, or with all of them if this search's configurations depend on losses. Fits that failed
+        or crashed are not copied, so they are tried again. This search may add `repeats` or `outer`.
     notes : mapping of str to str, optional
         Texts to store beside the results, such as the file that describes this search.
 

@@ -151,7 +151,8 @@ class NetworkEstimator(BaseEstimator, ABC):
         """Call `learn_targets` and train from the start. If it is None, continue where the last training ended."""
         begins = learn_targets is not None
         if begins:
-            self.__dict__.pop("network_", None)  # if fit fails below, no old network may stay beside new scalers
+            # If this fit fails, the old network must not remain: it would not fit the new scalers.
+            self.__dict__.pop("network_", None)
             self._seed = _seed(self.random_state)
         train = self._check_samples(X, y, sample_weight, reset=begins)
         held_out = None if validation is None else self._check_validation(validation)
@@ -266,6 +267,6 @@ class PerceptronEstimator(NetworkEstimator):
 
 
 def _seed(random_state: int | RandomState | None) -> int:
-    """Return an integer as it is, so that ``default_rng`` gives the same numbers. Draw an integer from anything else."""
+    """Return an integer unchanged, so that it means the same as in `default_rng`. Otherwise draw an integer."""
     generator = check_random_state(random_state)
     return int(random_state) if isinstance(random_state, Integral) else int(generator.randint(2**31 - 1))

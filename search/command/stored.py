@@ -32,7 +32,8 @@ class StoredSearch:
     total : int
         The number of fits of the whole search. It is 0 if it depends on losses.
     folds : list of (range, range)
-        For each fold, ranges as long as its training set and its validation set. Empty if the store does not have them.
+        The sizes of each fold's training and validation set, as ranges of these lengths. Empty if the store does not have
+        them.
     repeats : int
         The number of fits of each fold.
 

@@ -89,6 +89,6 @@ def _has_failed(future: "Future[Packed]") -> bool:
 
 
 def _work_elsewhere(_name: str, work: Work, problem: Problem, chunk: Chunk) -> Packed:
-    # In this process the limit is already set. In another process it stays set.
+    # If the executor runs in this process, the limit is already set. In another process, it stays set after the chunk.
     threadpool_limits(limits=1)
     return [(position, pack(result)) for position, result in work(problem, chunk)]

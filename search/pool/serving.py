@@ -22,7 +22,7 @@ from search.pool.tasks import pack
 
 def serve(connection: Connection, lifeline: Connection) -> None:
     """Work on the chunks that arrive, and send each result as it ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # elsewhere than on Windows, the parent has blocked it
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # for Windows; on other systems the parent has blocked the signal
     threading.Thread(target=_end_with_parent, args=(lifeline,), daemon=True).start()
     with suppress(EOFError, ConnectionError):  # the parent has ended
         # The parent sends the problem only after this message, so it cannot hang if a worker never gets here.

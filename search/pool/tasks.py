@@ -35,7 +35,7 @@ class Pool(Protocol):
             Called in this process with each fit and its result, in the order in which they end.
         retry : bool, default=True
             Whether a fit whose worker died is tried again, alone, and after three tries handed over as an outcome of status
-            ``"crashed"``. If not, the fit has no result; this is for a forecast, which can do without.
+            ``"crashed"``. If not, the fit has no result. A forecast uses this, because it needs only some results.
         """
         ...
 

@@ -166,8 +166,8 @@ def compare(
         Of the search. Only their sizes are used.
     repeats : int, default=1
         How often each fold was fitted, each time from other initial weights. ``losses[r * len(folds) + k]`` of a row is fold
-        k in repeat r. Losses are averaged over repeats before the differences are taken: a repeat makes the loss on a fold
-        more precise, but is no further fold.
+        k in repeat r. Losses are averaged over repeats before the differences are taken. A repeat makes the loss on a fold
+        more precise, but it does not count as another fold.
     confidence : float, default=0.95
         Of the intervals, between 0 and 1.
 

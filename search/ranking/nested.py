@@ -63,7 +63,10 @@ class NestedEstimate:
 
     @property
     def standard_error(self) -> float:
-        """The standard error of the mean for independent outer folds. They share training samples, so it is too small."""
+        """The standard error of the mean, computed as if the outer folds were independent.
+
+        They share training samples, so the true error is larger.
+        """
         return float(np.std(self.losses, ddof=1) / math.sqrt(len(self.losses))) if len(self.losses) > 1 else math.nan
 
     def __str__(self) -> str:

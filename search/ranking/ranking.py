@@ -42,7 +42,8 @@ class RankedConfiguration:
     reason : str
         Why it is not done, and in which fold; else empty.
     last_round : int or None
-        For a stopped configuration, the number of epochs of its last round, even if its own training has fewer; else None.
+        The number of epochs in the last round of a stopped configuration; None for all others. Its own training may be
+        shorter.
     """
 
     rank: int

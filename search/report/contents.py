@@ -18,7 +18,7 @@ NONE = "–"
 
 @dataclass(frozen=True)
 class Card:
-    """One winner: its configuration and numbers, how it was chosen, and which number is too low as an estimate."""
+    """One winner: its configuration, its numbers, how it was chosen, and a warning about the number that is too low."""
 
     mark: str  # the CSS class of its colour and shape
     title: str
@@ -79,8 +79,8 @@ def _best_by_cross_validation(
     if trained:
         how += ". The test points were not used to choose it."
         caution = (
-            "Its test loss is a fair estimate of the loss on new points. Its cross-validation loss is not: the smallest of "
-            "many flatters."
+            "Its test loss is a fair estimate of the loss on new points. Its cross-validation loss is not, because the "
+            "smallest of many means is too low."
         )
     compared = next((row for row in comparison or () if row.rank == best.rank), None)
     numbers = [

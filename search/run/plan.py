@@ -1,10 +1,10 @@
-"""The plan: which fits are sent to a worker together, and how long all of them will take.
+"""Chunks: which fits are sent to a worker together, and a forecast of how long all of them take.
 
     fits --groups of equal structure--> chunks of some seconds each --> pool --> how long they took --> the next chunks' sizes
 
 Configurations that differ only in floats (a learning rate, the strength of a penalty) usually have Trainers of the same
 structure, so they are sent together. This is a guess, which avoids building every Trainer twice. Whether Trainers share a
-program is decided when they are trained. No result depends on the plan.
+program is decided when they are trained. No result depends on the chunks.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ FIRST_CHUNK = 4  # fits in a chunk while no duration is known
 LARGEST_CHUNK = 32  # fits: the memory of so many small networks fits into a processor's cache
 WINDOW = 10_000  # fits that are grouped at a time, so that not all fits of a large grid are in memory
 COUNTED_GROUPS = 500  # groups whose updates a forecast counts
-MEASURED_GROUPS = 8  # of these, groups in which it measures the time of an update
-MEASURED_FITS = 4  # fits that it measures in each of these
+MEASURED_GROUPS = 8  # groups, of the counted ones, in which an update is timed
+MEASURED_FITS = 4  # fits that are timed in each of these groups
 MEASURED_SECONDS = 0.02  # the least time of a measurement
 
 Item = TypeVar("Item")
@@ -223,7 +223,10 @@ def _seconds_of_update(problem: Problem, fits: Sequence[Fit]) -> float:
 
 
 def timed_fit(trainers: Sequence[tinygrad_lab.Trainer], data: Sequence[tuple[np.ndarray, np.ndarray]], until: int) -> float:
-    """Return the seconds of the first epochs. The trainings keep their lengths, so that they choose the same engine."""
+    """Return how many seconds the first epochs take.
+
+    `until` stops the trainings early but does not change their length, which decides the engine.
+    """
     start = time.perf_counter()
     tinygrad_lab.fit_lanes(trainers, data, until=until)
     return time.perf_counter() - start

@@ -100,7 +100,7 @@ class Strategy(Protocol):
     def rounds(self, seed: int) -> RoundGenerator:
         """Yield rounds; each ``yield`` returns the mean losses of its configurations, infinite where a fit is not done.
 
-        The rounds depend only on the search's seed and these losses: with the same ones, they are the same again.
+        With the same seed and the same losses, the rounds are the same.
         """
         ...
 
@@ -109,7 +109,10 @@ class Strategy(Protocol):
         ...
 
     def describe(self) -> str:
-        """Describe in one line how it chooses among its candidates. A store belongs to searches with the same text."""
+        """Describe in one line how it chooses among its candidates.
+
+        A search with another description cannot use the store.
+        """
         ...
 
 

@@ -30,8 +30,8 @@ class Fork:
     configurations : iterable of str, optional
         The canonical texts of the configurations to copy; None for all.
     folds : sequence of pair of ndarray
-        Of the new search. If the folds of the other search are the first ones of these, because only the new search has
-        `repeats` or `outer`, their results are copied.
+        Of the new search. It may have more folds than the other search (`repeats`, `outer`), if its first folds are those of
+        the other search.
     """
 
     path: str | os.PathLike[str]

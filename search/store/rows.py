@@ -66,8 +66,8 @@ def checksum(content: StoredRow) -> bytes:
     return hashlib.sha256(ascii(content).encode()).digest()
 
 
-# A REAL column cannot hold NaN and loses the sign of -0.0. repr can be read back to the bit, except for NaN: there are
-# many of them, so its 8 bytes are stored in hexadecimal digits.
+# A REAL column cannot store NaN and loses the sign of -0.0. repr keeps every other number to the bit. There are many NaNs,
+# so a NaN is stored as its 8 bytes in hexadecimal.
 def _to_text(number: float) -> str:
     plain = float(number)
     return repr(plain) if plain == plain else "nan:" + struct.pack(">d", plain).hex()

@@ -73,7 +73,7 @@ class Store:
     configurations : iterable of str, optional
         The canonical texts of the configurations whose results a fork copies, by default all.
     folds : sequence of pair of ndarray, optional
-        Of this search. If given, it is enough that the folds of the other store are the first ones of these.
+        The folds of this search. With them, a fork may add folds: the folds of the other store must be the first ones.
 
     Attributes
     ----------
