@@ -10,7 +10,6 @@ import re
 import shlex
 import subprocess
 import sys
-import textwrap
 import tomllib
 
 import pytest
@@ -19,7 +18,8 @@ from tests.helpers import ROOT
 
 README = ROOT / "README.md"
 CI = ROOT / ".ci" / "run"
-PAGES = sorted(path.relative_to(ROOT).as_posix() for pattern in ("*.md", "docs/**/*.md") for path in ROOT.glob(pattern))
+PATTERNS = ("*.md", "docs/**/*.md", "benchmarks/*.md")
+PAGES = sorted(path.relative_to(ROOT).as_posix() for pattern in PATTERNS for path in ROOT.glob(pattern))
 COMMANDS = ["command: reproduce", "command: test"]
 
 FENCE = re.compile(r"^ *```.*$", re.MULTILINE)
@@ -73,9 +73,6 @@ def test_the_quick_start_runs_in_another_folder(tmp_path):
 def test_the_python_blocks_of_readme_run_one_after_the_other(tmp_path):
     script = tmp_path / "readme.py"
     blocks = re.findall(r"^```python\n(.*?)^```$", README.read_text(encoding="utf-8"), re.M | re.S)
-    [main] = [number for number, text in enumerate(blocks) if "__main__" in text]
-    # What follows goes on under `if __name__ == "__main__"`, since each worker of the search runs the rest of the script too.
-    blocks[main + 1 :] = [textwrap.indent(text, "    ") for text in blocks[main + 1 :]]
     script.write_text("\n".join(blocks))
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, script.name]
