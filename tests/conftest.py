@@ -22,7 +22,7 @@ def pytest_configure(config):
     The cache is new, so that the user's own one neither changes nor decides how a test runs. Workers of pytest-xdist and the
     processes that tests start inherit it. Set TINYGRAD_LAB_CACHE to keep one between test runs.
     """
-    if "TINYGRAD_LAB_CACHE" not in os.environ:
+    if not os.environ.get("TINYGRAD_LAB_CACHE"):
         folder = tempfile.mkdtemp(prefix="tinygrad-lab-tests-")
         os.environ["TINYGRAD_LAB_CACHE"] = folder
         config.add_cleanup(lambda: (os.environ.pop("TINYGRAD_LAB_CACHE"), shutil.rmtree(folder, ignore_errors=True)))
