@@ -18,6 +18,8 @@ import tinygrad_lab as tl
 from models import TwoHiddenLayerNet, stand_in_data
 from search import KFold, ParameterGrid, Search, SuccessiveHalving
 
+GRID = ParameterGrid(hidden=[(10, 10), (25, 25), (75, 50)], activation=["relu", "sigmoid"], l1=[0.0, 1e-3], lr=[0.1, 0.025])
+
 
 def build(config: Mapping[str, Any], rng: np.random.Generator) -> tl.Trainer:
     """Make the Trainer of a configuration. Worker processes import this function, so it is at the top level of a module."""
@@ -40,10 +42,9 @@ def main(arguments: list[str] | None = None) -> None:
     out = parser.parse_args(arguments).out
     out.mkdir(parents=True, exist_ok=True)
     (x, y), _ = stand_in_data()
-    grid = ParameterGrid(hidden=[(10, 10), (25, 25), (75, 50)], activation=["relu", "sigmoid"], l1=[0.0, 1e-3], lr=[0.1, 0.025])
     search = Search(
         build,
-        SuccessiveHalving(grid, epochs=108, min_epochs=12),
+        SuccessiveHalving(GRID, epochs=108, min_epochs=12),
         folds=KFold(4, shuffle=True, seed=0),
         store=out / "search.sqlite",
         seed=0,

@@ -72,8 +72,8 @@ def test_minimize_rosenbrock(capsys):
 def test_search_by_halving(capsys, tmp_path):
     if native.is_available():
         train, _ = stand_in_data()
-        for activation in ("relu", "sigmoid"):
-            config = {"hidden": (10, 10), "activation": activation, "l1": 0.0, "lr": 0.1}
+        one_each = {config["activation"]: config for config in search_by_halving.GRID}  # the same program for all sizes
+        for config in one_each.values():
             compile_ahead(search_by_halving.build(config, np.random.default_rng(0)), *train)
     text = printed(capsys, search_by_halving.main, ["--out", str(tmp_path)])
     assert f"page: {tmp_path / 'index.html'}" in text
