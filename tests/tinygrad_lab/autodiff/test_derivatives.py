@@ -300,3 +300,17 @@ def test_the_gradient_of_what_is_broadcast_to_no_elements_is_zero():
     for shape in ((0, 3), (2, 0, 3)):
         (slope,) = tl.grad(x.broadcast_to(shape).sum(), [x])
         assert slope.data.tolist() == [[0.0, 0.0, 0.0]]
+
+
+def test_a_condition_gets_no_gradient():
+    x = Tensor([0.0, 1.0], requires_grad=True)
+    assert tl.grad(tl.where(x * 2.0, 3.0 * x, -x).sum(), [x])[0].data.tolist() == [-1.0, 3.0]
+
+
+def test_only_what_the_gradient_needs_must_be_unchanged():
+    x, other = (Tensor([1.0, 2.0], requires_grad=True) for _ in range(2))
+    y = x * x + other * other
+    other.assign([5.0, 5.0])
+    assert tl.grad(y.sum(), [x])[0].data.tolist() == [2.0, 4.0]
+    with pytest.raises(RuntimeError, match="was assigned a new value"):
+        tl.grad(y.sum(), [other])

@@ -188,3 +188,12 @@ def test_an_op_has_no_vjp_for_an_operand_in_which_it_is_constant():
     assert ops.gather.vjp(1) is None
     assert ops.sign.vjp(0) is None
     assert ops.add.vjp(1) is not None
+
+
+@pytest.mark.parametrize("op", [op for op in ALL if op.reduction is not None], ids=lambda op: op.name)
+def test_a_reduction_combines_elements_as_run_does(op, interpreted_functions):
+    for elements in ([3.0], [-1.5, 2.0, 0.25], [-2.0, -0.5]):
+        names = {"total": op.reduction.start}
+        for element in elements:
+            exec(op.reduction.update.format("total", element), vars(interpreted_functions), names)
+        assert names["total"] == op.run(np.array(elements), axes=(-1,))[0]

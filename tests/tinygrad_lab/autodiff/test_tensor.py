@@ -156,6 +156,9 @@ def test_prod_with_zeros_has_right_derivatives_of_both_orders():
     for x in ([2.0, 0.0, 3.0], [0.0, 0.0, 3.0], [0.0], [[1.0, 0.0], [0.0, 5.0]]):
         check_grad(lambda t: t.prod(), x, order=2)
     assert Tensor(np.ones((0, 3))).prod(axis=0).data.tolist() == [1.0, 1.0, 1.0]
+    assert Tensor(np.ones((0, 3))).prod(axis=0, keepdims=True).data.tolist() == [[1.0, 1.0, 1.0]]
+    assert Tensor(np.ones((0, 3))).prod(axis=1).shape == (0,)
+    assert Tensor(np.ones((0, 3))).prod().item() == 1.0
 
 
 @given(data=st.data())
@@ -523,6 +526,8 @@ def test_an_ellipsis_of_no_axis_between_index_arrays_separates_them_as_in_numpy(
     np.testing.assert_array_equal(Tensor(x)[index].data, x[index])
     check_grad(lambda t: t[index], x)
     assert Tensor(x)[[]].shape == (0, 3, 1)
+    for index in ((None, [0, 1], ..., [1, 0], [0, 0]), ([0, 1], ..., None, [1, 0], [0, 0])):
+        np.testing.assert_array_equal(Tensor(x)[index].data, x[index])
 
 
 def test_integers_made_of_floats_are_constants():
@@ -583,6 +588,8 @@ def test_masked_arrays_are_refused_and_numbers_are_formatted():
         ((5, 2, 3), (3,)),
         ((5, 2, 3), (5, 3, 4)),
         ((5, 2, 3), (3, 4)),
+        ((5, 3), (5, 3, 4)),
+        ((3, 2, 3), (3, 4)),
         ((6, 1, 2, 3), (5, 3, 4)),
         ((2, 2, 3, 2), (2, 2, 4)),
         ((2, 2, 4), (2, 2, 4, 3)),

@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import textwrap
+import types
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -381,6 +382,21 @@ def test_the_planted_pickle_works(kept, tmp_path):
     plant(index_of(kept), tmp_path / "mark")
     load()
     assert (tmp_path / "mark").exists()  # so the tests below can fail
+
+
+@needs_posix
+def test_private_is_what_belongs_to_the_user_and_no_one_else_may_write_to(monkeypatch):
+    monkeypatch.setattr(os, "getuid", lambda: 1234)
+
+    def is_private(owner, mode, **options):
+        return native._is_private(types.SimpleNamespace(st_uid=owner, st_mode=mode), **options)
+
+    assert all(is_private(1234, mode) for mode in (0o600, 0o644, 0o755))
+    assert not any(is_private(1234, mode) for mode in (0o620, 0o602, 0o666, 0o777))
+    assert not is_private(0, 0o755)
+    assert is_private(0, 0o755, owners=(0,))
+    assert is_private(1234, 0o755, owners=(0,))
+    assert not is_private(0, 0o775, owners=(0,))
 
 
 @needs_numba

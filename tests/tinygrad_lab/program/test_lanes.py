@@ -210,6 +210,12 @@ def test_lanes_run_together_unless_the_bits_would_differ(function, shape, one_by
     assert ("concatenate" in [line.op.name for line in program.lanes(2).lines]) == one_by_one
 
 
+def test_the_lanes_of_a_view_are_a_view():
+    x = Tensor(matrix(np.float64, (3, 4)))
+    (line,) = capture(lambda: ({"y": x.T}, {}), {"x": x}, {}).lanes(2).lines
+    assert np.shares_memory(line.result.array, line.operands[0].array)
+
+
 def test_lanes_of_a_broadcast_get_new_axes_only_where_it_has_some():
     for shape, written in [((1, 4), ["broadcast_to"]), ((4,), ["reshape", "broadcast_to"])]:
         x = Tensor(np.zeros(shape))
