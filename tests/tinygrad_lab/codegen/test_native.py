@@ -399,6 +399,32 @@ def test_private_is_what_belongs_to_the_user_and_no_one_else_may_write_to(monkey
     assert not is_private(0, 0o775, owners=(0,))
 
 
+@needs_posix
+@pytest.mark.parametrize(
+    ("mode", "is_used"),
+    [(0o700, True), (0o755, True), (0o770, False), (0o702, False), (0o777, False), (0o1777, True), (0o1770, True)],
+)
+def test_a_folder_is_used_if_no_one_else_may_rename_it(tmp_path, mode, is_used):
+    folder = tmp_path / "parent" / "cache"
+    folder.mkdir(mode=0o700, parents=True)
+    folder.parent.chmod(mode)
+    if is_used:
+        native._check_folder(folder)
+    else:
+        with pytest.raises(PermissionError, match="others may rename what lies in"):
+            native._check_folder(folder)
+
+
+@needs_root
+def test_a_folder_in_a_sticky_folder_of_another_user_is_not_used(tmp_path):
+    folder = tmp_path / "parent" / "cache"
+    folder.mkdir(mode=0o700, parents=True)
+    folder.parent.chmod(0o1777)
+    os.chown(folder.parent, 1234, 1234)
+    with pytest.raises(PermissionError, match="others may rename what lies in"):
+        native._check_folder(folder)
+
+
 @needs_numba
 @needs_posix
 @pytest.mark.parametrize("mode", [0o620, 0o602, 0o666])
