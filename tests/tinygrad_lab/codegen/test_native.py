@@ -361,6 +361,16 @@ def test_an_expression_that_numba_does_not_know_is_named(folder, expression, rea
 
 
 @needs_numba
+def test_every_line_is_tried_until_one_is_refused(folder):
+    source, _ = program_with("no_such_function({0})")
+    module = native.load_module(source.text)
+    exp, own = (line for line in source.lines if line.op.name in ("exp", "own"))
+    assert native._refused_line(module, [exp, exp]) == ""
+    for lines in ([exp, exp, own], [line for line in source.lines if line.op.loop is None] + [own]):
+        assert native._refused_line(module, lines).startswith("own has no loop form that Numba compiles")
+
+
+@needs_numba
 def test_a_refusal_that_is_of_no_expression_gives_numbas_reason(folder):
     source, (rows, losses, *arrays) = program_with("sin({0})")
     module = native.load_module(source.text)
@@ -413,6 +423,18 @@ def test_a_folder_is_used_if_no_one_else_may_rename_it(tmp_path, mode, is_used):
     else:
         with pytest.raises(PermissionError, match="others may rename what lies in"):
             native._check_folder(folder)
+
+
+@needs_root
+def test_a_folder_in_a_folder_of_root_is_used(tmp_path, monkeypatch):
+    folder = tmp_path / "parent" / "cache"
+    folder.mkdir(mode=0o755, parents=True)
+    os.chown(folder, 1234, 1234)
+    monkeypatch.setattr(os, "getuid", lambda: 1234)
+    native._check_folder(folder)
+    monkeypatch.setattr(os, "getuid", lambda: 1235)
+    with pytest.raises(PermissionError, match="it belongs to another user"):
+        native._check_folder(folder)
 
 
 @needs_root
