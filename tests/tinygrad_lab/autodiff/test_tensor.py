@@ -504,6 +504,14 @@ def test_a_leaf_that_was_frozen_is_a_parameter_and_a_constant_or_a_result_is_non
         assert not other.is_parameter
 
 
+def test_a_leaf_was_not_computed_from_what_requires_a_gradient():
+    x = Tensor([1.0], requires_grad=True)
+    assert x.is_leaf is True
+    assert x.detach().is_leaf is True
+    assert (x * 2.0).is_leaf is False
+    assert (x.detach() * 2.0).is_leaf is True
+
+
 def test_methods_have_the_names_of_the_ops():
     x = Tensor([4.0], requires_grad=True)
     for name, expected in [

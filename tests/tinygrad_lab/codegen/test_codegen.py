@@ -700,6 +700,44 @@ def test_copy_views_copies_factors_that_blas_cannot_read(function, copies):
     assert names(copy_views(program)).count("astype") == copies + 1  # and the loss, a view of a sum
 
 
+@pytest.mark.parametrize("constant", [[2.0], [2.0, 2.0], [2.0, 3.0], [2.0, 3.0, 5.0]])
+def test_a_constant_is_written_out_or_read_from_an_array(constant):
+    x = Tensor(np.arange(1.0, len(constant) + 1.0))
+    program = capture(lambda: ({"loss": (x * np.array(constant)).sum()}, {}), {"x": x}, {})
+    check_against_replay(program)
+    assert ("c0" in step_of(source_of(program))) == (len(constant) > 1)
+
+
+@pytest.mark.parametrize(
+    ("dtypes", "name"),
+    [
+        ([np.float64], "float64"),
+        ([np.float32], "float32"),
+        ([np.float64, np.float32], "float32"),
+        ([np.float64, np.int32], "float64"),
+        ([np.int32], "float64"),
+    ],
+)
+def test_numbers_in_the_text_have_the_narrowest_float_dtype_of_the_state(dtypes, name):
+    x, state = Tensor([1.0, 2.0]), {f"s{i}": Tensor([1, 2], dtype=dtype) for i, dtype in enumerate(dtypes)}
+    program = capture(lambda: ({"loss": x.sum()}, state), {"x": x}, state)
+    assert f"\nFLOAT = np.{name} " in source_of(program)
+
+
+def test_a_nest_joins_the_first_group_in_which_what_it_needs_is_there():
+    total = Nest((0,), "t", (), "x[i0]", {("x", ("i0",))}, ops.SUM, "0.0")
+    one, two = (Nest((0,), name, ("i0",), f"{name}0[i0] * t", {(f"{name}0", ("i0",)), ("t", ())}) for name in "ab")
+    assert merge_nests([total, one, two]) == [[total], [one, two]]
+
+
+def test_a_nest_joins_the_first_group_after_what_reads_the_old_value():
+    reader = Nest((0, 1), "v", ("i0", "i1"), "s[i1]", {("s", ("i1",))})
+    other = Nest((1,), "u", ("i1",), "x[i1]", {("x", ("i1",))})
+    writer = Nest((1,), "s", ("i1",), "3.0", set())
+    assert merge_nests([reader, other, writer]) == [[reader], [other, writer]]
+    assert merge_nests([other, reader, writer]) == [[other], [reader], [writer]]
+
+
 @pytest.mark.parametrize("factor", [0.5, -0.0, np.inf, np.nan])
 @pytest.mark.parametrize("product", [lambda a, s: a * s, lambda a, s: s * a])
 def test_a_product_with_a_sign_is_a_choice(product, factor):

@@ -432,6 +432,8 @@ def test_a_folder_in_a_folder_of_root_is_used(tmp_path, monkeypatch):
     os.chown(folder, 1234, 1234)
     monkeypatch.setattr(os, "getuid", lambda: 1234)
     native._check_folder(folder)
+    folder.parent.chmod(0o1777)  # as /tmp
+    native._check_folder(folder)
     monkeypatch.setattr(os, "getuid", lambda: 1235)
     with pytest.raises(PermissionError, match="it belongs to another user"):
         native._check_folder(folder)
