@@ -158,6 +158,7 @@ def test_an_op_on_arrays_computes_numbers_and_on_tensors_builds_a_graph():
         (lambda: ops.matmul.shape((5, 2, 3), (6, 3, 2)), "matmul takes"),
         (lambda: ops.matmul.shape((5, 2, 3), (3, 2)), "matmul takes"),
         (lambda: ops.broadcast_to.shape((2, 3), shape=(3,)), "broadcast_to: shape .* does not broadcast"),
+        (lambda: ops.broadcast_to.shape((3, 2), shape=(3,)), "broadcast_to: shape .* does not broadcast"),
         (lambda: ops.broadcast_to.shape((2, 3), shape=(4, 3)), "broadcast_to: shape .* does not broadcast"),
         (lambda: ops.reshape.shape((2, 3), shape=(5,)), "reshape: shape .* has 6 elements"),
         (lambda: ops.concatenate.shape((2, 3), (2, 4), axis=-2), "concatenate: .* differ beside axis -2"),
@@ -197,3 +198,15 @@ def test_a_reduction_combines_elements_as_run_does(op, interpreted_functions):
         for element in elements:
             exec(op.reduction.update.format("total", element), vars(interpreted_functions), names)
         assert names["total"] == op.run(np.array(elements), axes=(-1,))[0]
+
+
+def test_ops_say_whether_they_are_elementwise_and_differentiable():
+    for op, elementwise, differentiable in (
+        (ops.add, True, True),
+        (ops.less, True, False),
+        (ops.detach, True, False),
+        (ops.matmul, False, True),
+        (ops.concatenate, False, True),
+    ):
+        assert op.elementwise is elementwise
+        assert op.differentiable is differentiable

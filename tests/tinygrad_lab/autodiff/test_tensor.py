@@ -142,6 +142,13 @@ def test_softmax_over_one_axis_several_or_all(name, data):
     check_grad(lambda t: getattr(t, name)(axis=axis), x, order=2, rtol=1e-8)
 
 
+def test_softmax_is_over_the_last_axis_by_default():
+    x = Tensor([[1.0, 2.0, 4.0], [0.0, 5.0, -1.0]])
+    np.testing.assert_array_equal(x.softmax().data, x.softmax(axis=1).data)
+    np.testing.assert_array_equal(x.log_softmax().data, x.log_softmax(axis=1).data)
+    np.testing.assert_allclose(x.log_softmax().exp().sum(axis=1).data, 1.0)
+
+
 def test_nothing_overflows_that_need_not():
     big = Tensor([1000.0, -1000.0, 0.0])
     assert big.logsumexp().item() == 1000.0
