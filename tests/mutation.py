@@ -303,7 +303,7 @@ def main() -> int:
     parser.add_argument("--sample", type=int, help="take so many mutants, chosen at random")
     parser.add_argument("--seed", type=int, default=0, help="of the sample")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes at a time")
-    parser.add_argument("--limit", type=float, default=10.0, help="seconds of tests for a mutant, the shortest tests first")
+    parser.add_argument("--limit", type=float, default=4.0, help="seconds of tests for a mutant, the shortest tests first")
     parser.add_argument("--measured", type=Path, metavar="FILE", help="keep there which lines each test runs, for the next run")
     parser.add_argument("--imported", help=argparse.SUPPRESS)
     options = parser.parse_args()

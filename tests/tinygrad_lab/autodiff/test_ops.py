@@ -200,13 +200,15 @@ def test_a_reduction_combines_elements_as_run_does(op, interpreted_functions):
         assert names["total"] == op.run(np.array(elements), axes=(-1,))[0]
 
 
-def test_ops_say_whether_they_are_elementwise_and_differentiable():
-    for op, elementwise, differentiable in (
-        (ops.add, True, True),
-        (ops.less, True, False),
-        (ops.detach, True, False),
-        (ops.matmul, False, True),
-        (ops.concatenate, False, True),
+def test_ops_say_whether_they_are_elementwise_differentiable_and_analytic():
+    for op, elementwise, differentiable, analytic in (
+        (ops.add, True, True, True),
+        (ops.absolute, True, True, False),
+        (ops.sign, True, False, False),
+        (ops.detach, True, False, True),
+        (ops.matmul, False, True, True),
+        (ops.astype, False, True, False),
     ):
         assert op.elementwise is elementwise
         assert op.differentiable is differentiable
+        assert op.analytic is analytic

@@ -370,6 +370,17 @@ def test_dtypes_change_only_where_asked_for():
     assert single.mean().dtype == single.std().dtype == single.softmax().dtype == np.float32
 
 
+def test_the_dtype_of_a_condition_is_its_own():
+    single, double = Tensor([0.0, 2.0], dtype=np.float32), Tensor([1.0, 2.0])
+    assert tl.where(single, double, 5.0).data.tolist() == [5.0, 2.0]
+    with record() as recording:
+        tl.where(double > 1.0, double, double)
+    assert [line.op.name for line in recording.lines] == ["broadcast_to", "greater", "where"][-len(recording.lines) :]
+    for a, b in ((single, double), (double, single)):
+        with pytest.raises(TypeError, match="where: operands are float"):
+            tl.where(double > 1.0, a, b)
+
+
 def test_ndarray_times_tensor_keeps_the_graph():
     x = Tensor([1.0, 2.0], requires_grad=True)
     y = np.array([3.0, 4.0]) * x

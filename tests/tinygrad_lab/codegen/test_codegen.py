@@ -397,6 +397,11 @@ def test_a_state_is_updated_in_place_if_nothing_reads_the_old_one_later(new_stat
     assert in_place_states(ExpressionWriter(copy_views(separate_uses(program)))) == in_place
 
 
+def test_a_state_that_is_updated_in_place_needs_no_other_memory():
+    program = stepped(lambda w, m: (w - 0.1 * m, 0.9 * m))
+    assert [x.kind for x in write_source(program).arrays if x.array.shape == (2, 3)] == ["state", "state"]
+
+
 def test_a_state_that_is_a_sum_of_itself_is_not_made_in_place():
     w, a = Tensor([[1.0, 2.0, 3.0]]), Tensor(np.arange(6.0).reshape(2, 3))
     check_against_replay(capture(lambda: ({"loss": w.sum()}, {"w": (a * w).sum(axis=0, keepdims=True)}), {"a": a}, {"w": w}))
@@ -706,6 +711,9 @@ def test_a_constant_is_written_out_or_read_from_an_array(constant):
     program = capture(lambda: ({"loss": (x * np.array(constant)).sum()}, {}), {"x": x}, {})
     check_against_replay(program)
     assert ("c0" in step_of(source_of(program))) == (len(constant) > 1)
+    program = capture(lambda: ({"loss": (x * constant[0]).sum()}, {}), {"x": x}, {})
+    check_against_replay(program)
+    assert "c0" not in step_of(source_of(program))
 
 
 @pytest.mark.parametrize(
