@@ -110,7 +110,7 @@ def find_mutants(path: str) -> list[Mutant]:
         rule = get_operator(f"core/{operator}")()
         places = [(node, start) for node in leaves for start, _ in rule.mutation_positions(node)]
         for occurrence, (node, at) in enumerate(places):
-            if any(is_in(at, x, x) for x in skipped) or node.parent.type in STARS:
+            if any(is_in(at, x, x) for x in skipped) or (node.type == "operator" and node.parent.type in STARS):
                 continue
             around = [tree.body[-1], *[x for x in statements if is_in(at, x, x)]][-1]
             body = getattr(around, "body", None)
