@@ -53,6 +53,7 @@ def test_backward_accumulates_into_leaves_only():
     assert y.grad is None
     z.backward()
     assert x.grad.item() == 24.0  # a second backward adds its gradient
+    assert not x.grad.requires_grad
     x.grad = None
     z.backward()
     assert x.grad.item() == 12.0

@@ -200,6 +200,11 @@ def test_a_reduction_combines_elements_as_run_does(op, interpreted_functions):
         assert names["total"] == op.run(np.array(elements), axes=(-1,))[0]
 
 
+def test_an_op_is_immutable():
+    with pytest.raises(AttributeError, match="cannot assign to field 'run'"):
+        ops.add.run = np.subtract
+
+
 def test_ops_say_whether_they_are_elementwise_differentiable_and_analytic():
     for op, elementwise, differentiable, analytic in (
         (ops.add, True, True, True),

@@ -407,6 +407,9 @@ def test_private_is_what_belongs_to_the_user_and_no_one_else_may_write_to(monkey
     assert is_private(0, 0o755, owners=(0,))
     assert is_private(1234, 0o755, owners=(0,))
     assert not is_private(0, 0o775, owners=(0,))
+    monkeypatch.setattr(sys, "platform", "win32")  # which closes a user's folders to other users by other means
+    assert is_private(0, 0o777)
+    assert native._user() == 0
 
 
 @needs_posix
