@@ -24,6 +24,8 @@ settings.register_profile(
 settings.register_profile("thorough", max_examples=500, deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
+collect_ignore = ["mutation.py"]  # a command, which needs tools that only the `dev` extra installs
+
 
 def pytest_configure(config):
     """Give all processes of a test run one cache of compiled programs, so that each program is compiled once.
