@@ -729,3 +729,11 @@ def test_reductions_over_each_axis_keep_it_with_length_1_if_asked_to(name):
             result = getattr(Tensor(x), name)(axis=axis, keepdims=keepdims)
             assert result.shape == expected.shape
             np.testing.assert_allclose(result.data, expected, rtol=1e-12, atol=1e-15)
+
+
+def test_the_defaults_are_numpys():
+    x = np.random.default_rng(0).normal(size=(4, 6))
+    assert [part.shape for part in Tensor(x).split(2)] == [part.shape for part in np.split(x, 2)]
+    assert Tensor(x).std().item() == pytest.approx(x.std(), rel=1e-14)
+    assert Tensor(x).logsumexp().shape == x.sum().shape
+    assert tl.stack([Tensor(x), Tensor(x)]).shape == np.stack([x, x]).shape
