@@ -121,7 +121,7 @@ def test_a_misplaced_import_is_found(file, source):
     [
         ("tinygrad_lab/autodiff/tensor.py", "from .ops import Op"),
         ("tinygrad_lab/autodiff/tensor.py", "import numpy as np"),
-        ("tinygrad_lab/program/__init__.py", "from .lanes import LaneWriter"),
+        ("tinygrad_lab/program/__init__.py", "from .lanes import LaneBuilder"),
         ("tinygrad_lab/program/lanes.py", "from . import lines\nfrom ..autodiff.tensor import Tensor"),
         ("tinygrad_lab/codegen/kinds.py", "from tinygrad_lab.program import Program"),
         ("tinygrad_lab/__init__.py", "from .testing import check_grad"),

@@ -24,6 +24,16 @@ def save_checkpoint(run: Run, path: str | os.PathLike[str]) -> None:
 def checkpoint_bytes(run: Run) -> bytes:
     """Return what `save_checkpoint` would write.
 
+    Parameters
+    ----------
+    run : Run
+        As `lanes_as_completed` yields it, or as a callback receives it.
+
+    Raises
+    ------
+    TypeError
+        If `run` is something else, such as a Trainer.
+
     Examples
     --------
     >>> import tinygrad_lab as tl
@@ -40,6 +50,11 @@ def checkpoint_bytes(run: Run) -> bytes:
     >>> bool(second.model.weight.data == whole.model.weight.data)
     True
     """
+    if not isinstance(run, Run):
+        kind = type(run).__name__
+        raise TypeError(
+            f"checkpoint_bytes: got a {kind}, expected a Run, which lanes_as_completed yields and callbacks receive"
+        )
     return arrays_to_bytes(*_content(run))
 
 

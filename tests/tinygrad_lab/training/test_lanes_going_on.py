@@ -139,6 +139,11 @@ def test_of_a_checkpoint_every_flipped_bit_and_every_truncation_is_refused():
             arrays_from_bytes(checkpoint[:length])
 
 
+def test_a_checkpoint_is_of_a_run():
+    with pytest.raises(TypeError, match="checkpoint_bytes: got a Trainer, expected a Run, which lanes_as_completed yields"):
+        checkpoint_bytes(maker()(0))
+
+
 class Rates(tl.Scheduler):
     def __init__(self, rates):
         self.rates = rates
