@@ -82,7 +82,7 @@ def grad(
 
 
 def _filled(gradients: Sequence[Tensor | None], wrt: Sequence[Tensor]) -> list[Tensor]:
-    return [wrap(np.zeros_like(x._data)) if g is None else g for g, x in zip(gradients, wrt, strict=True)]
+    return [wrap(np.zeros_like(x._array)) if g is None else g for g, x in zip(gradients, wrt, strict=True)]
 
 
 def _run(function: Callable[..., Tensor], inputs: Sequence[ArrayLike | Tensor]) -> tuple[Tensor, list[Tensor], bool]:
@@ -156,7 +156,7 @@ def jvp(function: Callable[..., Tensor], inputs: Sequence[Any], tangents: Sequen
     """
     value, variables, linked = _run(function, inputs)
     linked = linked or any(_is_linked(tangent) for tangent in tangents)
-    zeros = Tensor(np.zeros_like(value._data))
+    zeros = Tensor(np.zeros_like(value._array))
     if not value.requires_grad:
         return value, zeros
     u = Tensor(zeros, requires_grad=True)
@@ -181,7 +181,7 @@ def hvp(function: Callable[[Tensor], Tensor], x: ArrayLike | Tensor, v: ArrayLik
     value, (variable,), linked = _run(function, [x])
     slope = grad(value, [variable], create_graph=True)[0] if value.requires_grad else value
     if not slope.requires_grad:  # the function is linear, so its Hessian is 0
-        return Tensor(np.zeros_like(variable._data))
+        return Tensor(np.zeros_like(variable._array))
     return grad(slope, [variable], create_graph=linked or _is_linked(v), cotangent=v)[0]
 
 
@@ -218,6 +218,6 @@ def hessian(function: Callable[[Tensor], Tensor]) -> Callable[[ArrayLike | Tenso
 
     def gradient(x: Tensor) -> Tensor:
         value = function(x)
-        return grad(value, [x], create_graph=True)[0] if value.requires_grad else Tensor(np.zeros_like(x._data))
+        return grad(value, [x], create_graph=True)[0] if value.requires_grad else Tensor(np.zeros_like(x._array))
 
     return jacobian(gradient)

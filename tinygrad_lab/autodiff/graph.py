@@ -34,7 +34,7 @@ class Link:
     def check_unchanged(self) -> None:
         """Raise an error if an input holds another array now than when the op ran: its VJP would use the wrong values."""
         for tensor, array in zip(self.inputs, self.arrays, strict=True):
-            if tensor._data is not array:
+            if tensor._array is not array:
                 raise RuntimeError(
                     f"{self.op.name}: an input of shape {array.shape} was assigned a new value after it was used, "
                     "so its gradient would be wrong; compute the loss again, then differentiate it"

@@ -58,16 +58,17 @@ class Tensor(TensorMethods):
     Tensor([2., 4.])
     """
 
-    __slots__ = ("__weakref__", "_data", "_is_frozen", "_link", "_requires_grad", "grad")
+    # numpy.ma would take an attribute named `_data` of any operand for its elements, past `__array__`.
+    __slots__ = ("__weakref__", "_array", "_is_frozen", "_link", "_requires_grad", "grad")
 
-    _data: np.ndarray
+    _array: np.ndarray
     _is_frozen: bool
     _link: Link | None
     _requires_grad: bool
     grad: Tensor | None
 
     def __init__(self, data: ArrayLike | Tensor, requires_grad: bool = False, dtype: DTypeLike | None = None) -> None:
-        self._data = _own_array(data, dtype)
+        self._array = _own_array(data, dtype)
         self._link = None
         self.grad = None
         self._is_frozen = False
@@ -80,28 +81,28 @@ class Tensor(TensorMethods):
     def data(self) -> np.ndarray:
         """The elements, read-only."""
         self._check_stays(".data")
-        self._data.flags.writeable = False
-        return self._data.view()
+        self._array.flags.writeable = False
+        return self._array.view()
 
     @property
     def shape(self) -> ops.Shape:
         """The lengths of the axes."""
-        return self._data.shape
+        return self._array.shape
 
     @property
     def ndim(self) -> int:
         """The number of axes."""
-        return self._data.ndim
+        return self._array.ndim
 
     @property
     def size(self) -> int:
         """The number of elements."""
-        return self._data.size
+        return self._array.size
 
     @property
     def dtype(self) -> np.dtype:
         """The dtype of the elements."""
-        return self._data.dtype
+        return self._array.dtype
 
     @property
     def requires_grad(self) -> bool:
@@ -110,8 +111,8 @@ class Tensor(TensorMethods):
 
     @requires_grad.setter
     def requires_grad(self, value: bool) -> None:
-        if value and self._data.dtype.kind not in "fc":
-            raise TypeError(f"Tensor: a gradient needs floating-point data, got {self._data.dtype}; give dtype=float")
+        if value and self._array.dtype.kind not in "fc":
+            raise TypeError(f"Tensor: a gradient needs floating-point data, got {self._array.dtype}; give dtype=float")
         if self._link is not None:
             raise ValueError(f"requires_grad: this Tensor is the result of {self._link.op.name}; use .detach() for a constant")
         self._is_frozen = not value and self.is_parameter
@@ -130,14 +131,14 @@ class Tensor(TensorMethods):
     def numpy(self) -> np.ndarray:
         """Return a copy of the elements as an array, which has no graph."""
         self._check_stays(".numpy()")
-        return self._data.copy()
+        return self._array.copy()
 
     def item(self) -> Any:
         """Return the only element as a Python number."""
         if self.size != 1:
             raise ValueError(f"item: a Tensor of shape {self.shape} has {self.size} elements, expected 1")
         self._check_stays("the number")
-        return self._data.item()
+        return self._array.item()
 
     def _check_stays(self, way_out: str) -> None:
         if current.recording is not None:
@@ -164,20 +165,20 @@ class Tensor(TensorMethods):
             raise ValueError(f"assign: value has shape {array.shape}, expected {self.shape}")
         if self._link is not None:
             raise ValueError(f"assign: this Tensor is the result of {self._link.op.name}; only a leaf can be assigned to")
-        self._data = np.asarray(array, order="C")  # one memory layout, so that a captured program fits every later value
+        self._array = np.asarray(array, order="C")  # one memory layout, so that a captured program fits every later value
 
     @contextmanager
     def _holding(self, array: np.ndarray) -> Iterator[None]:
         """Hold another array of any dtype inside a block, to evaluate a function at another point."""
-        before = self._data
-        self._data = array
+        before = self._array
+        self._array = array
         try:
             yield
         finally:
-            self._data = before
+            self._array = before
 
     def __repr__(self) -> str:
-        text = np.array2string(self._data, separator=", ", prefix="Tensor(")
+        text = np.array2string(self._array, separator=", ", prefix="Tensor(")
         dtype = f", dtype={self.dtype}" if self.dtype not in (np.float64, np.int64, np.bool_) else ""
         return f"Tensor({text}{dtype}{', requires_grad=True' if self.requires_grad else ''})"
 
@@ -196,7 +197,7 @@ class Tensor(TensorMethods):
         if self._link is not None:
             raise TypeError(f"copy or pickle: this Tensor is the result of {self._link.op.name}; use .detach() for a constant")
         self._check_stays("a copy")
-        return (_frozen, (self._data,)) if self._is_frozen else (Tensor, (self._data, self._requires_grad))
+        return (_frozen, (self._array,)) if self._is_frozen else (Tensor, (self._array, self._requires_grad))
 
     def __float__(self) -> float:
         return float(self.item())
@@ -253,8 +254,8 @@ def _own_array(data: Any, dtype: DTypeLike | None) -> np.ndarray:
     if isinstance(data, Tensor):
         data._check_stays("a copy")
         if dtype is None or data.dtype == dtype:
-            return data._data  # the array of a Tensor is never written to, so it may be shared
-        data = data._data
+            return data._array  # the array of a Tensor is never written to, so it may be shared
+        data = data._array
     if isinstance(data, np.ma.MaskedArray):
         raise TypeError("Tensor: data is a masked array, whose mask would be lost; fill it first")
     try:
@@ -275,7 +276,7 @@ def wrap(array: Any, link: Link | None = None) -> Tensor:
     It sets the fields of `Tensor.__init__` without its checks, which would take longer than a small op.
     """
     tensor = Tensor.__new__(Tensor)
-    tensor._data = array if type(array) is np.ndarray else np.asarray(array)  # a ufunc turns 0-d arrays into scalars
+    tensor._array = array if type(array) is np.ndarray else np.asarray(array)  # a ufunc turns 0-d arrays into scalars
     tensor._link = link
     tensor.grad = None
     tensor._is_frozen = False
@@ -318,7 +319,7 @@ def apply(op: Op, *tensors: Tensor, **params: Any) -> Tensor:
     >>> apply(ops.reduce_sum, Tensor([1.0, 2.0]), axes=(-1,))
     Tensor([3.])
     """
-    arrays = [tensor._data for tensor in tensors]
+    arrays = [tensor._array for tensor in tensors]
     array = op.run(*arrays, **params)
     link = None
     if linking.enabled and op.vjps:
@@ -345,7 +346,7 @@ def _align(op: Op, operands: Sequence[Any]) -> Sequence[Tensor]:
     others = False
     for x in mixed[op.values]:
         if type(x) is Tensor:
-            dtype = x._data.dtype
+            dtype = x._array.dtype
             if dtype.kind not in "fc":
                 others = True
             elif common is None:
@@ -358,7 +359,7 @@ def _align(op: Op, operands: Sequence[Any]) -> Sequence[Tensor]:
         return [as_tensor(x) for x in mixed]
     shape = _broadcast_shape(op, mixed)
     if common is None:  # all Tensors are integers or booleans, so NumPy's rule decides the dtype of a number
-        dtypes = [x._data.dtype for x in mixed[op.values] if type(x) is Tensor]
+        dtypes = [x._array.dtype for x in mixed[op.values] if type(x) is Tensor]
         return [_stretch(x, shape) if type(x) is Tensor else _constant(x, shape, np.result_type(*dtypes, x)) for x in mixed]
     return [_stretch(x, shape) if type(x) is Tensor else _constant(x, shape, common) for x in mixed]
 
@@ -371,11 +372,11 @@ def _are_aligned(operands: Sequence[Any]) -> bool:
     first = operands[0]
     if type(first) is not Tensor:
         return False
-    shape, dtype = first._data.shape, first._data.dtype
+    shape, dtype = first._array.shape, first._array.dtype
     for x in operands[1:]:
-        if type(x) is not Tensor or x._data.dtype != dtype:
+        if type(x) is not Tensor or x._array.dtype != dtype:
             return False
-        if x._data.shape != shape and (_is_recorded() or (shape and x._data.shape)):
+        if x._array.shape != shape and (_is_recorded() or (shape and x._array.shape)):
             return False
     return True
 
@@ -386,7 +387,7 @@ def _is_recorded() -> bool:
 
 
 def _stretch(x: Tensor, shape: ops.Shape) -> Tensor:
-    return x if x._data.shape == shape else apply(ops.broadcast_to, x, shape=shape)
+    return x if x._array.shape == shape else apply(ops.broadcast_to, x, shape=shape)
 
 
 def _is_number(x: Any) -> bool:
@@ -400,7 +401,7 @@ def _constant(number: Any, shape: ops.Shape, dtype: np.dtype | None) -> Tensor:
 
 
 def _broadcast_shape(op: Op, operands: Sequence[Any]) -> ops.Shape:
-    shapes = [x._data.shape for x in operands if type(x) is Tensor]
+    shapes = [x._array.shape for x in operands if type(x) is Tensor]
     shape = max(shapes, key=len, default=())
     if all(other == shape or not other for other in shapes):
         return shape

@@ -47,7 +47,7 @@ class Loss(ABC):
                 f"{type(self).__name__}: prediction has shape {prediction.shape}, target {target.shape} of {target.dtype}; "
                 "expected (n, classes) beside n integer labels or (n, classes) probabilities"
             )
-        low, high = target._data.min(), target._data.max()  # read only for this check, so that no number enters the step
+        low, high = target._array.min(), target._array.max()  # read only for this check, so that no number enters the step
         if low < 0 or high >= prediction.shape[1]:
             raise ValueError(f"{type(self).__name__}: labels run from {low} to {high}, expected 0 to {prediction.shape[1] - 1}")
 

@@ -177,7 +177,7 @@ class Optimizer:
         """Assign the results of `update`."""
         for parameter, value in zip(self.parameters, parameters, strict=True):
             parameter.assign(value)
-        self.state = {name: [wrap(np.asarray(x._data, order="C")) for x in entries] for name, entries in state.items()}
+        self.state = {name: [wrap(np.asarray(x._array, order="C")) for x in entries] for name, entries in state.items()}
 
     def step(self) -> None:
         """Update the parameters from their `.grad`. A parameter without one has gradient 0.

@@ -63,8 +63,8 @@ def capture(step: Step, inputs: Mapping[str, Tensor], state: Mapping[str, Tensor
         step()
     compare(recording, again, declared)
 
-    values = {id(tensor): Value(name, "input", tensor._data) for name, tensor in inputs.items()}
-    values |= {id(tensor): Value(name, "state", tensor._data) for name, tensor in state.items()}
+    values = {id(tensor): Value(name, "input", tensor._array) for name, tensor in inputs.items()}
+    values |= {id(tensor): Value(name, "state", tensor._array) for name, tensor in state.items()}
     results = [*outputs.values(), *new_state.values()]
     lines = number(recording, values)
     wanted = [values.setdefault(id(tensor), constant(tensor)) for tensor in results]
@@ -105,6 +105,6 @@ def compare(first: Recording, second: Recording, declared: set[int]) -> None:
                     f"{one.source_line}: {one.op.name} takes a Tensor of shape {x.shape} that is neither declared nor computed "
                     "in the step, so a replay would never see it change; declare it as an input"
                 )
-            if not np.array_equal(x._data, again._data, equal_nan=x.dtype.kind == "f"):
+            if not np.array_equal(x._array, again._array, equal_nan=x.dtype.kind == "f"):
                 raise CaptureError(f"{one.source_line}: {one.op.name} takes a constant that differs each time the step runs")
         positions[0][id(one.result)] = positions[1][id(two.result)] = i

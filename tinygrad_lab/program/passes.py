@@ -18,7 +18,7 @@ def number(recording: Recording, values: dict[int, Value]) -> list[Line]:
     lines: list[Line] = []
     for recorded in recording.lines:
         operands = tuple(values.setdefault(id(x), constant(x)) for x in recorded.inputs)
-        result = Value(f"v{len(lines)}", "result", recorded.result._data)
+        result = Value(f"v{len(lines)}", "result", recorded.result._array)
         values[id(recorded.result)] = result
         lines.append(Line(recorded.op, operands, recorded.params, result))
     return lines
@@ -26,7 +26,7 @@ def number(recording: Recording, values: dict[int, Value]) -> list[Line]:
 
 def constant(tensor: Tensor) -> Value:
     """Return a value for a Tensor that is the same in every run."""
-    return Value("constant", "constant", tensor._data)
+    return Value("constant", "constant", tensor._array)
 
 
 def merge_common(lines: Sequence[Line], wanted: Sequence[Value]) -> tuple[list[Line], list[Value]]:

@@ -42,7 +42,7 @@ def _describe(x: Any, seen: dict[int, Any]) -> str:
     if isinstance(x, Tensor):
         if x.requires_grad:
             return f"Tensor{x.shape} {x.dtype}"
-        return repr(x.item()) if x.size == 1 else f"Tensor {digest_arrays([x._data])}"
+        return repr(x.item()) if x.size == 1 else f"Tensor {digest_arrays([x._array])}"
     if isinstance(x, np.ndarray) and not x.dtype.hasobject:
         return f"array {digest_arrays([x])}"
     if isinstance(x, (FunctionType, BuiltinFunctionType, type)):

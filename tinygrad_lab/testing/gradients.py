@@ -159,12 +159,12 @@ def _in_double(variables: Sequence[Tensor]) -> Iterator[None]:
     """Convert the variables to float64 inside a block."""
     with ExitStack() as stack:
         for x in variables:
-            stack.enter_context(x._holding(x._data.astype(np.float64)))
+            stack.enter_context(x._holding(x._array.astype(np.float64)))
         yield
 
 
 def _shifted(objective: Callable[[], Tensor], x: Tensor, index: tuple[int, ...], step: complex) -> Any:
-    array = x._data.astype(np.result_type(x._data, type(step)))
+    array = x._array.astype(np.result_type(x._array, type(step)))
     array[index] += step
     with x._holding(array):
         return objective().item()
@@ -175,7 +175,7 @@ def _complex_step(objective: Callable[[], Tensor], x: Tensor, index: tuple[int, 
 
 
 def _central_difference(objective: Callable[[], Tensor], x: Tensor, index: tuple[int, ...]) -> float:
-    h = RELATIVE_STEP * (abs(float(x._data[index])) + 0.1)
+    h = RELATIVE_STEP * (abs(float(x._array[index])) + 0.1)
     return sum(
         weight * (_shifted(objective, x, index, k * h) - _shifted(objective, x, index, -k * h)) / h for k, weight in STENCIL
     )

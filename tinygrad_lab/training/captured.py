@@ -72,7 +72,7 @@ class CapturedStep:
         self._load_settings()
         for name, tensor in self._named_state().items():
             array = self.state.setdefault(name, aligned_empty(tensor.shape, tensor.dtype))
-            np.copyto(array, tensor._data)
+            np.copyto(array, tensor._array)
 
     def restore(self, arrays: Iterable[np.ndarray]) -> None:
         """Set the whole state, in the order of `state`."""
@@ -94,7 +94,7 @@ class CapturedStep:
 
     def _load_settings(self) -> None:
         for program in (*self._updates.values(), *self._evaluations.values()):
-            program.set_inputs(**{name: tensor._data for name, tensor in self.settings.items() if name in program.inputs})
+            program.set_inputs(**{name: tensor._array for name, tensor in self.settings.items() if name in program.inputs})
 
     # Programs --------------------------------------------------------------------------------------------------------
 

@@ -297,4 +297,4 @@ class ReplayLanes:
         for i, step in enumerate(self._steps):
             for name, tensor in step.settings.items():
                 if name in program.inputs:
-                    program.inputs[name][i] = tensor._data
+                    program.inputs[name][i] = tensor._array

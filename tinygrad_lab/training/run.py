@@ -219,7 +219,7 @@ class Run:
 
     def check_parameters(self) -> None:
         """Raise NonFiniteLossError where the last update has overflowed: no later loss would show it."""
-        if not all(np.isfinite(parameter._data).all() for parameter in self.trainer.optimizer.parameters):
+        if not all(np.isfinite(parameter._array).all() for parameter in self.trainer.optimizer.parameters):
             raise NonFiniteLossError(self.epoch, None)
 
     def _train(self, engine: Engine) -> None:

@@ -99,7 +99,7 @@ class _Describer:
         if not x.is_leaf:  # its gradient depends on the Tensors that it was computed from
             return Opaque(x)
         # Numbers that are no input or state may be constants of the program.
-        numbers = None if id(x) in self._variable else x._data.tobytes()
+        numbers = None if id(x) in self._variable else x._array.tobytes()
         return Tensor, x.shape, x.dtype, x.requires_grad, numbers
 
 

@@ -260,8 +260,8 @@ class Trainer(TrainingStep):
             kind = type(prediction).__name__
             raise TypeError(f"{type(self.model).__name__}: forward returned a value of type {kind}, expected a Tensor")
         if prediction.shape[:1] != few.shape[:1]:
-            return prediction._data
-        return np.broadcast_to(prediction._data[:1], (len(inputs), *prediction.shape[1:]))
+            return prediction._array
+        return np.broadcast_to(prediction._array[:1], (len(inputs), *prediction.shape[1:]))
 
 
 def _check_callbacks(callbacks: Any) -> list[Callback]:

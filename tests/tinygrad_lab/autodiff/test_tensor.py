@@ -593,6 +593,19 @@ def test_dtypes_that_a_tensor_does_not_have_are_refused(dtype):
         Tensor([1.0]).astype(dtype)
 
 
+def test_a_masked_array_beside_a_tensor_cannot_reach_its_memory():
+    # numpy.ma takes the attribute `_data` of any operand for its elements.
+    w = Tensor(3.0, requires_grad=True)
+    with pytest.raises(TypeError, match="requires a gradient"):
+        np.ma.array([1.0, 2.0]) * w
+    with pytest.raises(TypeError, match="requires a gradient"):
+        np.ma.getdata(w)
+    constant = Tensor([1.0, 2.0])
+    with pytest.raises(ValueError, match="read-only"):
+        np.ma.getdata(constant)[0] = 10.0
+    assert constant.data.tolist() == [1.0, 2.0]
+
+
 def test_masked_arrays_are_refused_and_numbers_are_formatted():
     with pytest.raises(TypeError, match="masked"):
         Tensor(np.ma.array([1.0, 2.0], mask=[True, False]))

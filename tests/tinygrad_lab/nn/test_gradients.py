@@ -134,10 +134,10 @@ def test_a_failure_names_the_op_the_input_the_index_and_both_numbers():
 
 def test_the_check_restores_what_it_perturbs():
     w = tl.Tensor(np.array([1.0, 2.0], np.float32), requires_grad=True)
-    before = w._data
+    before = w._array
     with mutant(ops.exp, 0, 0.0), pytest.raises(AssertionError):
         check_grad(lambda t: t.exp(), w)
-    assert w._data is before
+    assert w._array is before
     assert w.dtype == np.float32
 
 

@@ -157,7 +157,7 @@ class Loops:
             The losses of these updates.
         """
         for name, array in self._constants:
-            np.copyto(array, settings[name]._data)
+            np.copyto(array, settings[name]._array)
         losses = np.empty(len(rates))
         size = len(samples) // len(rates)
         done = 0
@@ -165,7 +165,7 @@ class Loops:
             part = slice(done, done + self._updates_per_call)
             count = len(losses[part])
             start = time.perf_counter()
-            numbers = [rates[part] if name == "lr" else np.full(count, settings[name]._data) for name in self._settings]
+            numbers = [rates[part] if name == "lr" else np.full(count, settings[name]._array) for name in self._settings]
             made = self._updates(*data, samples[done * size : (done + count) * size], losses[part], *numbers, *self._arrays)
             if made < count or not isfinite(losses[done + made - 1]):
                 return losses[: done + made]
