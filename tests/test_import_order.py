@@ -16,7 +16,7 @@ from tests.helpers.imports import imported_names
 PACKAGES = ["tinygrad_lab", "models", "search"]
 
 ORDER = {
-    "tinygrad_lab": "checks contents autodiff nn optim storage program codegen training testing",
+    "tinygrad_lab": "checks seeds contents autodiff nn optim storage program codegen training testing",
     "tinygrad_lab/autodiff": "ops graph recording functions methods tensor derivatives",
     "tinygrad_lab/autodiff/methods": "elementwise movement reductions protocol",
     "tinygrad_lab/nn": "initializers activations layers losses",

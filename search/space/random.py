@@ -5,7 +5,6 @@ seed, name of an axis      --> a generator --> its draws --.
 seed, name of another axis --> a generator --> its draws --'
 """
 
-import hashlib
 import math
 import sys
 from collections.abc import Mapping, Sequence
@@ -17,6 +16,7 @@ from search.space.configuration import Configuration
 from search.space.grid import ParameterGrid
 from search.space.rounds import Configurations, ListedConfigurations, OneRound
 from tinygrad_lab.checks import is_positive_integer
+from tinygrad_lab.seeds import stream
 
 PATIENCE = 1000  # after so many known configurations in a row, no new one is expected
 
@@ -128,8 +128,7 @@ def _listed(name: str, values: Any) -> tuple[Any, ...]:
 
 
 def _generator(seed: int, name: str) -> np.random.Generator:
-    content = f"{seed}\n{name}"
-    return np.random.default_rng(int.from_bytes(hashlib.sha256(content.encode()).digest()))
+    return np.random.default_rng(stream(seed, name))
 
 
 def _draw(values: Any, rng: np.random.Generator) -> Any:

@@ -5,13 +5,13 @@ search's seed, its configuration and its fold. The order of the grid, further co
 effect.
 """
 
-import hashlib
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from search.space.configuration import as_configuration
+from tinygrad_lab.seeds import stream
 
 
 def fit_seed(seed: int, configuration: Mapping[str, Any], fold: int | str) -> np.random.SeedSequence:
@@ -39,5 +39,4 @@ def fit_seed(seed: int, configuration: Mapping[str, Any], fold: int | str) -> np
     >>> one.entropy == same.entropy, one.entropy == other.entropy
     (True, False)
     """
-    content = f"{seed}\n{as_configuration(configuration).text}\n{fold}"
-    return np.random.SeedSequence(int.from_bytes(hashlib.sha256(content.encode()).digest()))
+    return stream(seed, as_configuration(configuration).text, fold)

@@ -180,7 +180,9 @@ def test_random_state_decides_all():
 def test_a_sample_of_weight_0_is_not_there(estimator):
     weight = np.where(np.arange(40) % 4 == 0, 0.0, 2.0)
     weighted = clone(estimator).set_params(epochs=4).fit(X, Y, sample_weight=weight)
-    assert_same(weighted, clone(estimator).set_params(epochs=4).fit(X[weight > 0], Y[weight > 0]))
+    plain = clone(estimator).set_params(epochs=4).fit(X[weight > 0], Y[weight > 0])
+    # scikit-learn's scaler sums weighted samples in another order, so its means may differ in the last bit.
+    np.testing.assert_allclose(weights(weighted.network_), weights(plain.network_), rtol=1e-12)
 
 
 def test_a_class_of_weight_0_is_not_there():

@@ -23,6 +23,7 @@ from tinygrad_lab.autodiff.derivatives import grad
 from tinygrad_lab.autodiff.recording import record
 from tinygrad_lab.autodiff.tensor import Tensor, as_tensor, wrap
 from tinygrad_lab.checks import is_positive_integer
+from tinygrad_lab.seeds import CHECK, stream
 
 COMPLEX_STEP = 1e-30
 RELATIVE_STEP = 1e-3
@@ -74,7 +75,7 @@ def check_grad(
     """
     if not is_positive_integer(order):
         raise ValueError(f"check_grad: order is {order!r}, expected a positive integer")
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(stream(seed, CHECK))  # not the numbers of inputs drawn from default_rng(seed)
     tensors = [_variable(x) for x in inputs]
     variables = [x for x in tensors if x.requires_grad]
     if not variables:

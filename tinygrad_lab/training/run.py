@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from tinygrad_lab.seeds import ORDER, stream
 from tinygrad_lab.training.engines.choice import first_engine, make_engine
 from tinygrad_lab.training.engines.eager import EagerEngine
 from tinygrad_lab.training.engines.engine import Batch, Engine
@@ -181,7 +182,7 @@ class Run:
         """Return the positions of the samples in the order of an epoch."""
         if not self.trainer.shuffle:
             return np.arange(self.samples)
-        return np.random.default_rng(np.random.SeedSequence([self.trainer.seed, epoch])).permutation(self.samples)
+        return np.random.default_rng(stream(self.trainer.seed, ORDER, epoch)).permutation(self.samples)
 
     # Training --------------------------------------------------------------------------------------------------------
 
