@@ -51,6 +51,14 @@ from .nn.losses import (
     MeanAbsoluteError as MeanAbsoluteError,
     MeanSquaredError as MeanSquaredError,
 )
+from .nn.mode import (
+    Buffer as Buffer,
+    RandomInput as RandomInput,
+    in_training_mode as in_training_mode,
+    training_mode as training_mode,
+)
+from .nn.normalization import BatchNorm as BatchNorm, LayerNorm as LayerNorm
+from .nn.regularization import Dropout as Dropout, GaussianNoise as GaussianNoise
 from .optim.hooks import ClipGradNorm as ClipGradNorm, ClipGradValue as ClipGradValue, GradientHook as GradientHook
 from .optim.optimizer import Optimizer as Optimizer
 from .optim.optimizers import (

@@ -80,7 +80,7 @@ def softplus(x):
 class Source:
     """The module of a program, and the arguments of its function `updates`, in order.
 
-    ``updates(*samples, rows, losses, *settings, *arrays)`` makes ``len(losses)`` updates, each on the next rows of the
+    ``updates(*samples, rows, losses, *per_update, *arrays)`` makes ``len(losses)`` updates, each on the next rows of the
     samples. It stops after the first loss that is not finite, and returns the number of updates made.
 
     Attributes
@@ -90,8 +90,9 @@ class Source:
     samples : list of Value
         The inputs that differ from batch to batch. For each, `updates` takes an array with all samples. After these arrays
         come `rows`, the numbers of the samples of all batches, and `losses`, which it fills.
-    settings : list of Value
-        The inputs without axes, such as the learning rate. For each, `updates` takes an array with one number per update.
+    per_update : list of Value
+        The inputs without axes, such as the learning rate, and the random numbers. For each, `updates` takes an array that
+        has one entry per update along its first axis.
     arrays : list of Value
         All other arguments: memory for a batch, the state, constants, intermediate results.
     lines : list of Line
@@ -100,7 +101,7 @@ class Source:
 
     text: str
     samples: list[Value]
-    settings: list[Value]
+    per_update: list[Value]
     arrays: list[Value]
     lines: list[Line]
 
@@ -108,7 +109,7 @@ class Source:
         return self.text
 
 
-def write_source(program: Program, samples: Collection[str] = ()) -> Source:
+def write_source(program: Program, samples: Collection[str] = (), drawn: Collection[str] = ()) -> Source:
     """Write the module of a program.
 
     Parameters
@@ -116,7 +117,9 @@ def write_source(program: Program, samples: Collection[str] = ()) -> Source:
     program : Program
         It has one output of one element, the loss.
     samples : collection of str
-        Names of inputs that differ from batch to batch. The program need not have all of them.
+        Names of inputs that are batches of samples. The program need not have all of them.
+    drawn : collection of str
+        Names of inputs that are other random numbers in each update.
 
     Raises
     ------
@@ -126,7 +129,7 @@ def write_source(program: Program, samples: Collection[str] = ()) -> Source:
     if len(program.outputs) != 1 or next(iter(program.outputs.values())).array.size != 1:
         raise NoLoopFormError("a program with loops has one output of one element, the loss")
     per_sample = [x for name, x in program.inputs.items() if name in samples]
-    settings = [x for x in program.inputs.values() if not x.array.ndim and x not in per_sample]
+    per_update = [x for name, x in program.inputs.items() if name in drawn or not (x.array.ndim or x in per_sample)]
     for rewrite in (factor_squares, split_sums, transpose_factors, separate_uses, copy_views):
         program = rewrite(program)
     program.check()
@@ -138,12 +141,12 @@ def write_source(program: Program, samples: Collection[str] = ()) -> Source:
     arguments = {name: x for name, x in arguments.items() if name not in local_variables}
     (loss,) = program.outputs.values()
     # A number in an array without axes is read once, at the start. The array's name ends in _, the number's does not.
-    scalars = [name for name, x in arguments.items() if not x.array.ndim and x not in settings]
+    scalars = [name for name, x in arguments.items() if not x.array.ndim and x not in per_update]
     names = [f"{name}_" if name in scalars else name for name in arguments]
     of_samples = [writer.name_of(x) for x in per_sample]
-    of_settings = [writer.name_of(x) for x in settings]
-    of_arrays = [name for name, x in zip(names, arguments.values(), strict=True) if x not in settings]
-    values = [f"{name}_all[b]" if name in of_settings else name for name in names]
+    of_updates = [writer.name_of(x) for x in per_update]
+    of_arrays = [name for name, x in zip(names, arguments.values(), strict=True) if x not in per_update]
+    values = [f"{name}_all[b]" if name in of_updates else name for name in names]
     text = [
         PRELUDE.format(dtype=_narrowest(program).name),
         "",
@@ -156,7 +159,7 @@ def write_source(program: Program, samples: Collection[str] = ()) -> Source:
         "",
         "",
         "@compiled",
-        f"def updates({', '.join([*_all(of_samples), 'rows', 'losses', *_all(of_settings), *of_arrays])}):",
+        f"def updates({', '.join([*_all(of_samples), 'rows', 'losses', *_all(of_updates), *of_arrays])}):",
         "    size = rows.shape[0] // losses.shape[0]",
         "    for b in range(losses.shape[0]):",
         "        for i in range(size):",
@@ -169,8 +172,8 @@ def write_source(program: Program, samples: Collection[str] = ()) -> Source:
         "    return losses.shape[0]",
         "",
     ]
-    arrays = [x for x in arguments.values() if x not in settings]
-    return Source("\n".join(text), per_sample, settings, arrays, program.lines)
+    arrays = [x for x in arguments.values() if x not in per_update]
+    return Source("\n".join(text), per_sample, per_update, arrays, program.lines)
 
 
 def _all(names: Sequence[str]) -> list[str]:

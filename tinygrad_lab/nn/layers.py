@@ -4,7 +4,7 @@
 
 A parameter is an attribute that is a Tensor and requires a gradient. A layer has its own parameters and those of the layers
 among its attributes, in the order in which ``__init__`` sets them. Setting the attribute is enough. ``requires_grad = False``
-freezes a parameter: it is not trained, but remains a part of the layer's state.
+freezes a parameter: it is not trained, but remains a part of the layer's state. So does an attribute that is a `Buffer`.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from tinygrad_lab.checks import is_positive_integer
 from tinygrad_lab.contents import children
 from tinygrad_lab.nn.activations import Activation
 from tinygrad_lab.nn.initializers import Initializer, XavierUniform, Zeros
+from tinygrad_lab.nn.mode import Buffer, in_training_mode
 
 
 class Layer(ABC):
@@ -54,6 +55,11 @@ class Layer(ABC):
             raise TypeError(f"{type(self).__name__}: forward returned None, expected a Tensor")
         return output
 
+    @property
+    def training(self) -> bool:
+        """Whether the layer runs in training mode; see `training_mode`."""
+        return in_training_mode()
+
     def __repr__(self) -> str:
         parts = [f"{name}={x!r}" for name, x in vars(self).items() if _is_part(x)]
         return f"{type(self).__name__}({', '.join(parts)})"
@@ -70,24 +76,35 @@ class Layer(ABC):
         return [tensor for _, tensor in self.named_parameters()]
 
     def named_state(self) -> dict[str, Tensor]:
-        """Return the parameters by name, including frozen ones. `state_dict` holds their values."""
+        """Return the parameters, including frozen ones, and the Tensors of the buffers by name.
+
+        `state_dict` has their values.
+        """
         first: dict[int, tuple[str, Tensor]] = {}
-        for name, tensor in named_tensors(vars(self)):
-            if tensor.is_parameter:  # rather than a result that the layer keeps
+        for name, x in named_objects(vars(self), (Tensor, Buffer)):
+            tensor = x.tensor if isinstance(x, Buffer) else x
+            if tensor is not x or tensor.is_parameter:  # rather than a constant, or a result that the layer keeps
                 first.setdefault(id(tensor), (name, tensor))
         return dict(first.values())
 
+    def named_buffers(self) -> list[tuple[str, Buffer]]:
+        """List the names and buffers in definition order. A shared buffer appears once, under its first name."""
+        first: dict[Buffer, str] = {}
+        for name, buffer in named_objects(vars(self), (Buffer,)):
+            first.setdefault(buffer, name)
+        return [(name, buffer) for buffer, name in first.items()]
+
     def state_dict(self) -> dict[str, np.ndarray]:
-        """Return copies of the parameters' values by name, including frozen ones."""
+        """Return copies of the values of the parameters, including frozen ones, and of the buffers by name."""
         return {name: tensor.numpy() for name, tensor in self.named_state().items()}
 
     def load_state_dict(self, state: Mapping[str, ArrayLike]) -> None:
-        """Set all parameters from `state`, including frozen ones. If one does not fit, none is set.
+        """Set all parameters, including frozen ones, and all buffers from `state`. If one does not fit, none is set.
 
         Parameters
         ----------
         state : mapping of str to array_like
-            A value for every parameter, of the same shape, in a dtype that converts to the parameter's without loss.
+            A value for every parameter and buffer, of the same shape, in a dtype that converts to its dtype without loss.
 
         Raises
         ------
@@ -135,18 +152,21 @@ def _is_part(x: Any) -> bool:
     return any(map(_is_part, x)) if isinstance(x, (list, tuple)) else isinstance(x, (Layer, Activation))
 
 
-def named_tensors(
-    fields: dict[str, Any] | list[Any] | tuple[Any, ...], prefix: str = "", parts: tuple[type, ...] = (Layer,)
-) -> Iterator[tuple[str, Tensor]]:
-    """Yield the Tensors among the fields of an object, with their names; also those in lists, dicts and objects of `parts`."""
+def named_objects(
+    fields: Any, kinds: tuple[type, ...], prefix: str = "", parts: tuple[type, ...] = ()
+) -> Iterator[tuple[str, Any]]:
+    """Yield the objects of some kinds among the fields of an object, with their names.
+
+    Those in lists, tuples, dicts and layers are among them, and those in objects of the types `parts`.
+    """
     for key, value in children(fields):
         name = f"{prefix}{key}"
-        if isinstance(value, Tensor):
+        if isinstance(value, kinds):
             yield name, value
-        elif isinstance(value, parts):
-            yield from named_tensors(vars(value), f"{name}.", parts)
+        elif isinstance(value, (Layer, *parts)):
+            yield from named_objects(vars(value), kinds, f"{name}.", parts)
         elif isinstance(value, (dict, list, tuple)):
-            yield from named_tensors(value, f"{name}.", parts)
+            yield from named_objects(value, kinds, f"{name}.", parts)
 
 
 class Linear(Layer):

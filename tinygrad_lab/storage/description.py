@@ -14,11 +14,12 @@ import numpy as np
 
 from tinygrad_lab.autodiff.tensor import Tensor
 from tinygrad_lab.contents import children
+from tinygrad_lab.nn.mode import Buffer
 from tinygrad_lab.storage.digests import digest_arrays
 
 
 def describe(x: Any) -> str:
-    """Describe an object by its parts: numbers in full, arrays by their digests, parameters by their shapes.
+    """Describe an object by its parts: numbers in full, arrays by their digests, parameters and buffers by their shapes.
 
     Functions, classes and modules are described by their names. One that was described before is named by its class.
 
@@ -43,6 +44,8 @@ def _describe(x: Any, seen: dict[int, Any]) -> str:
         if x.requires_grad:
             return f"Tensor{x.shape} {x.dtype}"
         return repr(x.item()) if x.size == 1 else f"Tensor {digest_arrays([x._array])}"
+    if isinstance(x, Buffer):
+        return repr(x)  # its value changes in a training, as that of a parameter does
     if isinstance(x, np.ndarray) and not x.dtype.hasobject:
         return f"array {digest_arrays([x])}"
     if isinstance(x, (FunctionType, BuiltinFunctionType, type)):

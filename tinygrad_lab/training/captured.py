@@ -1,8 +1,9 @@
 """The captured step: the program of a training step, and the memory in which it is replayed.
 
     TrainingStep --capture--> Program --bind--> BoundProgram, in the memory of `state`
-    parameters, optimizer state --load--> state --replays--> state --store--> parameters, optimizer state
+    parameters, optimizer state, buffers --load--> state --replays--> state --store--> parameters, optimizer state, buffers
     hyper-parameters -----------load--> inputs of the programs
+    random numbers of a batch ------->
 
 Engines and lanes have a captured step. Only this class knows the names that a program has for the parts of a Trainer.
 """
@@ -10,30 +11,47 @@ Engines and lanes have a captured step. Only this class knows the names that a p
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import chain
 
 import numpy as np
 
+from tinygrad_lab.autodiff.recording import CaptureError
 from tinygrad_lab.autodiff.tensor import Tensor, wrap
-from tinygrad_lab.nn.activations import Activation
-from tinygrad_lab.nn.layers import Layer, named_tensors
-from tinygrad_lab.nn.losses import Loss
-from tinygrad_lab.optim.hooks import GradientHook
+from tinygrad_lab.nn.mode import Buffer, RandomInput, Shape, TrainingMode, entered
 from tinygrad_lab.optim.optimizer import State
-from tinygrad_lab.optim.penalties import Penalty
 from tinygrad_lab.program import BoundProgram, Program, capture
 from tinygrad_lab.program.capture import Step
 from tinygrad_lab.program.memory import aligned_empty
-from tinygrad_lab.training.step import TrainingStep
+from tinygrad_lab.training.noise import EpochNumbers, Key, key_of
+from tinygrad_lab.training.step import TrainingStep, Update
 
 DATA = ("x", "y", "sample_weight")
 """The inputs of a program that differ from batch to batch."""
 
-PARTS_WITH_SETTINGS = (Activation, GradientHook, Layer, Loss, Penalty)
-"""The kinds of parts whose Tensors a step reads, however they are nested."""
-
 Shapes = tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Random numbers that a step reads: an input of its program, which gets other numbers for each batch.
+
+    Attributes
+    ----------
+    key : (str, int)
+        Whose numbers they are, see `EpochNumbers`.
+    distribution : str
+    tensor : Tensor
+        The numbers at the capture.
+    """
+
+    key: Key
+    distribution: str
+    tensor: Tensor
+
+    def next(self, numbers: EpochNumbers, *count: int) -> np.ndarray:
+        """Return the numbers of the next batch of an epoch or, for a count, of the next batches, along the first axis."""
+        return numbers.draw(self.key, self.distribution, (*count, *self.tensor.shape), self.tensor.dtype)
 
 
 class CapturedStep:
@@ -50,7 +68,7 @@ class CapturedStep:
     settings : dict of str to Tensor
         What the step reads and does not change: hyper-parameters, and constants of the model's layers.
     state : dict of str to ndarray
-        The parameters, then the optimizer's state: the memory that a replay reads and an update changes.
+        The parameters, the optimizer's state, then the buffers: the memory that a replay reads and an update changes.
     """
 
     def __init__(self, step: TrainingStep) -> None:
@@ -59,6 +77,7 @@ class CapturedStep:
         self.settings = settings_of(step)
         self.state: dict[str, np.ndarray] = {}
         self._programs: dict[Shapes, Program] = {}
+        self._drawn: dict[Shapes, dict[str, Drawn]] = {}
         self._updates: dict[Shapes, BoundProgram] = {}
         self._evaluations: dict[Shapes, BoundProgram] = {}
 
@@ -67,7 +86,7 @@ class CapturedStep:
         self._step = step
 
     def load(self) -> None:
-        """Take the parameters, the optimizer's state and the settings from the parts of the step."""
+        """Take the parameters, the optimizer's state, the buffers and the settings from the parts of the step."""
         self.settings = settings_of(self._step)  # a callback may have replaced one
         self._load_settings()
         for name, tensor in self._named_state().items():
@@ -80,12 +99,13 @@ class CapturedStep:
             np.copyto(memory, array)
 
     def store(self) -> None:
-        """Give the parameters and the optimizer's state back to the parts of the step."""
+        """Give the parameters, the optimizer's state and the buffers back to the parts of the step."""
         optimizer = self._step.optimizer
         arrays = iter(self.state.values())
         parameters = [wrap(next(arrays).copy()) for _ in optimizer.parameters]
         state = {name: [wrap(next(arrays).copy()) for _ in entries] for name, entries in optimizer.state.items()}
-        optimizer.commit(parameters, state)
+        buffers = {buffer: wrap(next(arrays).copy()) for _, buffer in self._step.model.named_buffers()}
+        self._step.commit(parameters, state, buffers)
 
     def set_rate(self, rate: float) -> None:
         """Set the learning rate of the updates to come."""
@@ -109,13 +129,25 @@ class CapturedStep:
         shapes = shapes_of(batch)
         if shapes not in self._programs:
             tensors = _named_data(batch)
+            source = _DrawnInputs(self._step)
 
             def step() -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-                loss, parameters, state = self._step.training_step(*tensors.values())
-                return {"loss": loss}, self._named(parameters, state)
+                with entered(source.mode()):
+                    update = Update(*self._step.training_step(*tensors.values()))
+                return {"loss": update.loss}, self._named(update.parameters, update.state, update.buffers)
 
-            self._programs[shapes] = self._capture(step, tensors)
+            if source.names:
+                step()  # to find the random numbers that it reads, which are inputs of the program
+            drawn = {_unused(name, {*DATA, *self.settings}): x for name, x in source.drawn.items()}
+            program = self._capture(step, tensors | {name: x.tensor for name, x in drawn.items()})
+            self._programs[shapes] = program
+            self._drawn[shapes] = {name: x for name, x in drawn.items() if name in program.inputs}
         return self._programs[shapes]
+
+    def drawn(self, batch: Sequence[np.ndarray]) -> dict[str, Drawn]:
+        """Return the random numbers that the update on batches of this shape reads, by the names of the inputs."""
+        self.program(batch)
+        return self._drawn[shapes_of(batch)]
 
     def update(self, batch: Sequence[np.ndarray]) -> BoundProgram:
         """Return the program of the update on batches of this shape, ready to run on `state`."""
@@ -153,13 +185,42 @@ class CapturedStep:
     def _named_state(self) -> dict[str, Tensor]:
         """Name the parameters, then the entries of the optimizer's state."""
         optimizer = self._step.optimizer
-        return self._named(optimizer.parameters, optimizer.state)
+        buffers = {buffer: buffer.tensor for _, buffer in self._step.model.named_buffers()}
+        return self._named(optimizer.parameters, optimizer.state, buffers)
 
-    def _named(self, parameters: Sequence[Tensor], state: State) -> dict[str, Tensor]:
+    def _named(self, parameters: Sequence[Tensor], state: State, buffers: Mapping[Buffer, Tensor]) -> dict[str, Tensor]:
         named = dict(zip(self._parameter_names, parameters, strict=True))
+        names = {buffer: name for name, buffer in self._step.model.named_buffers()}
+        taken = {*self._parameter_names, *names.values()}
         for name, entries in state.items():
-            named |= {_unused(f"{name}.{i}", self._parameter_names): tensor for i, tensor in enumerate(entries)}
-        return named
+            named |= {_unused(f"{name}.{i}", taken): tensor for i, tensor in enumerate(entries)}
+        return named | {names[buffer]: value for buffer, value in buffers.items()}
+
+
+class _DrawnInputs:
+    """Gives a step that is captured its random numbers: the same Tensors each time it runs."""
+
+    def __init__(self, step: TrainingStep) -> None:
+        self.names = step.random_inputs()
+        self.drawn: dict[str, Drawn] = {}
+        self._example = EpochNumbers(step.seed, 0)
+
+    def mode(self) -> TrainingMode:
+        return TrainingMode(self._draw)
+
+    def _draw(self, source: RandomInput, call: int, shape: Shape, dtype: np.dtype) -> Tensor:
+        key = key_of(source, call, self.names)
+        name = f"{key[0]}.{call}" if call else key[0]
+        if name not in self.drawn:
+            numbers = self._example.draw(key, source.distribution, shape, dtype)
+            self.drawn[name] = Drawn(key, source.distribution, wrap(numbers))
+        tensor = self.drawn[name].tensor
+        if (tensor.shape, tensor.dtype) != (shape, dtype):
+            raise CaptureError(
+                f"{name}: the step draws numbers of shape {tensor.shape}, then of shape {shape}; draw the same in every step, "
+                "or train with engine='eager'"
+            )
+        return tensor
 
 
 def shapes_of(arrays: Sequence[np.ndarray]) -> Shapes:
@@ -170,12 +231,9 @@ def shapes_of(arrays: Sequence[np.ndarray]) -> Shapes:
 def settings_of(step: TrainingStep) -> dict[str, Tensor]:
     """Name every Tensor that a step may read and does not change: hyper-parameters, and constants of the model's layers."""
     optimizer = step.optimizer
-    parts = (*optimizer.hooks, step.penalty, step.loss, step.model)
-    fields = [{name: x for name, x in vars(optimizer).items() if name != "hooks"}]  # hooks have fields of their own
-    fields += [vars(part) for part in parts if part is not None]
     changing = {id(tensor) for tensor in chain(optimizer.parameters, *optimizer.state.values())}
     settings: dict[str, Tensor] = {}
-    for name, tensor in chain.from_iterable(named_tensors(owned, parts=PARTS_WITH_SETTINGS) for owned in fields):
+    for name, tensor in step.named_objects(Tensor):
         if id(tensor) not in changing:
             changing.add(id(tensor))
             settings[_unused(name.lstrip("_"), {*DATA, *settings})] = tensor

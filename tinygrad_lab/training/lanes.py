@@ -17,10 +17,11 @@ from numpy.typing import ArrayLike
 
 from tinygrad_lab.checks import is_positive_integer
 from tinygrad_lab.program import BoundProgram
-from tinygrad_lab.training.captured import DATA, CapturedStep
+from tinygrad_lab.training.captured import DATA, CapturedStep, Drawn
 from tinygrad_lab.training.checkpoints import load_checkpoint
 from tinygrad_lab.training.engines.engine import Engine
 from tinygrad_lab.training.engines.replay import ReplayEngine
+from tinygrad_lab.training.noise import EpochNumbers
 from tinygrad_lab.training.run import NonFiniteLossError, Run
 from tinygrad_lab.training.structure import Opaque, describe_step
 from tinygrad_lab.training.trainer import Trainer
@@ -231,8 +232,10 @@ class ReplayLanes:
             step.load()
         self._state = {name: np.stack([step.state[name] for step in self._steps]) for name in captured.state}
         self._programs: dict[int, BoundProgram] = {}  # by their number of samples
+        self._drawn: dict[int, dict[str, Drawn]] = {}
         for size, batch in {size: batch for lane in lanes for size, batch in lane.examples.items()}.items():
             self._programs[size] = captured.program(batch).lanes(len(lanes)).bind(self._state)
+            self._drawn[size] = captured.drawn(batch)
         # The samples of an epoch in its order; room for as many as the longest lane has.
         longest = max(lane.samples for lane in lanes)
         self._ordered = [np.zeros((len(lanes), longest, *array.shape[1:]), array.dtype) for array in lanes[0].data]
@@ -254,13 +257,13 @@ class ReplayLanes:
 
     def _run_epoch(self, active: Sequence[int]) -> None:
         """Make the updates of the next epoch of each active lane."""
-        rates = {i: self._lanes[i].rate(self._lanes[i].epoch) for i in active}
-        for i in active:
+        epochs = {i: self._lanes[i].plan(self._lanes[i].epoch) for i in active}
+        numbers = {i: epoch.numbers() for i, epoch in epochs.items()}
+        for i, epoch in epochs.items():
             lane = self._lanes[i]
-            lane.trainer.optimizer.lr.assign(rates[i])
-            order = lane.order(lane.epoch)
+            lane.trainer.optimizer.lr.assign(epoch.rate)
             for ordered, array in zip(self._ordered, lane.data, strict=True):
-                ordered[i, : len(order)] = array[order]
+                ordered[i, : lane.samples] = array[epoch.order]
         for program in self._programs.values():
             self._load_settings(program)
         left = np.zeros(len(self._lanes), int)  # samples to visit in this epoch
@@ -272,7 +275,7 @@ class ReplayLanes:
             sizes = np.minimum(left, size)
             for count in {*sizes.tolist()} - {0}:
                 chosen = sizes == count
-                losses[batch, chosen] = self._update(chosen, batch * size, count)[chosen]
+                losses[batch, chosen] = self._update(chosen, batch * size, count, numbers)[chosen]
             for i in np.flatnonzero((sizes > 0) & ~np.isfinite(losses[batch])).tolist():
                 self._lanes[i].end(NonFiniteLossError(self._lanes[i].epoch + 1, batch + 1))
                 left[i] = sizes[i] = 0
@@ -280,13 +283,16 @@ class ReplayLanes:
         for i in active:
             lane = self._lanes[i]
             if lane.error is None:
-                lane.record(losses[: lane.batches, i], rates[i])
+                lane.record(losses[: lane.batches, i], epochs[i].rate)
 
-    def _update(self, chosen: np.ndarray, start: int, count: int) -> np.ndarray:
+    def _update(self, chosen: np.ndarray, start: int, count: int, numbers: Mapping[int, EpochNumbers]) -> np.ndarray:
         """Make an update of the chosen lanes, on `count` samples of their epochs, and return the losses of all lanes."""
         program = self._programs[count]
         batch = {name: array[:, start : start + count] for name, array in zip(DATA, self._ordered, strict=False)}
         program.set_inputs(**batch)
+        for name, drawn in self._drawn[count].items():
+            for i in np.flatnonzero(chosen).tolist():
+                program.inputs[name][i] = drawn.next(numbers[i])
         losses = program.run()["loss"]
         committed = chosen & np.isfinite(losses)
         program.commit(None if committed.all() else committed)

@@ -14,7 +14,7 @@ import numpy as np
 from tinygrad_lab.seeds import ORDER, stream
 from tinygrad_lab.training.engines.choice import first_engine, make_engine
 from tinygrad_lab.training.engines.eager import EagerEngine
-from tinygrad_lab.training.engines.engine import Batch, Engine
+from tinygrad_lab.training.engines.engine import Batch, Engine, Epoch
 from tinygrad_lab.training.history import History
 from tinygrad_lab.training.step import TrainingStep
 from tinygrad_lab.training.structure import describe_step
@@ -184,6 +184,10 @@ class Run:
             return np.arange(self.samples)
         return np.random.default_rng(stream(self.trainer.seed, ORDER, epoch)).permutation(self.samples)
 
+    def plan(self, epoch: int) -> Epoch:
+        """Return what an engine needs to know about an epoch."""
+        return Epoch(epoch, self.order(epoch), self.rate(epoch), self.trainer.seed)
+
     # Training --------------------------------------------------------------------------------------------------------
 
     def train(self, engine: Engine | None = None) -> None:
@@ -240,17 +244,15 @@ class Run:
 
     def _train_epochs(self, engine: Engine, count: int) -> None:
         """Train for `count` epochs and record them. Where something is evaluated after each epoch, `count` is 1."""
-        epochs = range(self.epoch, self.epoch + count)
-        orders = np.stack([self.order(epoch) for epoch in epochs])
-        rates = [self.rate(epoch) for epoch in epochs]
-        losses = engine.run(self.data, orders, self.batch_size, rates)
+        epochs = [self.plan(epoch) for epoch in range(self.epoch, self.epoch + count)]
+        losses = engine.run(self.data, epochs, self.batch_size)
         finite = len(losses) if isfinite(losses[-1]) else len(losses) - 1
         finished_epochs = losses[: finite // self.batches * self.batches].reshape(-1, self.batches)
-        for finished, rate in zip(finished_epochs, rates, strict=False):
+        for finished, epoch in zip(finished_epochs, epochs, strict=False):
             validation_loss = None if self.held_out is None else engine.evaluate(self.held_out)
             if validation_loss is not None and not isfinite(validation_loss):
                 raise NonFiniteLossError(self.epoch + 1, None)
-            self.record(finished, rate, validation_loss)
+            self.record(finished, epoch.rate, validation_loss)
         if finite < len(losses):
             raise NonFiniteLossError(self.epoch + 1, finite % self.batches + 1)
 

@@ -1,23 +1,57 @@
 """The training step: what one update computes, as a pure function of Tensors.
 
 x, y --> model --> loss --> grad --> hooks, in order --> optimizer --> new parameters, new state
-                    ^                  ^                    ^
-           penalty in the loss   decoupled penalty    lr <-- scheduler(epoch)
+          |  ^      ^                  ^                    ^
+          |  |  penalty in the loss   decoupled penalty    lr <-- scheduler(epoch)
+          |  random numbers of the batch
+          new values of the buffers
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from tinygrad_lab.autodiff.derivatives import grad, no_grad
 from tinygrad_lab.autodiff.tensor import Tensor, wrap
-from tinygrad_lab.nn.layers import Layer
+from tinygrad_lab.nn.activations import Activation
+from tinygrad_lab.nn.layers import Layer, named_objects
 from tinygrad_lab.nn.losses import Loss
+from tinygrad_lab.nn.mode import Buffer, RandomInput, current_mode, entered
+from tinygrad_lab.optim.hooks import GradientHook
 from tinygrad_lab.optim.optimizer import Optimizer, State
 from tinygrad_lab.optim.penalties import Penalty
 from tinygrad_lab.optim.schedulers import Scheduler
 from tinygrad_lab.training.data import check_labels, check_rows, check_same_length, check_weights
+from tinygrad_lab.training.noise import EpochNumbers, eager_mode
+
+PARTS_WITH_SETTINGS = (Activation, GradientHook, Layer, Loss, Penalty)
+"""The kinds of parts whose Tensors, buffers and random inputs a step reads, however they are nested."""
+
+
+class Update(NamedTuple):
+    """What a training step computes: everything that the update will change.
+
+    Attributes
+    ----------
+    loss : Tensor of shape ()
+        The data loss before the update, plus the penalty of the new parameters, as the report adds them up.
+    parameters : list of Tensor
+        The new values of the optimizer's parameters.
+    state : dict of str to list of Tensor
+        The new state of the optimizer.
+    buffers : mapping of Buffer to Tensor
+        The new values of the buffers that the step has set.
+    """
+
+    loss: Tensor
+    parameters: Sequence[Tensor]
+    state: State
+    buffers: Mapping[Buffer, Tensor] = MappingProxyType({})
 
 
 class TrainingStep:
@@ -48,10 +82,11 @@ class TrainingStep:
         self.seed = seed
         self.engine = engine
 
-    def training_step(self, x: Tensor, y: Tensor, sample_weight: Tensor | None = None) -> tuple[Tensor, list[Tensor], State]:
+    def training_step(self, x: Tensor, y: Tensor, sample_weight: Tensor | None = None) -> Update:
         """Compute one update and change nothing.
 
-        The result follows from the arguments, the parameters and the optimizer's state alone.
+        The result follows from the arguments, the parameters, the buffers, the optimizer's state and the random numbers of
+        the open training mode. If none is open, the numbers are those of the first batch of a training.
 
         Parameters
         ----------
@@ -61,13 +96,16 @@ class TrainingStep:
 
         Returns
         -------
-        loss : Tensor of shape ()
-            The data loss before the update, plus the penalty of the new parameters, as the report adds them up.
-        parameters : list of Tensor
-            The new values of the optimizer's parameters.
-        state : dict
-            The new state of the optimizer.
+        Update
         """
+        mode = current_mode() or eager_mode(EpochNumbers(self.seed, 0), self.random_inputs())
+        with entered(mode):
+            loss, parameters, state = self._update(x, y, sample_weight)
+        if mode.new_values and not mode.new_values.keys() <= {buffer for _, buffer in self.model.named_buffers()}:
+            raise ValueError("the step has set a Buffer that is not in the model; make it an attribute of one of the layers")
+        return Update(loss, parameters, state, mode.new_values)
+
+    def _update(self, x: Tensor, y: Tensor, sample_weight: Tensor | None) -> tuple[Tensor, list[Tensor], State]:
         optimizer, penalty = self.optimizer, self.penalty
         placement = penalty.placement if penalty is not None else ""
         parameters = optimizer.parameters
@@ -85,9 +123,30 @@ class TrainingStep:
             reported = data_loss + penalty.value(updated) if penalty else data_loss
         return reported, updated, state
 
+    def commit(self, parameters: Sequence[Tensor], state: State, buffers: Mapping[Buffer, Tensor]) -> None:
+        """Assign the results of `training_step` to the parameters, the optimizer's state and the buffers."""
+        self.optimizer.commit(parameters, state)
+        for buffer, value in buffers.items():
+            buffer.tensor.assign(value)
+
+    def named_objects(self, *kinds: type) -> Iterator[tuple[str, Any]]:
+        """Yield the objects of some kinds in the parts of the step, however they are nested, with their names in their part."""
+        optimizer = self.optimizer
+        fields = [{name: x for name, x in vars(optimizer).items() if name != "hooks"}]  # hooks have fields of their own
+        fields += [vars(part) for part in (*optimizer.hooks, self.penalty, self.loss, self.model) if part is not None]
+        for owned in fields:
+            yield from named_objects(owned, kinds, parts=PARTS_WITH_SETTINGS)
+
+    def random_inputs(self) -> dict[RandomInput, str]:
+        """Return the name of each RandomInput of the step. It decides which numbers the RandomInput gives."""
+        names: dict[RandomInput, str] = {}
+        for name, source in self.named_objects(RandomInput):
+            names.setdefault(source, name)
+        return names
+
     def data_loss(self, x: Tensor, y: Tensor, sample_weight: Tensor | None = None) -> Tensor:
-        """Compute the loss without any penalty, and without a graph."""
-        with no_grad(), np.errstate(all="ignore"):
+        """Compute the loss in evaluation mode, without any penalty, and without a graph."""
+        with entered(None), no_grad(), np.errstate(all="ignore"):
             return self.loss(self.model(x), y, sample_weight)
 
     # Evaluation ------------------------------------------------------------------------------------------------------
@@ -98,7 +157,7 @@ class TrainingStep:
 
     def predict(self, x: ArrayLike) -> np.ndarray:
         """Return the model's output for `x`, of shape (samples, outputs)."""
-        with no_grad():
+        with entered(None), no_grad():
             return self.model(wrap(check_rows("x", x, self._dtype))).numpy()
 
     @property

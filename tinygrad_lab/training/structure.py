@@ -22,8 +22,8 @@ import numpy as np
 from tinygrad_lab.autodiff.tensor import Tensor
 from tinygrad_lab.contents import attributes, children
 from tinygrad_lab.optim.optimizer import Optimizer
-from tinygrad_lab.training.captured import PARTS_WITH_SETTINGS, settings_of
-from tinygrad_lab.training.step import TrainingStep
+from tinygrad_lab.training.captured import settings_of
+from tinygrad_lab.training.step import PARTS_WITH_SETTINGS, TrainingStep
 
 # Attributes of a Trainer that its step does not read.
 NOT_READ_BY_THE_STEP = {"scheduler", "epochs", "shuffle", "seed", "engine", "history"}
@@ -53,7 +53,8 @@ def describe_step(trainer: TrainingStep) -> Hashable:
     generator, equals only itself.
     """
     optimizer = trainer.optimizer
-    tensors = chain(optimizer.parameters, *optimizer.state.values(), settings_of(trainer).values())
+    buffers = [buffer.tensor for _, buffer in trainer.model.named_buffers()]
+    tensors = chain(optimizer.parameters, *optimizer.state.values(), settings_of(trainer).values(), buffers)
     describer = _Describer({id(tensor) for tensor in tensors})
     try:
         return tuple((name, describer.describe(x)) for name, x in vars(trainer).items() if name not in NOT_READ_BY_THE_STEP)

@@ -55,7 +55,7 @@ def run_once(program):
     assert not source.samples
     losses = np.full(1, np.nan)
     with np.errstate(all="ignore"):
-        interpret(source.text).updates(np.arange(1), losses, *[x.array.reshape(1) for x in source.settings], *arrays)
+        interpret(source.text).updates(np.arange(1), losses, *[x.array.reshape(1) for x in source.per_update], *arrays)
     (loss,) = losses
     return loss, {name: state[x] for name, x in program.state.items()}
 

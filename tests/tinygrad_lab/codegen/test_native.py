@@ -288,7 +288,7 @@ def test_a_folder_that_cannot_be_written_is_said_once(kept):
 
 
 def as_source(text):
-    return Source(text, samples=[], settings=[], arrays=[], lines=[])
+    return Source(text, samples=[], per_update=[], arrays=[], lines=[])
 
 
 @needs_numba

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from math import isfinite
 from typing import ClassVar
 
@@ -15,8 +16,9 @@ from tinygrad_lab.codegen import write_source
 from tinygrad_lab.codegen.native import compile_updates, load_module
 from tinygrad_lab.program import Program
 from tinygrad_lab.program.memory import aligned_empty
-from tinygrad_lab.training.captured import DATA, Shapes, shapes_of
-from tinygrad_lab.training.engines.engine import Batch, CapturedEngine
+from tinygrad_lab.training.captured import DATA, Drawn, Shapes, shapes_of
+from tinygrad_lab.training.engines.engine import Batch, CapturedEngine, Epoch
+from tinygrad_lab.training.noise import EpochNumbers
 from tinygrad_lab.training.step import TrainingStep
 
 
@@ -40,61 +42,86 @@ class CompiledEngine(CapturedEngine):
         for batch in batches:
             self._loops_of(batch)
 
-    def run(self, data: Batch, orders: np.ndarray, batch_size: int, rates: Sequence[float]) -> np.ndarray:
+    def run(self, data: Batch, epochs: Sequence[Epoch], batch_size: int) -> np.ndarray:
         before = [array.copy() for array in self.captured.state.values()]
         try:
-            losses = self._run(data, orders, batch_size, rates)
+            losses = self._run(data, epochs, batch_size)
         except BaseException:  # Ctrl-C: go back to the last epoch in the history
             self.captured.restore(before)
             raise
         if not isfinite(losses[-1]):
             # The loops update in place, so the bad update has been made. Make the good ones again, without it.
             self.captured.restore(before)
-            self._run(data, orders, batch_size, rates, limit=len(losses) - 1)
-        batches = -(-orders.shape[1] // batch_size)
-        self.captured.set_rate(rates[(len(losses) - 1) // batches])
+            self._run(data, epochs, batch_size, limit=len(losses) - 1)
+        batches = -(-len(epochs[0].order) // batch_size)
+        self.captured.set_rate(epochs[(len(losses) - 1) // batches].rate)
         return losses
 
     def _loops_of(self, batch: Batch) -> Loops:
         """Return the loops for batches of this shape, written and compiled at the first call."""
         shapes = shapes_of(batch)
         if shapes not in self._loops:
-            self._loops[shapes] = Loops(self.captured.program(batch), self.captured.state, batch)
+            self._loops[shapes] = Loops(self.captured.program(batch), self.captured.state, batch, self.captured.drawn(batch))
         return self._loops[shapes]
 
-    def _run(
-        self,
-        data: Batch,
-        orders: np.ndarray,
-        batch_size: int,
-        rates: Sequence[float],
-        limit: int = sys.maxsize,
-    ) -> np.ndarray:
+    def _run(self, data: Batch, epochs: Sequence[Epoch], batch_size: int, limit: int = sys.maxsize) -> np.ndarray:
         """Make up to `limit` updates, and return their losses, up to the first that is not finite."""
         losses = [np.empty(0)]
         done = 0
-        for samples, size, rates_of_updates in _equal_batches(orders, batch_size, rates):
-            count = min(len(rates_of_updates), limit - done)
+        for stretch in _stretches(epochs, batch_size):
+            count = min(len(stretch.rates), limit - done)
             if count <= 0:
                 break
-            loops = self._loops_of([array[:size] for array in data])
-            losses.append(loops.run(data, samples[: count * size], rates_of_updates[:count], self.captured.settings))
+            batch = [array[: stretch.size] for array in data]
+            drawn = {name: stretch.next(x) for name, x in self.captured.drawn(batch).items()}
+            loops = self._loops_of(batch)
+            samples, rates = stretch.samples[: count * stretch.size], stretch.rates[:count]
+            losses.append(loops.run(data, samples, {"lr": rates, **drawn}, self.captured.settings))
             done += count
             if not isfinite(losses[-1][-1]):
                 break
         return np.concatenate(losses)
 
 
-def _equal_batches(orders: np.ndarray, batch_size: int, rates: Sequence[float]) -> Iterator[tuple[np.ndarray, int, np.ndarray]]:
-    """Cut epochs into stretches of batches of one size: their samples, the size, and the learning rate of each update."""
-    samples = orders.shape[1]
+@dataclass(frozen=True)
+class Stretch:
+    """Successive batches of one size.
+
+    Attributes
+    ----------
+    samples : ndarray of int64
+        The samples of the batches, one batch after the other.
+    size : int
+    rates : ndarray of float64
+        The learning rate of each update.
+    numbers : list of EpochNumbers
+        The random numbers of the epochs that the batches belong to.
+    """
+
+    samples: np.ndarray
+    size: int
+    rates: np.ndarray
+    numbers: list[EpochNumbers]
+
+    def next(self, drawn: Drawn) -> np.ndarray:
+        """Return the numbers of all batches, one batch after the other."""
+        batches_per_epoch = len(self.rates) // len(self.numbers)
+        return np.concatenate([drawn.next(numbers, batches_per_epoch) for numbers in self.numbers])
+
+
+def _stretches(epochs: Sequence[Epoch], batch_size: int) -> Iterator[Stretch]:
+    """Cut epochs into stretches."""
+    samples = len(epochs[0].order)
     whole = samples // batch_size * batch_size
     if whole == samples:
-        yield orders.ravel(), batch_size, np.repeat(rates, samples // batch_size)
+        rates = np.repeat([epoch.rate for epoch in epochs], samples // batch_size)
+        order = np.concatenate([epoch.order for epoch in epochs])
+        yield Stretch(order, batch_size, rates, [epoch.numbers() for epoch in epochs])
         return
-    for order, rate in zip(orders, rates, strict=True):
-        yield order[:whole], batch_size, np.full(whole // batch_size, rate)
-        yield order[whole:], samples - whole, np.full(1, rate)
+    for epoch in epochs:
+        numbers = [epoch.numbers()]
+        yield Stretch(epoch.order[:whole], batch_size, np.full(whole // batch_size, epoch.rate), numbers)
+        yield Stretch(epoch.order[whole:], samples - whole, np.full(1, epoch.rate), numbers)
 
 
 class Loops:
@@ -107,6 +134,8 @@ class Loops:
         The memory of the state.
     batch : sequence of ndarray
         A batch: the loops are compiled for arrays of its dtypes.
+    drawn : collection of str
+        The inputs that are random numbers.
 
     Raises
     ------
@@ -116,12 +145,12 @@ class Loops:
         If Numba is not installed.
     """
 
-    def __init__(self, program: Program, state: Mapping[str, np.ndarray], batch: Batch) -> None:
-        source = write_source(program, DATA)
+    def __init__(self, program: Program, state: Mapping[str, np.ndarray], batch: Batch, drawn: Collection[str]) -> None:
+        source = write_source(program, DATA, drawn)
         module = load_module(source.text)
         names = {x: name for name, x in (*program.inputs.items(), *program.state.items())}
         self._updates = module.updates
-        self._settings = [names[x] for x in source.settings]
+        self._per_update = [names[x] for x in source.per_update]
         self._arrays = [
             state[names[x]] if x.kind == "state"
             else x.array if x.kind == "constant"
@@ -134,12 +163,14 @@ class Loops:
             if x.kind == "input" and x not in source.samples
         ]
         # Compile for empty arrays: only dtype, number of axes and layout matter.
-        settings = [np.empty(0, x.array.dtype) for x in source.settings]
-        compile_updates(module, source, *batch, np.empty(0, np.int64), np.empty(0), *settings, *self._arrays)
+        per_update = [np.empty((0,) * (x.array.ndim + 1), x.array.dtype) for x in source.per_update]
+        compile_updates(module, source, *batch, np.empty(0, np.int64), np.empty(0), *per_update, *self._arrays)
         self._updates_per_call = 1  # grows until a call takes some tenths of a second
 
-    def run(self, data: Batch, samples: np.ndarray, rates: np.ndarray, settings: Mapping[str, Tensor]) -> np.ndarray:
-        """Make an update for each of `rates`, up to the first whose loss is not finite.
+    def run(
+        self, data: Batch, samples: np.ndarray, varying: Mapping[str, np.ndarray], settings: Mapping[str, Tensor]
+    ) -> np.ndarray:
+        """Make updates, up to the first whose loss is not finite.
 
         Parameters
         ----------
@@ -147,9 +178,11 @@ class Loops:
             x, y and perhaps weights, of all samples.
         samples : ndarray of int64
             The samples of the batches, one batch after the other.
-        rates : ndarray of float64
-            The learning rate of each update.
+        varying : mapping of str to ndarray
+            The inputs that differ from update to update, the learning rate ``lr`` among them. Each array has one entry per
+            update along its first axis.
         settings : mapping of str to Tensor
+            All other inputs but the samples.
 
         Returns
         -------
@@ -158,14 +191,16 @@ class Loops:
         """
         for name, array in self._constants:
             np.copyto(array, settings[name]._array)
-        losses = np.empty(len(rates))
-        size = len(samples) // len(rates)
+        losses = np.empty(len(varying["lr"]))
+        size = len(samples) // len(losses)
         done = 0
-        while done < len(rates):
+        while done < len(losses):
             part = slice(done, done + self._updates_per_call)
             count = len(losses[part])
             start = time.perf_counter()
-            numbers = [rates[part] if name == "lr" else np.full(count, settings[name]._array) for name in self._settings]
+            numbers = [
+                varying[name][part] if name in varying else np.full(count, settings[name]._array) for name in self._per_update
+            ]
             made = self._updates(*data, samples[done * size : (done + count) * size], losses[part], *numbers, *self._arrays)
             if made < count or not isfinite(losses[done + made - 1]):
                 return losses[: done + made]

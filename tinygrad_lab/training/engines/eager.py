@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import ClassVar
 
-from tinygrad_lab.autodiff.tensor import Tensor, wrap
-from tinygrad_lab.optim.optimizer import State
+from tinygrad_lab.autodiff.tensor import wrap
+from tinygrad_lab.nn.mode import RandomInput, entered
 from tinygrad_lab.training.engines.engine import Batch, StepwiseEngine
-from tinygrad_lab.training.step import TrainingStep
+from tinygrad_lab.training.noise import EpochNumbers, eager_mode
+from tinygrad_lab.training.step import TrainingStep, Update
 
 
 class EagerEngine(StepwiseEngine):
@@ -23,7 +24,8 @@ class EagerEngine(StepwiseEngine):
 
     def __init__(self, step: TrainingStep) -> None:
         self._step = step
-        self._update: tuple[list[Tensor], State] = ([], {})
+        self._random_inputs: dict[RandomInput, str] = {}
+        self._update: Update | None = None
 
     def attach(self, step: TrainingStep) -> None:
         self._step = step
@@ -32,18 +34,19 @@ class EagerEngine(StepwiseEngine):
         pass
 
     def load(self) -> None:
-        pass
+        self._random_inputs = self._step.random_inputs()
 
     def set_rate(self, rate: float) -> None:
         self._step.optimizer.lr.assign(rate)
 
-    def compute(self, batch: Batch) -> float:
-        loss, parameters, state = self._step.training_step(*map(wrap, batch))
-        self._update = parameters, state
-        return float(loss)
+    def compute(self, batch: Batch, numbers: EpochNumbers) -> float:
+        with entered(eager_mode(numbers, self._random_inputs)):
+            self._update = Update(*self._step.training_step(*map(wrap, batch)))
+        return float(self._update.loss)
 
     def commit(self) -> None:
-        self._step.optimizer.commit(*self._update)
+        assert self._update is not None
+        self._step.commit(self._update.parameters, self._update.state, self._update.buffers)
 
     def evaluate(self, data: Batch) -> float:
         return float(self._step.data_loss(*map(wrap, data)))

@@ -11,15 +11,41 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from math import isfinite
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
 from tinygrad_lab.training.captured import CapturedStep
+from tinygrad_lab.training.noise import EpochNumbers
 from tinygrad_lab.training.step import TrainingStep
 
 Batch = Sequence[np.ndarray]
 """The arrays of a batch, or of a whole set: x, y and perhaps weights."""
+
+
+class Epoch(NamedTuple):
+    """What an engine is told about an epoch.
+
+    Attributes
+    ----------
+    number : int
+        Counted from 0.
+    order : ndarray of int64, shape (samples,)
+        The samples in the order in which they are visited.
+    rate : float
+        The learning rate.
+    seed : int
+        That of the Trainer, from which the random numbers of the steps follow.
+    """
+
+    number: int
+    order: np.ndarray
+    rate: float
+    seed: int
+
+    def numbers(self) -> EpochNumbers:
+        """Return the random numbers of the epoch, from the first batch on."""
+        return EpochNumbers(self.seed, self.number)
 
 
 class Engine(ABC):
@@ -60,18 +86,15 @@ class Engine(ABC):
         """Take the parameters, the state and the hyper-parameters from the parts of the step."""
 
     @abstractmethod
-    def run(self, data: Batch, orders: np.ndarray, batch_size: int, rates: Sequence[float]) -> np.ndarray:
+    def run(self, data: Batch, epochs: Sequence[Epoch], batch_size: int) -> np.ndarray:
         """Make the updates of some epochs.
 
         Parameters
         ----------
         data : sequence of ndarray
             x, y and perhaps weights, of all samples.
-        orders : ndarray of int64, shape (epochs, samples)
-            The samples in the order of each epoch.
+        epochs : sequence of Epoch
         batch_size : int
-        rates : sequence of float
-            The learning rate of each epoch.
 
         Returns
         -------
@@ -96,20 +119,21 @@ class StepwiseEngine(Engine):
         """Set the learning rate of the updates to come."""
 
     @abstractmethod
-    def compute(self, batch: Batch) -> float:
-        """Compute the update on a batch, and return its loss."""
+    def compute(self, batch: Batch, numbers: EpochNumbers) -> float:
+        """Compute the update on a batch with the next random numbers, and return its loss."""
 
     @abstractmethod
     def commit(self) -> None:
         """Make the update that was computed last."""
 
-    def run(self, data: Batch, orders: np.ndarray, batch_size: int, rates: Sequence[float]) -> np.ndarray:
+    def run(self, data: Batch, epochs: Sequence[Epoch], batch_size: int) -> np.ndarray:
         losses: list[float] = []
-        for order, rate in zip(orders, rates, strict=True):
-            self.set_rate(rate)
-            for start in range(0, len(order), batch_size):
-                chosen = order[start : start + batch_size]
-                losses.append(self.compute([array[chosen] for array in data]))
+        for epoch in epochs:
+            self.set_rate(epoch.rate)
+            numbers = epoch.numbers()
+            for start in range(0, len(epoch.order), batch_size):
+                chosen = epoch.order[start : start + batch_size]
+                losses.append(self.compute([array[chosen] for array in data], numbers))
                 if not isfinite(losses[-1]):
                     return np.array(losses)
                 self.commit()

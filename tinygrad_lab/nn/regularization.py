@@ -1,0 +1,90 @@
+"""Layers that add noise in training mode, and do nothing in evaluation mode."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tinygrad_lab.autodiff.ops import where
+from tinygrad_lab.autodiff.tensor import Tensor
+from tinygrad_lab.checks import is_finite_number
+from tinygrad_lab.nn.layers import Layer
+from tinygrad_lab.nn.mode import RandomInput
+
+
+class Dropout(Layer):
+    """Set each element to 0 with probability `p` in training mode, and divide the others by 1 - p.
+
+    The division keeps the expected value, so that nothing has to be done in evaluation mode (Srivastava et al., Journal of
+    Machine Learning Research 15, 2014).
+
+    Parameters
+    ----------
+    p : float
+        From 0 to below 1.
+
+    Attributes
+    ----------
+    p : Tensor of shape ()
+        An input of the training step, so Trainers that differ only in it are trained together.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from tinygrad_lab import training_mode
+    >>> with training_mode(np.random.default_rng(0)):
+    ...     Dropout(0.5)([1.0, 2.0, 3.0, 4.0])
+    Tensor([2., 0., 0., 0.])
+    """
+
+    def __init__(self, p: float = 0.5) -> None:
+        self.p = _number("Dropout", "p", p, below=1.0)
+        self.uniform = RandomInput("uniform")
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return x
+        p = self.p.astype_like(x)
+        return where(self.uniform(x.shape, x.dtype) < p, 0.0, x / (1.0 - p))
+
+    def __repr__(self) -> str:
+        return f"Dropout({self.p.item()})"
+
+
+class GaussianNoise(Layer):
+    """Add normal noise of standard deviation `std` to each element in training mode (Bishop, Neural Computation 7, 1995).
+
+    Parameters
+    ----------
+    std : float
+        At least 0, in the unit of the elements.
+
+    Attributes
+    ----------
+    std : Tensor of shape ()
+        An input of the training step, so Trainers that differ only in it are trained together.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from tinygrad_lab import training_mode
+    >>> with training_mode(np.random.default_rng(0)):
+    ...     GaussianNoise(0.1)([1.0, 2.0])
+    Tensor([1.01257302, 1.98678951])
+    """
+
+    def __init__(self, std: float) -> None:
+        self.std = _number("GaussianNoise", "std", std)
+        self.normal = RandomInput("normal")
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.std.astype_like(x) * self.normal(x.shape, x.dtype) if self.training else x
+
+    def __repr__(self) -> str:
+        return f"GaussianNoise({self.std.item()})"
+
+
+def _number(owner: str, name: str, value: Any, below: float | None = None) -> Tensor:
+    if not is_finite_number(value) or value < 0 or (below is not None and value >= below):
+        limit = "" if below is None else f" and below {below}"
+        raise ValueError(f"{owner}: {name} is {value!r}, expected a number of at least 0{limit}")
+    return Tensor(float(value))
