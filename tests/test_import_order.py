@@ -19,7 +19,7 @@ ORDER = {
     "tinygrad_lab": "checks seeds contents autodiff nn optim storage program codegen training testing",
     "tinygrad_lab/autodiff": "ops graph recording functions methods tensor derivatives",
     "tinygrad_lab/autodiff/methods": "elementwise movement reductions protocol",
-    "tinygrad_lab/nn": "mode initializers activations layers regularization normalization losses",
+    "tinygrad_lab/nn": "mode naming initializers activations layers regularization normalization losses",
     "tinygrad_lab/optim": "hyperparameters penalties hooks optimizer optimizers schedulers",
     "tinygrad_lab/storage": "files digests description arrays weights",
     "tinygrad_lab/program": "lines passes memory replay lanes program capture",

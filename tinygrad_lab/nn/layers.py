@@ -12,6 +12,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from math import sqrt
+from reprlib import recursive_repr
 from typing import Any
 
 import numpy as np
@@ -19,10 +20,10 @@ from numpy.typing import ArrayLike, DTypeLike
 
 from tinygrad_lab.autodiff.tensor import Tensor, as_tensor
 from tinygrad_lab.checks import is_positive_integer
-from tinygrad_lab.contents import children
 from tinygrad_lab.nn.activations import Activation
 from tinygrad_lab.nn.initializers import Initializer, XavierUniform, Zeros
 from tinygrad_lab.nn.mode import Buffer, in_training_mode
+from tinygrad_lab.nn.naming import Found, by_name, walk
 
 
 class Layer(ABC):
@@ -60,6 +61,7 @@ class Layer(ABC):
         """Whether the layer runs in training mode; see `training_mode`."""
         return in_training_mode()
 
+    @recursive_repr()
     def __repr__(self) -> str:
         parts = [f"{name}={x!r}" for name, x in vars(self).items() if _is_part(x)]
         return f"{type(self).__name__}({', '.join(parts)})"
@@ -79,19 +81,24 @@ class Layer(ABC):
         """Return the parameters, including frozen ones, and the Tensors of the buffers by name.
 
         `state_dict` has their values.
+
+        Raises
+        ------
+        ValueError
+            If two of them have the same name, or if a layer contains itself.
         """
-        first: dict[int, tuple[str, Tensor]] = {}
-        for name, x in named_objects(vars(self), (Tensor, Buffer)):
-            tensor = x.tensor if isinstance(x, Buffer) else x
-            if tensor is not x or tensor.is_parameter:  # rather than a constant, or a result that the layer keeps
-                first.setdefault(id(tensor), (name, tensor))
-        return dict(first.values())
+        first: dict[int, Found] = {}
+        for found in walk(self, (Tensor, Buffer), (Layer,)):
+            tensor = found.value.tensor if isinstance(found.value, Buffer) else found.value
+            if tensor is not found.value or tensor.is_parameter:  # rather than a constant, or a result that the layer keeps
+                first.setdefault(id(tensor), found._replace(value=tensor))
+        return by_name(self, first.values())
 
     def named_buffers(self) -> list[tuple[str, Buffer]]:
         """List the names and buffers in definition order. A shared buffer appears once, under its first name."""
         first: dict[Buffer, str] = {}
-        for name, buffer in named_objects(vars(self), (Buffer,)):
-            first.setdefault(buffer, name)
+        for found in walk(self, (Buffer,), (Layer,)):
+            first.setdefault(found.value, found.name)
         return [(name, buffer) for buffer, name in first.items()]
 
     def state_dict(self) -> dict[str, np.ndarray]:
@@ -150,23 +157,6 @@ class Layer(ABC):
 
 def _is_part(x: Any) -> bool:
     return any(map(_is_part, x)) if isinstance(x, (list, tuple)) else isinstance(x, (Layer, Activation))
-
-
-def named_objects(
-    fields: Any, kinds: tuple[type, ...], prefix: str = "", parts: tuple[type, ...] = ()
-) -> Iterator[tuple[str, Any]]:
-    """Yield the objects of some kinds among the fields of an object, with their names.
-
-    Those in lists, tuples, dicts and layers are among them, and those in objects of the types `parts`.
-    """
-    for key, value in children(fields):
-        name = f"{prefix}{key}"
-        if isinstance(value, kinds):
-            yield name, value
-        elif isinstance(value, (Layer, *parts)):
-            yield from named_objects(vars(value), kinds, f"{name}.", parts)
-        elif isinstance(value, (dict, list, tuple)):
-            yield from named_objects(value, kinds, f"{name}.", parts)
 
 
 class Linear(Layer):

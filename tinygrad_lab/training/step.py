@@ -19,9 +19,10 @@ from numpy.typing import ArrayLike
 from tinygrad_lab.autodiff.derivatives import grad, no_grad
 from tinygrad_lab.autodiff.tensor import Tensor, wrap
 from tinygrad_lab.nn.activations import Activation
-from tinygrad_lab.nn.layers import Layer, named_objects
+from tinygrad_lab.nn.layers import Layer
 from tinygrad_lab.nn.losses import Loss
 from tinygrad_lab.nn.mode import Buffer, RandomInput, current_mode, entered
+from tinygrad_lab.nn.naming import walk
 from tinygrad_lab.optim.hooks import GradientHook
 from tinygrad_lab.optim.optimizer import Optimizer, State
 from tinygrad_lab.optim.penalties import Penalty
@@ -132,10 +133,10 @@ class TrainingStep:
     def named_objects(self, *kinds: type) -> Iterator[tuple[str, Any]]:
         """Yield the objects of some kinds in the parts of the step, however they are nested, with their names in their part."""
         optimizer = self.optimizer
-        fields = [{name: x for name, x in vars(optimizer).items() if name != "hooks"}]  # hooks have fields of their own
-        fields += [vars(part) for part in (*optimizer.hooks, self.penalty, self.loss, self.model) if part is not None]
-        for owned in fields:
-            yield from named_objects(owned, kinds, parts=PARTS_WITH_SETTINGS)
+        own_fields = {name: x for name, x in vars(optimizer).items() if name != "hooks"}  # hooks have fields of their own
+        for part in (own_fields, *optimizer.hooks, self.penalty, self.loss, self.model):
+            if part is not None:
+                yield from ((found.name, found.value) for found in walk(part, kinds, PARTS_WITH_SETTINGS))
 
     def random_inputs(self) -> dict[RandomInput, str]:
         """Return the name of each RandomInput of the step. It decides which numbers the RandomInput gives."""

@@ -66,6 +66,72 @@ def test_lists_tuples_and_dicts_of_layers_are_searched():
     ]  # fmt: skip
 
 
+def linear():
+    return tl.Linear(1, 1, bias=False, rng=rng())
+
+
+@pytest.mark.parametrize(
+    ("fields", "name", "first", "second"),
+    [
+        ({"blocks": {1: linear(), "1": linear()}}, "blocks.1.weight", "('blocks', 1, 'weight')", "('blocks', '1', 'weight')"),
+        ({"a": {"b": linear()}, "a.b": linear()}, "a.b.weight", "('a', 'b', 'weight')", "('a.b', 'weight')"),
+        ({"a.0": linear(), "a": tl.Sequential(linear())}, "a.0.weight", "('a.0', 'weight')", "('a', '0', 'weight')"),
+        ({"a": {None: linear(), "None": linear()}}, "a.None.weight", "('a', None, 'weight')", "('a', 'None', 'weight')"),
+    ],
+)
+def test_two_parameters_of_one_name_are_refused(fields, name, first, second):
+    net = Container(first=linear(), **fields)
+    for call in (net.parameters, net.named_parameters, net.state_dict, net.summary, lambda: net.load_state_dict({})):
+        assert refusal(call) == (
+            f"Container: {name!r} names two Tensors, {first} of Linear and {second} of Linear, expected one; "
+            "rename a key or an attribute"
+        )
+    with pytest.raises(ValueError, match="names two Tensors"):
+        tl.Trainer(net, tl.HalfSquaredError(), optimizer=tl.SGD([net.first.weight]))
+
+
+def test_parameters_of_the_layer_itself_have_its_name():
+    message = refusal(Container(**{"a": {"b": leaf(1)}, "a.b": leaf(1)}).parameters)
+    assert "('a', 'b') of Container and ('a.b',) of Container" in message
+
+
+def test_one_parameter_at_two_places_is_no_collision():
+    shared = linear()
+    net = Container(blocks={1: shared, "1": shared}, again=shared)
+    assert names(net) == ["blocks.1.weight"]
+
+
+def test_a_layer_that_contains_itself_is_refused_and_named():
+    inner = Container(weight=leaf(1))
+    outer = Container(blocks=[inner])
+    inner.parent = outer
+    for call in (outer.parameters, outer.state_dict):
+        assert refusal(call) == "Container: blocks.0.parent contains itself, expected no circle; remove that reference"
+    assert "..." in repr(outer)
+    with pytest.raises(ValueError, match=r"Container: blocks.0.parent contains itself"):
+        tl.Trainer(outer, tl.HalfSquaredError(), optimizer=tl.SGD([inner.weight]))
+    itself = Container()
+    itself.me = itself
+    assert refusal(itself.parameters).startswith("Container: me contains itself")
+    items = [linear()]
+    items.append(items)
+    assert refusal(Container(items=items).parameters).startswith("list: items.1 contains itself")
+
+
+def test_layers_nested_too_deeply_are_refused_and_others_work():
+    net = linear()
+    for _ in range(100):
+        net = tl.Sequential(net)
+    assert net(np.ones((1, 1))).shape == (1, 1)
+    assert len(net.parameters()) == 1
+    for levels in (1, 5000):
+        for _ in range(levels):
+            net = tl.Sequential(net)
+        assert refusal(net.parameters).endswith(
+            ": 0.0.0... has 101 levels of layers, expected at most 100; give Sequential all layers in one call"
+        )
+
+
 def test_constants_numbers_and_activations_are_no_parameters():
     layer = Container(
         constant=Tensor([1.0]), number=3.0, text="x", array=np.ones(2), act=tl.ReLU(), nothing=None, things=[1, "a", None]
