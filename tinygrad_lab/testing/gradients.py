@@ -1,34 +1,69 @@
-"""The gradient checker: it compares derivatives of any order with numerical ones, element by element.
+"""The gradient checker: it compares derivatives of any order with numerical ones, and says which op is at fault.
 
-    phi_1 = sum(u * f(x)), random u --grad--> phi_2 = sum(v * grad phi_1), random v --grad--> ...
+    function, inputs --Comparer--> errors, kinks, mismatches --check_grad--> GradientReport, or an AssertionError
 
-The gradient of phi_k is checked for each k from 1 to the order.
-
-*Where does the numerical derivative come from?* If every op is analytic, from a complex step: Im phi(x + ih) / h. It has no
-subtraction, so h can be 1e-30 and the result is exact to rounding (Squire & Trapp, SIAM Review 40, 1998). Otherwise from a
-central difference of sixth order. Its error is about 1e-12 of the function's scale, and it reads the function up to 0.3 %
-away from each value.
+On a mismatch, the VJP of each op of the function is compared alone, at the inputs that the op had. So the message can name
+the op that is wrong, and the line of code that ran it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tinygrad_lab.autodiff.derivatives import grad
-from tinygrad_lab.autodiff.recording import record
-from tinygrad_lab.autodiff.tensor import Tensor, as_tensor, wrap
+from tinygrad_lab.autodiff.recording import CaptureError, RecordedOp, record
+from tinygrad_lab.autodiff.tensor import Tensor, apply
 from tinygrad_lab.checks import is_positive_integer
 from tinygrad_lab.seeds import CHECK, stream
+from tinygrad_lab.testing.comparison import Comparer, Comparison, Kink
 
-COMPLEX_STEP = 1e-30
-RELATIVE_STEP = 1e-3
-STENCIL = ((1, 3 / 4), (2, -3 / 20), (3, 1 / 60))
-"""Steps and weights of the central difference: sum of w (phi(x + kh) - phi(x - kh)) / h."""
+SHOWN = 5
+"""How many entries a message or a report lists."""
+
+
+class GradientReport(float):
+    """The largest relative error of a check, as a number, and the kinks that were found.
+
+    Attributes
+    ----------
+    kinks : list of Kink
+        For each: the order of the derivative, the input, the index, the slopes from the left and from the right, and the
+        analytic value between them.
+
+    Examples
+    --------
+    >>> report = check_grad(lambda x: x.relu(), [0.0, 1.0])
+    >>> report
+    GradientReport(largest relative error 0, kinks 1)
+      order 1, input 0, index (0,): slope 0 from the left, 1 from the right, analytic 0
+    >>> report < 1e-8
+    True
+    """
+
+    kinks: list[Kink]
+
+    def __new__(cls, error: float, kinks: Sequence[Kink] = ()) -> GradientReport:
+        """Make a report of an error and the kinks."""
+        report = super().__new__(cls, error)
+        report.kinks = list(kinks)
+        return report
+
+    def __repr__(self) -> str:
+        lines = [f"GradientReport(largest relative error {float(self):.3g}, kinks {len(self.kinks)})"]
+        for kink in self.kinks[:SHOWN]:
+            lines.append(
+                f"  order {kink.order}, input {kink.input}, index {kink.index}: slope {_short(kink.left)} from the left, "
+                f"{_short(kink.right)} from the right, analytic {_short(kink.analytic)}"
+            )
+        if len(self.kinks) > SHOWN:
+            lines.append(f"  and {len(self.kinks) - SHOWN} more")
+        return "\n".join(lines)
+
+
+def _short(slope: float) -> str:
+    return f"{round(slope, 9) + 0.0:.6g}"  # without the sign of -0.0
 
 
 def check_grad(
@@ -38,8 +73,12 @@ def check_grad(
     rtol: float | None = None,
     elements: int = 64,
     seed: int = 0,
-) -> float:
+) -> GradientReport:
     """Check the derivatives of `function` with respect to each floating-point input.
+
+    At a kink, the slopes from the left and from the right differ, and every number between them is a subgradient. A
+    derivative that lies between them passes, and the report lists the kink. The derivatives of higher order do not exist
+    there and are not checked.
 
     Parameters
     ----------
@@ -47,7 +86,8 @@ def check_grad(
         Takes the inputs as Tensors, returns a Tensor of any shape. To check a layer, give its parameters as inputs too.
         The function may ignore these arguments and call the layer, because the check changes the values of these Tensors.
     *inputs : array_like or Tensor
-        The point at which to check. Keep away from kinks and from the edges of the domain.
+        The point at which to check. A kink counts as one at this point if it is closer than about 1e-8 of an element's
+        size, or 1e-5 in single precision.
     order : int
         The highest order of derivative to check.
     rtol : float, optional
@@ -60,13 +100,17 @@ def check_grad(
 
     Returns
     -------
-    float
-        The largest relative error.
+    GradientReport
+        A float, the largest relative error, with the attribute `kinks`.
 
     Raises
     ------
     AssertionError
-        If a derivative differs. The message names the order, the ops, the input, the index and both numbers.
+        If a derivative differs, if it does not lie between the slopes at a kink, if the function jumps, or if it gives
+        different values at one point. The message shows the worst elements with both numbers, and names the op whose own
+        derivative is wrong and the line of code that ran it.
+    TypeError
+        If the function does not return a Tensor.
 
     Examples
     --------
@@ -75,28 +119,21 @@ def check_grad(
     """
     if not is_positive_integer(order):
         raise ValueError(f"check_grad: order is {order!r}, expected a positive integer")
-    rng = np.random.default_rng(stream(seed, CHECK))  # not the numbers of inputs drawn from default_rng(seed)
+    if not is_positive_integer(elements):
+        raise ValueError(f"check_grad: elements is {elements!r}, expected a positive integer")
     tensors = [_variable(x) for x in inputs]
-    variables = [x for x in tensors if x.requires_grad]
-    if not variables:
+    if not any(x.requires_grad for x in tensors):
         raise ValueError("check_grad: no input is floating-point, so there is nothing to differentiate")
-    if rtol is None:
-        rtol = 1e-4 if any(x.dtype == np.float32 for x in variables) else 1e-8
-
-    output_weights = _random_weights(rng, as_tensor(function(*tensors)).shape)
-    gradient_weights = [[_random_weights(rng, x.shape) for x in variables] for _ in range(order - 1)]
-
-    def objective(k: int) -> Tensor:
-        phi = _weighted(output_weights, as_tensor(function(*tensors)))
-        for weights in gradient_weights[: k - 1]:
-            if not phi.requires_grad:
-                return wrap(np.zeros((), phi.dtype))
-            slopes = grad(phi, variables, create_graph=True)
-            parts = [_weighted(w, slope) for w, slope in zip(weights, slopes, strict=True)]
-            phi = sum(parts[1:], parts[0])
-        return phi
-
-    return max(_check_order(objective, k, variables, rtol, elements, rng) for k in range(1, order + 1))
+    rng = np.random.default_rng(stream(seed, CHECK))  # not the numbers of inputs drawn from default_rng(seed)
+    found = Comparer(function, tensors, rtol, elements, rng).compare(order)
+    if found.mismatches:
+        raise AssertionError(_explanation(found, _suspicions(function, tensors, found)))
+    if found.kinks:
+        # A wrong VJP may give a number between the slopes too. It shows where the op alone is compared.
+        wrong = wrong_ops(_lines(function, tensors), order)
+        if wrong:
+            raise AssertionError(f"check_grad: at a kink, the derivative of {' and of '.join(wrong)} is wrong")
+    return GradientReport(found.worst, found.kinks)
 
 
 def _variable(x: ArrayLike | Tensor) -> Tensor:
@@ -106,77 +143,89 @@ def _variable(x: ArrayLike | Tensor) -> Tensor:
     return Tensor(x, requires_grad=True) if tensor.dtype.kind == "f" else tensor
 
 
-def _random_weights(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-    """Draw weights of both signs that are not near 0, so that an error in any element has an effect."""
-    return rng.uniform(0.5, 1.5, shape) * rng.choice([-1.0, 1.0], shape)
+# The message ---------------------------------------------------------------------------------------------------------
 
 
-def _weighted(weights: np.ndarray, x: Tensor) -> Tensor:
-    return (x * wrap(weights.astype(x.dtype))).sum()
-
-
-def _check_order(
-    objective: Callable[[int], Tensor],
-    k: int,
-    variables: Sequence[Tensor],
-    rtol: float,
-    elements: int,
-    rng: np.random.Generator,
-) -> float:
-    phi = objective(k)
-    analytic = [slope.numpy() for slope in grad(phi, variables)] if phi.requires_grad else None
-    rounding = 1e2 * max(np.finfo(x.dtype).eps for x in variables)  # of the analytic derivative
-    with _in_double(variables):
-        with record() as recording:
-            scale = abs(objective(k).item())
-        names = list(dict.fromkeys(line.op.name for line in recording.lines))
-        complex_step = all(line.op.analytic for line in recording.lines)
-        derivative = _complex_step if complex_step else _central_difference
-        noise = (1.0 + scale) * (rounding + (0.0 if complex_step else 1e2 * np.finfo(np.float64).eps / RELATIVE_STEP))
-
-        worst = 0.0
-        for position, x in enumerate(variables):
-            indices = list(np.ndindex(x.shape))
-            if len(indices) > elements:
-                indices = [indices[i] for i in sorted(rng.choice(len(indices), elements, replace=False))]
-            numeric = np.array([derivative(lambda: objective(k), x, index) for index in indices])
-            given = np.array([0.0 if analytic is None else analytic[position][index] for index in indices], np.float64)
-            size = max(np.abs(numeric).max(initial=0.0), np.abs(given).max(initial=0.0))
-            errors = np.abs(given - numeric)
-            if not (errors <= rtol * size + noise).all():
-                i = int(np.argmax(np.where(np.isnan(errors), np.inf, errors)))
-                raise AssertionError(
-                    f"check_grad: derivative of order {k} of {', '.join(names)} with respect to input {position} "
-                    f"at index {indices[i]}: analytic {given[i]:.17g}, {derivative.__name__.strip('_').replace('_', ' ')} "
-                    f"{numeric[i]:.17g}, error {errors[i]:.3g} where {rtol * size + noise:.3g} is allowed; "
-                    f"the input's value there is {x.data[indices[i]]!r}"
-                )
-            worst = max(worst, float(errors.max(initial=0.0) / size) if size else 0.0)
-    return worst
-
-
-@contextmanager
-def _in_double(variables: Sequence[Tensor]) -> Iterator[None]:
-    """Convert the variables to float64 inside a block."""
-    with ExitStack() as stack:
-        for x in variables:
-            stack.enter_context(x._holding(x._array.astype(np.float64)))
-        yield
-
-
-def _shifted(objective: Callable[[], Tensor], x: Tensor, index: tuple[int, ...], step: complex) -> Any:
-    array = x._array.astype(np.result_type(x._array, type(step)))
-    array[index] += step
-    with x._holding(array):
-        return objective().item()
-
-
-def _complex_step(objective: Callable[[], Tensor], x: Tensor, index: tuple[int, ...]) -> float:
-    return float(_shifted(objective, x, index, complex(0.0, COMPLEX_STEP)).imag / COMPLEX_STEP)
-
-
-def _central_difference(objective: Callable[[], Tensor], x: Tensor, index: tuple[int, ...]) -> float:
-    h = RELATIVE_STEP * (abs(float(x._array[index])) + 0.1)
-    return sum(
-        weight * (_shifted(objective, x, index, k * h) - _shifted(objective, x, index, -k * h)) / h for k, weight in STENCIL
+def _explanation(found: Comparison, suspicions: Sequence[str]) -> str:
+    worst = sorted(found.mismatches, key=lambda m: np.inf if np.isnan(m.error) else m.error / m.allowed, reverse=True)
+    inputs = sorted({mismatch.input for mismatch in found.mismatches})
+    rows = [("input", "index", "value", "analytic", f"numerical ({found.method})", "error", "allowed")]
+    for m in worst[:SHOWN]:
+        place = (str(m.input), str(m.index), f"{m.value:.9g}") if m.index is not None else ("all", "all", "moved together")
+        rows.append((*place, f"{m.analytic:.17g}", m.numerical, f"{m.error:.3g}", f"{m.allowed:.3g}"))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    table = ["  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    more = [f"  and {len(worst) - SHOWN} more"] if len(worst) > SHOWN else []
+    return "\n".join(
+        [
+            f"check_grad: derivative of order {found.order} with respect to input {', '.join(map(str, inputs))} is wrong: "
+            f"{len(found.mismatches)} of {found.compared} elements differ",
+            *table,
+            *more,
+            *suspicions,
+        ]
     )
+
+
+def _suspicions(function: Callable[..., Tensor], tensors: Sequence[Tensor], found: Comparison) -> list[str]:
+    """Say which ops may be the reason for a mismatch."""
+    lines = _lines(function, tensors)
+    wrong = wrong_ops(lines, found.order)
+    if wrong:
+        return [f"at fault: {name}, whose own derivative is wrong" for name in wrong[:SHOWN]]
+    texts = []
+    cut = _distinct(line for line in lines if line.op.name == "detach" and line.inputs[0].requires_grad)
+    if cut:
+        texts.append(f"at fault, most likely: {', '.join(cut[:SHOWN])}, which makes a constant of what it is given")
+    tied = _distinct(line for line in lines if not line.op.vjps and _is_at_threshold(line))
+    if tied:
+        texts.append(f"at a threshold: {', '.join(tied[:SHOWN])}; the derivative is a choice there, and the choices do not fit")
+    if not texts:
+        texts.append(
+            "no op is wrong alone: a value may have left the graph (.numpy(), .item(), NumPy), or differ from call to call; "
+            f"the ops are {', '.join(dict.fromkeys(line.op.name for line in lines))}"
+        )
+    return texts
+
+
+def _is_at_threshold(line: RecordedOp) -> bool:
+    arrays = [x._array for x in line.inputs]
+    return bool(np.equal(*arrays).any()) if len(arrays) == 2 else line.op.name == "sign" and not arrays[0].all()
+
+
+def _lines(function: Callable[..., Tensor], tensors: Sequence[Tensor]) -> list[RecordedOp]:
+    """Return the ops of `function`, each with the line of code that ran it."""
+    with np.errstate(all="ignore"):
+        try:
+            with record(traced=()) as recording:
+                function(*tensors)
+        except CaptureError:  # it assigns to a Tensor, so it is recorded without lines of code
+            with record() as recording:
+                function(*tensors)
+    return recording.lines
+
+
+def wrong_ops(lines: Sequence[RecordedOp], order: int) -> list[str]:
+    """Name the ops whose own VJP differs from differences at the inputs that they had, each with its line of code."""
+    wrong = []
+    for line in lines:
+        name = _name(line)
+        if line.op.vjps and name not in wrong and _is_wrong(line, order):
+            wrong.append(name)
+    return wrong
+
+
+def _is_wrong(line: RecordedOp, order: int) -> bool:
+    tensors = [Tensor(x._array, requires_grad=x.dtype.kind == "f") for x in line.inputs]
+    if not any(x.requires_grad for x in tensors):
+        return False
+    comparer = Comparer(lambda *x: apply(line.op, *x, **line.params), tensors, None, 8, np.random.default_rng(0))
+    return bool(comparer.compare(order).mismatches)
+
+
+def _name(line: RecordedOp) -> str:
+    return f"{line.op.name} ({line.source_line})" if line.source_line else line.op.name
+
+
+def _distinct(lines: Iterable[RecordedOp]) -> list[str]:
+    return list(dict.fromkeys(_name(line) for line in lines))

@@ -127,8 +127,16 @@ def test_a_failure_names_the_op_the_input_the_index_and_both_numbers():
     with mutant(ops.sin, 0, 1.01), pytest.raises(AssertionError) as failure:
         check_grad(lambda x, y: x * y.sin(), [1.0, 2.0], [0.5, 0.25])
     message = str(failure.value)
-    assert "\n" not in message
-    for part in ("order 1", "sin, multiply", "input 1", "index (1,)", "analytic", "complex step", "value there is"):
+    for part in (
+        "order 1",
+        "input 1",
+        "(1,)",
+        "0.25",
+        "analytic",
+        "complex step",
+        "at fault: sin (",
+        "test_gradients.py, line ",
+    ):
         assert part in message
 
 
