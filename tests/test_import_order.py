@@ -17,7 +17,7 @@ PACKAGES = ["tinygrad_lab", "models", "search"]
 
 ORDER = {
     "tinygrad_lab": "checks seeds contents autodiff nn optim storage program codegen training testing",
-    "tinygrad_lab/autodiff": "ops graph recording functions methods tensor derivatives",
+    "tinygrad_lab/autodiff": "nests ops graph recording functions methods tensor derivatives operators",
     "tinygrad_lab/autodiff/methods": "elementwise movement reductions protocol",
     "tinygrad_lab/nn": "mode naming initializers activations layers regularization normalization losses",
     "tinygrad_lab/optim": "hyperparameters penalties hooks optimizer optimizers schedulers",

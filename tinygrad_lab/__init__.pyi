@@ -3,6 +3,8 @@
 
 from . import testing as testing
 from .autodiff.derivatives import (
+    elementwise_grad as elementwise_grad,
+    gnvp as gnvp,
     grad as grad,
     hessian as hessian,
     hvp as hvp,
@@ -13,6 +15,7 @@ from .autodiff.derivatives import (
     vjp as vjp,
 )
 from .autodiff.functions import concatenate as concatenate, einsum as einsum, matmul as matmul, stack as stack
+from .autodiff.operators import backward_hook as backward_hook, checkpoint as checkpoint
 from .autodiff.ops import maximum as maximum, minimum as minimum, where as where
 from .autodiff.recording import CaptureError as CaptureError
 from .autodiff.tensor import Tensor as Tensor

@@ -1,4 +1,6 @@
 """What is computed, and how it is differentiated.
 
-ops --> graph --> recording --> functions --> methods --> tensor --> derivatives      each imports only from modules to its left
+nests --> ops --> graph --> recording --> functions --> methods --> tensor --> derivatives --> operators
+
+Each imports only from modules to its left.
 """

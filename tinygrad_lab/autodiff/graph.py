@@ -11,8 +11,8 @@ results before their inputs.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import numpy as np
@@ -25,7 +25,7 @@ class Link:
 
     __slots__ = ("arrays", "inputs", "op", "params")
 
-    def __init__(self, op: Op, inputs: Sequence[Any], arrays: Sequence[np.ndarray], params: dict[str, Any]) -> None:
+    def __init__(self, op: Op | Pullback, inputs: Sequence[Any], arrays: Sequence[np.ndarray], params: dict[str, Any]) -> None:
         self.op = op
         self.inputs = inputs
         self.arrays = arrays
@@ -41,31 +41,84 @@ class Link:
                 )
 
 
+class Pullback:
+    """What a Link has in the place of an op, if its result was not made by one op: the gradients of all inputs at once.
+
+    Parameters
+    ----------
+    name : str
+    pull : callable
+        It takes the cotangent of the result and the list of the inputs whose gradients are needed. It returns these, or None
+        for an input on which the result does not depend.
+    """
+
+    __slots__ = ("name", "pull")
+
+    def __init__(self, name: str, pull: Callable[[Any, list[Any]], Sequence[Any]]) -> None:
+        self.name = name
+        self.pull = pull
+
+
 class _Linking(threading.local):
     def __init__(self) -> None:
         self.enabled = True
+        self.excluded: frozenset[int] = frozenset()
+        self.constants: frozenset[int] | None = self.excluded
+        self.block = ""
 
 
 linking = _Linking()
-"""Whether results are linked to their inputs, in this thread."""
+"""How results are linked to their inputs, in this thread.
+
+- `enabled`: whether they are linked at all.
+- `excluded`: the ids of Tensors that require a gradient, but count as constants.
+- `constants`: `excluded` if results are linked, else None. `apply` reads only this field: reading it takes about 0.1 µs.
+- `block`: the name of the innermost block that will be differentiated, or "". There, a Tensor that requires a gradient must
+  not become a number, because its graph would be lost.
+"""
 
 
 @contextmanager
-def set_linking(enabled: bool) -> Iterator[None]:
-    """Switch the linking of results to their inputs on or off for a block."""
-    before = linking.enabled
-    linking.enabled = enabled
+def set_linking(enabled: bool, **settings: Any) -> Iterator[None]:
+    """Switch the linking of results to their inputs on or off for a block, and set other fields of `linking`."""
+    fields = vars(linking)  # those of this thread
+    before = fields.copy()
+    fields.update(settings, enabled=enabled)
+    fields["constants"] = fields["excluded"] if enabled else None
     try:
         yield
     finally:
-        linking.enabled = before
+        fields.update(before)
 
 
-def ancestors(output: Any) -> list[Any]:
-    """List `output` and all tensors with a gradient that it was computed from, inputs before results."""
+@contextmanager
+def differentiating(block: str) -> Iterator[None]:
+    """Link results inside a block, whatever is switched off outside, and refuse to lose the graph of a Tensor there."""
+    with set_linking(True, block=block):
+        try:
+            yield
+        except ValueError as error:  # NumPy says "setting an array element with a sequence", and hides the reason behind it
+            if error.__cause__ is not None and "array element" in str(error):
+                raise error.__cause__ from None
+            raise
+
+
+def without_gradients_of(tensors: Iterable[Any]) -> AbstractContextManager[None]:
+    """Link results inside a block, but let `tensors` count as constants there.
+
+    A model is evaluated in such a block: nothing is linked to its parameters, but its `forward` can call `grad`.
+    """
+    return set_linking(True, excluded=linking.excluded.union(map(id, tensors)))
+
+
+def ancestors(outputs: Sequence[Any], stop: Collection[int] = ()) -> list[Any]:
+    """List `outputs` and all tensors with a gradient that they were computed from, inputs before results.
+
+    What the tensors with an id in `stop` were computed from is left out.
+    """
     order: list[Any] = []
     visited: set[int] = set()
-    stack = [(output, False)]  # an explicit stack: Python limits recursion to about 1,000 calls
+    stack = [(output, False) for output in outputs]  # an explicit stack: Python limits recursion to about 1,000 calls
     while stack:
         tensor, inputs_listed = stack.pop()
         if inputs_listed:
@@ -73,52 +126,75 @@ def ancestors(output: Any) -> list[Any]:
         elif id(tensor) not in visited:
             visited.add(id(tensor))
             stack.append((tensor, True))
-            if tensor._link is not None:
+            if tensor._link is not None and id(tensor) not in stop:
                 stack.extend((x, False) for x in tensor._link.inputs if x._requires_grad)
     return order
 
 
-def pull_back(output: Any, cotangent: Any, wrt: Sequence[Any], *, create_graph: bool = False) -> list[Any]:
-    """Propagate `cotangent` from `output` back along the links to each tensor of `wrt`.
+def depends_on_leaf(tensor: Any) -> bool:
+    """Whether a tensor was computed from a leaf that requires a gradient and does not count as a constant."""
+    return any(x._requires_grad and x._link is None and id(x) not in linking.excluded for x in ancestors([tensor]))
+
+
+def pull_back(
+    outputs: Sequence[Any], cotangents: Sequence[Any], wrt: Sequence[Any], *, create_graph: bool = False, partial: bool = False
+) -> list[Any]:
+    """Propagate `cotangents` from `outputs` back along the links to each tensor of `wrt`.
 
     Parameters
     ----------
-    output : Tensor
-    cotangent : Tensor
-        dL/d(output) for a scalar L, of the shape of `output`.
+    outputs, cotangents : sequence of Tensor
+        For each output, dL/d(output) of one scalar L, of the shape of the output.
     wrt : sequence of Tensor
     create_graph : bool
         Whether the results are linked to their inputs, so that they can be differentiated again.
+    partial : bool
+        Whether the other tensors of `wrt` count as constant in each derivative, also if one was computed from another.
 
     Returns
     -------
     list of Tensor or None
-        dL/dx for each x of `wrt`; None if `output` does not depend on x.
+        dL/dx for each x of `wrt`; None if no output depends on x.
 
     Raises
     ------
     RuntimeError
         If an input was assigned a new value after the graph used it.
     """
-    order = ancestors(output)
-    needed = {id(tensor) for tensor in wrt}  # the tensors on a path from wrt to the output
+    needed = {id(tensor) for tensor in wrt}  # the tensors on a path from wrt to an output
     wanted = set(needed)
+    stop = wanted if partial else set()
+    order = ancestors(outputs, stop)
     for tensor in order:
         if tensor._link is not None and any(id(x) in needed for x in tensor._link.inputs):
             needed.add(id(tensor))
 
-    cotangents = {id(output): cotangent}
+    sums: dict[int, Any] = {}  # the cotangent of each tensor, by its id
     with set_linking(create_graph):
+        for output, cotangent in zip(outputs, cotangents, strict=True):
+            sums[id(output)] = sums[id(output)] + cotangent if id(output) in sums else cotangent
         for tensor in reversed(order):
             key = id(tensor)
-            if tensor._link is None or key not in needed or key not in cotangents:
+            if tensor._link is None or key not in needed or key not in sums or key in stop:
                 continue
-            g = cotangents[key] if key in wanted else cotangents.pop(key)
+            g = sums[key] if key in wanted else sums.pop(key)
             link = tensor._link
             link.check_unchanged()
+            pulled = _pulled(link.op, link.inputs, g, needed) if type(link.op) is Pullback else None
             for position, x in enumerate(link.inputs):
-                vjp = link.op.vjp(position) if id(x) in needed else None
-                if vjp is not None:
-                    share = vjp(g, tensor, *link.inputs, **link.params)
-                    cotangents[id(x)] = cotangents[id(x)] + share if id(x) in cotangents else share
-    return [cotangents.get(id(tensor)) for tensor in wrt]
+                if id(x) not in needed:
+                    continue
+                if pulled is not None:
+                    share = pulled[position]
+                else:
+                    vjp = link.op.vjp(position)
+                    share = vjp(g, tensor, *link.inputs, **link.params) if vjp is not None else None
+                if share is not None:
+                    sums[id(x)] = sums[id(x)] + share if id(x) in sums else share
+    return [sums.get(id(tensor)) for tensor in wrt]
+
+
+def _pulled(pullback: Pullback, inputs: Sequence[Any], g: Any, needed: Collection[int]) -> list[Any]:
+    """Return the gradients of all inputs, None for those that are not needed."""
+    gradients = iter(pullback.pull(g, [x for x in inputs if id(x) in needed]))
+    return [next(gradients) if id(x) in needed else None for x in inputs]

@@ -8,7 +8,6 @@ into a number, and to assign to a Tensor. The error names the line of code that 
 
 from __future__ import annotations
 
-import copy
 import os
 import sys
 import threading
@@ -18,10 +17,13 @@ from functools import cache
 from types import FrameType
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from tinygrad_lab.autodiff.ops import Op
 
-INTERNAL_CODE = (os.path.dirname(os.path.dirname(__file__)), copy.__file__)
-"""Files that an error message does not name: this package, and the module `copy`, which calls it."""
+STANDARD_LIBRARY = os.path.dirname(os.__file__)
+INTERNAL_CODE = (os.path.dirname(os.path.dirname(__file__)), os.path.dirname(np.__file__))
+"""Folders whose code an error message does not name: this package and NumPy. The standard library is another one."""
 
 
 class CaptureError(RuntimeError):
@@ -55,7 +57,7 @@ class Recording:
 
     def add(self, op: Op, inputs: Sequence[Any], params: dict[str, Any], result: Any) -> None:
         """Append an op that ran. Its result is traced if one of its inputs is."""
-        self.lines.append(RecordedOp(op, inputs, params, result, _users_line() if self._strict else ""))
+        self.lines.append(RecordedOp(op, inputs, params, result, users_line() if self._strict else ""))
         if not self._traced.isdisjoint(map(id, inputs)):
             self._traced.add(id(result))
 
@@ -63,21 +65,21 @@ class Recording:
         """Raise an error if `tensor` is traced: its value is about to leave by `way_out`."""
         if id(tensor) in self._traced:
             raise CaptureError(
-                f"{_users_line()}: {way_out} of a Tensor that changes between replays would be frozen at its value of today; "
+                f"{users_line()}: {way_out} of a Tensor that changes between replays would be frozen at its value of today; "
                 "compute with Tensors (where, minimum, maximum), or train with engine='eager'"
             )
 
-    def check_pure(self) -> None:
-        """Raise an error if the recording is strict: a Tensor is about to be assigned to, which a replay would not repeat."""
+    def check_pure(self, effect: str) -> None:
+        """Raise an error if the recording is strict: something is about to happen that a replay would not repeat."""
         if self._strict:
             raise CaptureError(
-                f"{_users_line()}: a Tensor is assigned to during the step, which a replay would not repeat; "
+                f"{users_line()}: {effect} during the step, which a replay would not repeat; "
                 "return new values instead, or train with engine='eager'"
             )
 
 
-def _users_line() -> str:
-    """Name the innermost line of code that is not in INTERNAL_CODE."""
+def users_line() -> str:
+    """Name the innermost line of code that is neither in INTERNAL_CODE nor in the standard library."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None and not _is_the_users(frame.f_code.co_filename) and frame.f_back is not None:
         frame = frame.f_back
@@ -86,7 +88,8 @@ def _users_line() -> str:
 
 @cache  # called about ten times for each op of a capture
 def _is_the_users(file: str) -> bool:
-    return not file.startswith(INTERNAL_CODE)
+    is_standard = file.startswith(STANDARD_LIBRARY) and "site-packages" not in file
+    return not (is_standard or file.startswith(INTERNAL_CODE))
 
 
 class _Current(threading.local):

@@ -19,7 +19,7 @@ from tinygrad_lab.autodiff import ops
 from tinygrad_lab.autodiff.graph import Link, ancestors, linking, pull_back
 from tinygrad_lab.autodiff.methods import TensorMethods
 from tinygrad_lab.autodiff.ops import Op
-from tinygrad_lab.autodiff.recording import current
+from tinygrad_lab.autodiff.recording import current, users_line
 
 
 @final
@@ -74,6 +74,9 @@ class Tensor(TensorMethods):
         self._is_frozen = False
         self._requires_grad = False
         self.requires_grad = requires_grad
+        if current.recording is not None and isinstance(data, Tensor):  # a replay copies again
+            source = data if data.dtype == self.dtype else apply(ops.astype, data, dtype=self.dtype)
+            current.recording.add(ops.detach, (source,), {}, self)
 
     # Data ------------------------------------------------------------------------------------------------------------
 
@@ -143,6 +146,14 @@ class Tensor(TensorMethods):
     def _check_stays(self, way_out: str) -> None:
         if current.recording is not None:
             current.recording.check_stays(self, way_out)
+        self._check_graph(way_out)
+
+    def _check_graph(self, way_out: str) -> None:
+        if self._requires_grad and linking.block and linking.enabled:
+            raise TypeError(
+                f"{users_line()}: {way_out} of a Tensor that requires a gradient would lose it inside {linking.block}; "
+                "compute with Tensors, or call .detach() first if no gradient is meant"
+            )
 
     def detach(self) -> Tensor:
         """Return a constant with the same elements."""
@@ -159,7 +170,7 @@ class Tensor(TensorMethods):
             If the shape differs, or if this tensor was computed from others.
         """
         if current.recording is not None:
-            current.recording.check_pure()
+            current.recording.check_pure("a Tensor is assigned to")
         array = _own_array(value, self.dtype)
         if array.shape != self.shape:
             raise ValueError(f"assign: value has shape {array.shape}, expected {self.shape}")
@@ -191,7 +202,7 @@ class Tensor(TensorMethods):
         return (self[i] for i in range(len(self)))
 
     def __format__(self, spec: str) -> str:
-        return format(self.item(), spec) if spec and self.size == 1 else format(repr(self), spec)
+        return format(self.detach().item(), spec) if spec and self.size == 1 else format(repr(self), spec)
 
     def __reduce__(self) -> Any:
         if self._link is not None:
@@ -228,10 +239,16 @@ class Tensor(TensorMethods):
         ValueError
             If this tensor depends on nothing that requires a gradient, or if `gradient` is missing or has another shape.
         """
+        if linking.block and linking.enabled:
+            raise TypeError(
+                f"{users_line()}: backward inside {linking.block}, where its gradients would lose their graph; use grad"
+            )
+        check_has_graph("backward", self)
         cotangent = starting_cotangent("backward", self, gradient)
-        leaves = [tensor for tensor in ancestors(self) if tensor._link is None]
-        for leaf, share in zip(leaves, pull_back(self, cotangent, leaves), strict=True):
-            leaf.grad = share.detach() if leaf.grad is None else leaf.grad + share  # not the caller's `gradient` itself
+        leaves = [tensor for tensor in ancestors([self]) if tensor._link is None]
+        for leaf, share in zip(leaves, pull_back([self], [cotangent], leaves), strict=True):
+            if share is not None:
+                leaf.grad = share.detach() if leaf.grad is None else leaf.grad + share  # not the caller's `gradient` itself
 
     __hash__ = object.__hash__
 
@@ -241,6 +258,7 @@ class Tensor(TensorMethods):
         return apply(op, *_align(op, operands), **params)
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> np.ndarray:
+        self._check_stays("an array")
         if self._requires_grad:
             raise TypeError("this Tensor requires a gradient, which an array would lose; use .detach() or .numpy() to say so")
         return np.array(self.data, dtype=dtype, copy=copy)
@@ -252,7 +270,7 @@ class Tensor(TensorMethods):
 def _own_array(data: Any, dtype: DTypeLike | None) -> np.ndarray:
     """Copy `data`, so that later writes to the original do not change the Tensor."""
     if isinstance(data, Tensor):
-        data._check_stays("a copy")
+        data._check_graph("a copy")
         if dtype is None or data.dtype == dtype:
             return data._array  # the array of a Tensor is never written to, so it may be shared
         data = data._array
@@ -296,6 +314,14 @@ def as_tensor(data: ArrayLike | Tensor) -> Tensor:
     return data if isinstance(data, Tensor) else Tensor(data)
 
 
+def named_tensor(name: str, data: ArrayLike | Tensor) -> Tensor:
+    """Return `data` as a Tensor. If it holds no real numbers, the error begins with `name`."""
+    try:
+        return as_tensor(data)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{name}: {str(error).removeprefix('Tensor: ')}") from None
+
+
 # Running ops ---------------------------------------------------------------------------------------------------------
 
 
@@ -322,9 +348,10 @@ def apply(op: Op, *tensors: Tensor, **params: Any) -> Tensor:
     arrays = [tensor._array for tensor in tensors]
     array = op.run(*arrays, **params)
     link = None
-    if linking.enabled and op.vjps:
+    constants = linking.constants
+    if constants is not None and op.vjps:
         for tensor in tensors:
-            if tensor._requires_grad:
+            if tensor._requires_grad and not (constants and id(tensor) in constants):
                 link = Link(op, tensors, arrays, params)
                 break
     result = wrap(array, link)
@@ -411,17 +438,26 @@ def _broadcast_shape(op: Op, operands: Sequence[Any]) -> ops.Shape:
         raise ValueError(f"{op.name}: shapes {' and '.join(map(str, shapes))} do not broadcast") from None
 
 
-def starting_cotangent(caller: str, output: Tensor, gradient: ArrayLike | Tensor | None) -> Tensor:
-    """Check that `output` can be differentiated, and return its cotangent: `gradient`, or 1 for a single element."""
+def check_has_graph(caller: str, output: Tensor) -> None:
+    """Raise an error if `output` is a constant."""
     if not output.requires_grad:
         raise ValueError(f"{caller}: the output depends on no Tensor with requires_grad=True, so it has no gradient")
+
+
+def starting_cotangent(caller: str, output: Tensor, gradient: ArrayLike | Tensor | None) -> Tensor:
+    """Return the cotangent of `output`: `gradient`, which must have its shape, or 1 for a single element."""
     if gradient is None:
         if output.size != 1:
             raise ValueError(
                 f"{caller}: the output has shape {output.shape}, expected one element; reduce it, or give its cotangent"
             )
         return _constant(1.0, output.shape, output.dtype)
-    cotangent = as_tensor(gradient).astype_like(output)
-    if cotangent.shape != output.shape:
-        raise ValueError(f"{caller}: the cotangent has shape {cotangent.shape}, the output {output.shape}; expected the same")
-    return cotangent
+    return vector_like(f"{caller}: the cotangent", gradient, output)
+
+
+def vector_like(name: str, data: ArrayLike | Tensor, point: Tensor) -> Tensor:
+    """Return `data`, a cotangent or tangent at `point`, as a Tensor of its dtype; raise an error if the shapes differ."""
+    vector = named_tensor(name, data)
+    if vector.shape != point.shape:
+        raise ValueError(f"{name} has shape {vector.shape}, expected {point.shape}")
+    return vector.astype_like(point)

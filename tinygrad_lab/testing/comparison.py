@@ -145,7 +145,7 @@ class Comparer:
         phi = self.objective(k - 1)
         if not phi.requires_grad:
             return wrap(np.zeros(sum(x.size for x in self._variables), phi.dtype))
-        slopes = grad(phi, self._variables, create_graph=True)
+        slopes = grad(phi, self._variables, create_graph=True, unused="zeros")
         common = np.result_type(*[slope.dtype for slope in slopes])
         return concatenate([_in_dtype(slope, common).reshape(-1) for slope in slopes])
 
@@ -179,7 +179,7 @@ class Comparer:
     def _compare_order(self, k: int, found: Comparison) -> None:
         with record() as recording, np.errstate(all="ignore"):
             phi = self.objective(k)
-            analytic = [x.numpy() for x in grad(phi, self._variables)] if phi.requires_grad else None
+            analytic = [x.numpy() for x in grad(phi, self._variables, unused="zeros")] if phi.requires_grad else None
         found.order, found.compared, found.lines = k, 0, recording.lines
         with _in_double(self._variables), np.errstate(all="ignore"):
             with record() as recording:
@@ -312,7 +312,7 @@ class _Line:
             components = self._comparer.components(self.order)
             if not components.requires_grad:
                 return 0.0
-            gradients = grad(components[i], self._variables)
+            gradients = grad(components[i], self._variables, unused="zeros")
         if self.position is None or self.index is None:
             return float(sum(g._array.sum() for g in gradients))
         return float(gradients[self.position]._array[self.index])

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from tinygrad_lab.autodiff.derivatives import grad, no_grad
+from tinygrad_lab.autodiff.graph import differentiating, without_gradients_of
 from tinygrad_lab.autodiff.tensor import Tensor, wrap
 from tinygrad_lab.nn.activations import Activation
 from tinygrad_lab.nn.layers import Layer
@@ -111,9 +112,10 @@ class TrainingStep:
         placement = penalty.placement if penalty is not None else ""
         parameters = optimizer.parameters
 
-        data_loss = self.loss(self.model(x), y, sample_weight)
-        objective = data_loss + penalty.value(parameters) if penalty and placement == "loss" else data_loss
-        gradients = grad(objective, parameters)
+        with differentiating("a training step"):
+            data_loss = self.loss(self.model(x), y, sample_weight)
+            objective = data_loss + penalty.value(parameters) if penalty and placement == "loss" else data_loss
+        gradients = grad(objective, parameters, unused="zeros")
         with no_grad():
             gradients = optimizer.run_hooks(gradients)
             if penalty and placement == "decoupled":
@@ -147,7 +149,7 @@ class TrainingStep:
 
     def data_loss(self, x: Tensor, y: Tensor, sample_weight: Tensor | None = None) -> Tensor:
         """Compute the loss in evaluation mode, without any penalty, and without a graph."""
-        with entered(None), no_grad(), np.errstate(all="ignore"):
+        with entered(None), without_gradients_of(self.model.parameters()), np.errstate(all="ignore"):
             return self.loss(self.model(x), y, sample_weight)
 
     # Evaluation ------------------------------------------------------------------------------------------------------
@@ -158,7 +160,7 @@ class TrainingStep:
 
     def predict(self, x: ArrayLike) -> np.ndarray:
         """Return the model's output for `x`, of shape (samples, outputs)."""
-        with entered(None), no_grad():
+        with entered(None), without_gradients_of(self.model.parameters()):
             return self.model(wrap(check_rows("x", x, self._dtype))).numpy()
 
     @property

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tinygrad_lab.autodiff.derivatives import no_grad
+from tinygrad_lab.autodiff.graph import without_gradients_of
 from tinygrad_lab.autodiff.tensor import Tensor, wrap
 from tinygrad_lab.checks import is_positive_integer
 from tinygrad_lab.nn.layers import Layer
@@ -254,7 +254,7 @@ class Trainer(TrainingStep):
         single one would not reveal a model that mixes samples.
         """
         few = inputs if self.batch_size is None else inputs[: max(2, self.batch_size)]
-        with no_grad(), np.errstate(all="ignore"):
+        with without_gradients_of(self.model.parameters()), np.errstate(all="ignore"):
             prediction = self.model(wrap(few))
         if not isinstance(prediction, Tensor):
             kind = type(prediction).__name__

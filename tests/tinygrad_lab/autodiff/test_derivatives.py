@@ -65,10 +65,24 @@ def test_backward_of_a_vector_takes_a_cotangent():
     assert x.grad.data.tolist() == [2.0, 40.0]
 
 
-def test_what_the_output_does_not_depend_on_has_gradient_zero():
+def test_what_the_output_does_not_depend_on_is_refused_or_zero_or_none():
     x = Tensor([1.0, 2.0], requires_grad=True)
     other = Tensor(np.ones((2, 2)), requires_grad=True)
-    assert tl.grad(x.sum(), [other])[0].data.tolist() == [[0.0, 0.0], [0.0, 0.0]]
+    with pytest.raises(ValueError, match=r"grad: the loss does not depend on wrt\[1\], wrt\[2\]"):
+        tl.grad(x.sum(), [x, other, x * 2.0])  # the product is no part of this graph
+    assert tl.grad(x.sum(), [x, other], unused="zeros")[1].data.tolist() == [[0.0, 0.0], [0.0, 0.0]]
+    slope, missing = tl.grad(x.sum(), [x, other], unused="none")
+    assert slope.data.tolist() == [1.0, 1.0]
+    assert missing is None
+    with pytest.raises(ValueError, match="grad: unused is 'ignore', expected 'raise', 'zeros' or 'none'"):
+        tl.grad(x.sum(), [x], unused="ignore")
+
+
+def test_a_tensor_that_is_a_condition_only_gets_no_gradient_from_backward():
+    x, w = (Tensor([1.0, 2.0], requires_grad=True) for _ in range(2))
+    tl.where(x, w, 0.0).sum().backward()
+    assert w.grad.data.tolist() == [1.0, 1.0]
+    assert x.grad is None
 
 
 @pytest.mark.parametrize(
