@@ -12,6 +12,7 @@ from string import Formatter
 import numpy as np
 from hypothesis import strategies as st
 
+import tinygrad_lab.functions  # noqa: F401 (it adds ops to the table)
 from tinygrad_lab.autodiff import ops
 from tinygrad_lab.testing.strategies import broadcasting_shapes, distinct_values, shapes, values
 
@@ -148,6 +149,42 @@ def _einsum(draw, dtype):
     return [draw(values(tuple(lengths[x] for x in term), dtype)) for term in terms], {"subscripts": subscripts}
 
 
+def _unary(low=-2.0, high=2.0, **params):
+    """A function of each element that has no expression."""
+    return lambda dtype: st.tuples(values(shapes(), dtype, low=low, high=high).map(lambda x: [x]), st.just(params))
+
+
+@st.composite
+def _along_an_axis(draw, dtype):
+    shape = draw(shapes(min_dims=1))
+    return [draw(values(shape, dtype))], {"axis": draw(st.integers(-len(shape), -1))}
+
+
+@st.composite
+def _matrix(draw, dtype, rows=0, columns=0):
+    """A matrix with distinct singular values and, in its lower triangle, distinct positive eigenvalues."""
+    n = draw(st.integers(1, 3))
+    shape = (*draw(shapes(max_dims=1, max_side=2)), n + rows, n + columns)
+    noise = draw(values(shape, dtype))
+    return noise / 16 + 2 * np.eye(*shape[-2:], dtype=dtype) * np.arange(1, shape[-1] + 1, dtype=dtype)
+
+
+def _of_matrix(**extra):
+    return lambda dtype: _matrix(dtype, **extra).map(lambda x: ([x], {}))
+
+
+@st.composite
+def _solve(draw, dtype):
+    a = draw(_matrix(dtype))
+    return [a, draw(values((*a.shape[:-1], 2), dtype))], {}
+
+
+@st.composite
+def _reciprocal_gaps(draw, dtype):
+    n = draw(st.integers(1, 4))
+    return [np.arange(n, dtype=dtype) + draw(values((n,), dtype)) / 8], {"of": "values"}
+
+
 OPERANDS = {op.name: _elementwise(op) for op in ops.OP_TABLE.values() if op.elementwise} | {
     "astype": _astype,
     "reduce_sum": _reduce,
@@ -162,6 +199,29 @@ OPERANDS = {op.name: _elementwise(op) for op in ops.OP_TABLE.values() if op.elem
     "scatter_add": _scatter_add,
     "matmul": _matmul,
     "einsum": _einsum,
+    "sinc": _unary(n=0),
+    "log_ndtr": _unary(),
+    "normal_ratio": _unary(),
+    "normal_ratio_excess": _unary(),
+    "digamma": _unary(0.25),
+    "polygamma": _unary(0.5, n=1),
+    "accumulate": _along_an_axis,
+    "argmax": _along_an_axis,
+    "argmin": _along_an_axis,
+    "argsort": _along_an_axis,
+    "solve": _solve,
+    "inv": _of_matrix(),
+    "det": _of_matrix(),
+    "logdet": _of_matrix(),
+    "detsign": _of_matrix(),
+    "cholesky": _of_matrix(),
+    "pinv": _of_matrix(rows=1),
+    "qr": _of_matrix(rows=1),
+    "eigvalsh": _of_matrix(),
+    "eigenvectors": _of_matrix(),
+    "svdvals": _of_matrix(columns=1),
+    "singular_vectors": _of_matrix(columns=1),
+    "reciprocal_gaps": _reciprocal_gaps,
 }
 
 

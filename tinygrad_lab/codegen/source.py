@@ -73,6 +73,11 @@ def sigmoid(x):
 @compiled
 def softplus(x):
     return max(x, FLOAT(0)) + log1p(exp(-abs(x)))
+
+
+@compiled
+def logaddexp(a, b):
+    return max(a, b) + log1p(exp(-abs(a - b))) if a != b else a + FLOAT(0.6931471805599453)
 '''
 
 

@@ -48,6 +48,8 @@ def test_shape_rule_dtype_and_out(op, data):
     assert op.shape(*[x.shape for x in operands], **params) == result.shape
     if op.name.startswith(("less", "greater", "equal", "not_equal", "logical")):
         assert result.dtype == bool
+    elif op.name in ("argmax", "argmin", "argsort"):
+        assert result.dtype == np.intp
     else:
         assert result.dtype == (params["dtype"] if op is ops.astype else np.float32)
     if op.view:

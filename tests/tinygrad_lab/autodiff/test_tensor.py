@@ -78,7 +78,7 @@ def test_lists_and_in_place_operators():
     y += 1.0
     assert x.data.tolist() == [1.0, 2.0]
     array = np.ones(2)
-    with pytest.raises(TypeError, match=r"numpy.add with out= does not keep the graph"):
+    with pytest.raises(TypeError, match="numpy.add: given out=, which is not available"):
         array += x
 
 
@@ -393,8 +393,8 @@ def test_ndarray_times_tensor_keeps_the_graph():
 
 def test_numpy_functions_that_would_lose_the_graph_are_refused():
     x = Tensor([1.0, 2.0], requires_grad=True)
-    for function in (np.floor, np.add.reduce, np.cumsum, np.linalg.norm):
-        with pytest.raises(TypeError, match="does not keep the graph"):
+    for function in (np.frexp, np.subtract.reduce, np.add.at, np.fft.fft, np.linalg.eig):
+        with pytest.raises(TypeError, match=function.__name__):
             function(x)
 
 

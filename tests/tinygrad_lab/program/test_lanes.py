@@ -13,6 +13,7 @@ from models import TwoHiddenLayerNet
 from tests.helpers.operands import interval, takes_conditions
 from tinygrad_lab import Tensor
 from tinygrad_lab.autodiff import ops
+from tinygrad_lab.functions import elementwise, linalg, reductions, sorting, special
 from tinygrad_lab.program import capture
 from tinygrad_lab.training.captured import CapturedStep
 
@@ -61,14 +62,18 @@ def garbage(array, rng):
     return rng.choice(np.array([np.nan, np.inf, -np.inf, 1e38, -0.0], array.dtype), array.shape)
 
 
-def check(function, *arrays, counts=(1, 2, 5)):
+# Ops that raise LinAlgError if one matrix has no result.
+RAISING = {"inv", "solve", "cholesky", "pinv", "eigvalsh", "eigenvectors", "svdvals", "singular_vectors", "reciprocal_gaps"}
+
+
+def check(function, *arrays, counts=(1, 2, 5), with_garbage=True):
     """Compare lanes with plain replays of ``y = function(*arrays)``; the last lane but one holds garbage."""
     tensors = {f"x{i}": Tensor(array) for i, array in enumerate(arrays)}
     program = capture(lambda: ({"y": function(*tensors.values())}, {}), tensors, {})
     for n in counts:
         rng = np.random.default_rng(n)
         lanes = [{name: variant(x.numpy(), rng) for name, x in tensors.items()} for _ in range(n)]
-        if n > 2:
+        if n > 2 and with_garbage:
             lanes[-2] = {name: garbage(x.numpy(), rng) for name, x in tensors.items()}
         result = side_by_side(program, lanes)["y"]
         assert result.shape[0] == n
@@ -92,8 +97,8 @@ LAYOUTS = {
 }
 
 
-def matrix(dtype, shape=(7, 33), low=0.25, seed=0):
-    return np.asarray(np.random.default_rng(seed).uniform(low, 2.0, shape), dtype)
+def matrix(dtype, shape=(7, 33), low=0.25, high=2.0, seed=0):
+    return np.asarray(np.random.default_rng(seed).uniform(low, high, shape), dtype)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -101,7 +106,8 @@ def matrix(dtype, shape=(7, 33), low=0.25, seed=0):
 def test_elementwise(name, dtype):
     op = ops.OP_TABLE[name]
     conditions = takes_conditions(op)
-    arrays = [matrix(dtype, low=max(interval(op, i)[0], -0.5), seed=i) for i in range(len(conditions))]
+    ranges = [interval(op, i) for i in range(len(conditions))]
+    arrays = [matrix(dtype, low=max(low, -0.5), high=min(high, 2.0), seed=i) for i, (low, high) in enumerate(ranges)]
     for layout in LAYOUTS.values():
 
         def function(*tensors, layout=layout):
@@ -184,6 +190,23 @@ EXAMPLES = {
         (einsum("ij,jk,kl->il"), (5, 6), (6, 7), (7, 8)), (einsum("abij,bjk->abik"), (2, 3, 4, 5), (3, 5, 6)),
         (lambda a, b: tl.einsum("ij,ik->jk", a.T, b), (30, 5), (5, 9)), (einsum("ij->ji"), (3, 4)),
     ],
+    **{name: [(lambda x, op=op, params=params: op(x, **params), (7, 33)),
+              (lambda x, op=op, params=params: op(x.T, **params), (7, 5))]
+       for name, op, params in [
+           ("log_ndtr", special.log_ndtr, {}), ("normal_ratio", special.normal_ratio, {}), ("digamma", special.digamma, {}),
+           ("normal_ratio_excess", special.normal_ratio_excess, {}), ("polygamma", special.polygamma, {"n": 1}),
+           ("sinc", elementwise.sinc, {"n": 1}), ("accumulate", reductions.accumulate, {"axis": -2}),
+           ("argmax", sorting.argmax, {"axis": -2}), ("argmin", sorting.argmin, {"axis": -1}),
+           ("argsort", sorting.argsort, {"axis": -2})]},
+    **{name: [(lambda x, op=op, rows=rows: op(x + np.diag([4, 8, 12, 16, 20])[:rows, :4]), (rows, 4)),
+              (lambda x, op=op, rows=rows: op(x.T + np.diag([4, 8, 12, 16, 20])[:rows, :4]), (4, rows))]
+       for name, op, rows in [
+           ("inv", linalg.inv, 4), ("det", linalg.det, 4), ("logdet", linalg.logdet, 4), ("detsign", linalg.detsign, 4),
+           ("cholesky", linalg.cholesky, 4), ("pinv", linalg.pinv, 5), ("qr", linalg.qr, 5), ("eigvalsh", linalg.eigvalsh, 4),
+           ("eigenvectors", linalg.eigenvectors, 4), ("svdvals", linalg.svdvals, 5),
+           ("singular_vectors", linalg.singular_vectors, 5)]},
+    "solve": [(lambda a, b: np.linalg.solve(a + np.diag([4, 4, 4, 4]), b), (4, 4), (4, 3))],
+    "reciprocal_gaps": [(lambda x: linalg.reciprocal_gaps(x + np.arange(0, 20, 4), of="values"), (5,))],
 }  # fmt: skip
 
 
@@ -237,7 +260,7 @@ def test_every_op_has_examples():
 def test_each_example(name, dtype):
     for function, *operands in EXAMPLES[name]:
         arrays = [matrix(dtype, x, low=-0.5, seed=i) if isinstance(x, tuple) else x for i, x in enumerate(operands)]
-        program = check(function, *arrays)
+        program = check(function, *arrays, with_garbage=name not in RAISING)
         assert name in {line.op.name for line in program.lines}
 
 

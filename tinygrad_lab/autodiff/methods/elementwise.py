@@ -107,10 +107,10 @@ class Elementwise:
         return ops.greater_equal(self, other)
 
     def __eq__(self, other: Any) -> Self:  # type: ignore[override]
-        return ops.equal(self, other)
+        return ops.equal(self, other) if other is not None else ops.less(ops.absolute(self), 0)  # no element is None
 
     def __ne__(self, other: Any) -> Self:  # type: ignore[override]
-        return ops.not_equal(self, other)
+        return ops.not_equal(self, other) if other is not None else ops.logical_not(self == other)
 
     def __and__(self, other: Any) -> Self:
         _check_booleans("&", self, other)

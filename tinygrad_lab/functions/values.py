@@ -1,0 +1,68 @@
+"""Functions without a gradient: of shapes and dtypes, new constants, and questions that Python asks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from operator import attrgetter
+from typing import Any
+
+import numpy as np
+
+from tinygrad_lab.autodiff import ops
+from tinygrad_lab.autodiff.functions import stack
+from tinygrad_lab.autodiff.methods.protocol import FUNCTIONS, implements
+from tinygrad_lab.autodiff.tensor import Tensor, as_tensor
+
+
+def _replaced(x: Any, stand_in: Callable[[Tensor], Any]) -> Any:
+    if isinstance(x, (list, tuple)):
+        return type(x)(_replaced(item, stand_in) for item in x)
+    return stand_in(x) if isinstance(x, Tensor) else x
+
+
+def _described(x: Tensor) -> np.ndarray:
+    """Return zeros of the same shape and dtype, which occupy no memory. No value leaves a capture."""
+    return np.broadcast_to(np.zeros((), x.dtype), x.shape)
+
+
+def _enter(names: str, stand_in: Callable[[Tensor], Any], finish: Callable[[Any], Any] = lambda result: result) -> None:
+    def calling(function: Any) -> Callable[..., Any]:
+        def own(*args: Any, **kwargs: Any) -> Any:
+            return finish(function(*_replaced(args, stand_in), **{key: _replaced(x, stand_in) for key, x in kwargs.items()}))
+
+        return own
+
+    for name in names.split():
+        function = attrgetter(name)(np)
+        FUNCTIONS[function] = calling(function)
+
+
+# Shapes and dtypes are the same in every replay of a program.
+_enter("shape ndim size result_type can_cast common_type min_scalar_type iscomplexobj isrealobj iscomplex isreal", _described)
+_enter("zeros_like ones_like empty_like", _described, as_tensor)
+
+# Answers to Python: `.data` refuses to leave a capture.
+_enter("""allclose array_equal array_equiv array_repr array_str array2string nonzero argwhere flatnonzero searchsorted digitize
+          bincount histogram nanargmax nanargmin argpartition lexsort isin unique linalg.matrix_rank may_share_memory
+          shares_memory save savez savetxt""", lambda x: x.data)  # fmt: skip
+
+
+@implements("full_like")
+def full_like(a: Any, fill_value: Any, dtype: Any = None, shape: Any = None) -> Tensor:
+    like = np.empty_like(_replaced(a, _described), dtype=dtype, shape=shape)
+    return as_tensor(fill_value).astype(like.dtype).broadcast_to(like.shape)
+
+
+@implements("array asarray")
+def array(object: Any, dtype: Any = None) -> Tensor:
+    """Build a Tensor from nested lists of Tensors and numbers: ``np.array([t, u], like=t)``."""
+    joined = stack([array(x) for x in object]) if isinstance(object, (list, tuple)) else as_tensor(object)
+    return joined if dtype is None else joined.astype(dtype)
+
+
+@implements("where")
+def where(condition: Any, x: Any = None, y: Any = None) -> Any:
+    """Select elements; with one argument, return the positions where the condition holds, which no capture can repeat."""
+    if x is None:
+        return np.nonzero(condition.data if isinstance(condition, Tensor) else condition)
+    return ops.where(condition, x, y)
