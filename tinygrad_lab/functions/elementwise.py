@@ -217,12 +217,12 @@ def logaddexp2(a: Any, b: Any) -> Tensor:
 
 @implements("fmax")
 def fmax(a: Any, b: Any) -> Tensor:
-    return ops.where(isnan(a), b, ops.where(isnan(b), a, ops.maximum(a, b)))
+    return ops.maximum(ops.where(isnan(a), b, a), ops.where(isnan(b), a, b))
 
 
 @implements("fmin")
 def fmin(a: Any, b: Any) -> Tensor:
-    return ops.where(isnan(a), b, ops.where(isnan(b), a, ops.minimum(a, b)))
+    return ops.minimum(ops.where(isnan(a), b, a), ops.where(isnan(b), a, b))
 
 
 @implements("fmod")

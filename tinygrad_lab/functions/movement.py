@@ -87,8 +87,9 @@ def _new_order(function: Any, data: tuple[int, ...] = (0,), fills: bool = False)
 
         if not fills:
             return _map(lambda order: elements[order], call(lambda x: x))
-        zeros = call(lambda x: np.zeros(x.shape, elements.dtype))
-        moved = zeros != call(lambda x: np.ones(x.shape, elements.dtype))
+        dtype = elements.dtype if elements.dtype.kind != "c" else np.float64  # check_grad takes complex steps
+        zeros = call(lambda x: np.zeros(x.shape, dtype))
+        moved = zeros != call(lambda x: np.ones(x.shape, dtype))
         return ops.where(moved, elements[np.where(moved, call(lambda x: x), 0)], zeros)
 
     return own

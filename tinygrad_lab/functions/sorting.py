@@ -35,9 +35,9 @@ def _without(shape: ops.Shape, *, axis: int) -> ops.Shape:
     return shape[:axis] + shape[len(shape) + axis + 1 :]
 
 
-argmax: Op = Op("argmax", _positions(np.argmax), _without, analytic=False)
-argmin: Op = Op("argmin", _positions(np.argmin), _without, analytic=False)
-argsort: Op = Op("argsort", _positions(np.argsort), lambda shape, *, axis, kind=None: shape, analytic=False)
+argmax: Op = Op("argmax", _positions(np.argmax), _without)
+argmin: Op = Op("argmin", _positions(np.argmin), _without)
+argsort: Op = Op("argsort", _positions(np.argsort), lambda shape, *, axis, kind=None: shape)
 
 
 def _prepared(a: Any, axis: int | None) -> tuple[Tensor, int]:

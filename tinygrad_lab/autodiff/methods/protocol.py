@@ -83,9 +83,11 @@ class NumPyProtocol(Reductions):
         parameters = _signature(own).parameters.values()
         if any(p.kind is p.VAR_KEYWORD for p in parameters):
             return _named(name, own, args, kwargs)
+        theirs = _signature(function).parameters.values()
         given = _signature(function).bind(*args, **kwargs).arguments
-        defaults = {p.name: p.default for p in _signature(function).parameters.values()}
-        given = _taken(name, own, {key: x for key, x in given.items() if x is not defaults[key]})
+        given |= next((given.pop(p.name, {}) for p in theirs if p.kind is p.VAR_KEYWORD), {})
+        defaults = {p.name: p.default for p in theirs}
+        given = _taken(name, own, {key: x for key, x in given.items() if x is not defaults.get(key, defaults)})
         sequence = next((given.pop(p.name, ()) for p in parameters if p.kind is p.VAR_POSITIONAL), ())
         return _named(name, own, sequence, given)
 
