@@ -18,16 +18,14 @@ from tinygrad_lab.functions.movement import moveaxis, pad
 
 @implements("dot")
 def dot(a: Any, b: Any) -> Tensor:
-    a, b = as_tensor(a), as_tensor(b)
-    if not a.ndim or not b.ndim:
+    if not np.ndim(a) or not np.ndim(b):
         return ops.multiply(a, b)
-    return tensordot(a, b, (-1, max(b.ndim - 2, 0)))
+    return tensordot(a, b, (-1, max(np.ndim(b) - 2, 0)))
 
 
 @implements("inner")
 def inner(a: Any, b: Any) -> Tensor:
-    a, b = as_tensor(a), as_tensor(b)
-    return tensordot(a, b, (-1, -1)) if a.ndim and b.ndim else ops.multiply(a, b)
+    return tensordot(a, b, (-1, -1)) if np.ndim(a) and np.ndim(b) else ops.multiply(a, b)
 
 
 @implements("vdot")

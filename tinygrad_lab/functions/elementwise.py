@@ -227,7 +227,7 @@ def fmin(a: Any, b: Any) -> Tensor:
 
 @implements("fmod")
 def fmod(a: Any, b: Any) -> Tensor:
-    return ops.where(ops.less(a, 0.0), -1.0, 1.0) * remainder(ops.absolute(a), ops.absolute(b))
+    return ops.where(ops.less(a, 0.0), -1, 1) * remainder(ops.absolute(a), ops.absolute(b))
 
 
 @implements("divmod")

@@ -25,6 +25,7 @@ LEFT_OUT: dict[str, str] = {
     "put put_along_axis place putmask copyto fill_diagonal": "a Tensor is immutable; use where or concatenate",
     "apply_along_axis apply_over_axes piecewise": "it calls a Python function on arrays; use operations on axes, or where",
     "choose": "use select or take",
+    "geomspace": "use logspace",
     "gradient": "use diff, or derivatives of functions with tinygrad_lab.grad",
     "unwrap": "it decides by comparing elements; use remainder",
     "histogram2d histogramdd histogram_bin_edges": "use it on .numpy()",

@@ -410,10 +410,11 @@ def _vector_norm(x: Tensor, order: Any, axis: Any, keepdims: bool) -> Tensor:
         return ops.astype(ops.not_equal(x, 0.0), dtype=x.dtype).sum(axis, keepdims)
     if order == 1:
         return size.sum(axis, keepdims)
-    total = ops.power(size, float(order)).sum(axis, keepdims)
-    if order < 0:
-        return ops.power(total, 1.0 / order)
-    zero = ops.equal(total, 0.0)  # the derivative at 0 is 0, as that of the Euclidean norm
+    # The derivative at 0 is 0, as that of the Euclidean norm: 0 and its power are constants.
+    zero, power_of_zero = ops.equal(x, 0.0), 0.0 if order > 0 else inf
+    powers = ops.where(zero, power_of_zero, ops.power(ops.where(zero, 1.0, size), float(order)))
+    total = powers.sum(axis, keepdims)
+    zero = ops.equal(total, power_of_zero)
     return ops.where(zero, 0.0, ops.power(ops.where(zero, 1.0, total), 1.0 / order))
 
 

@@ -188,6 +188,18 @@ def flipud(m: Any) -> Tensor:
     return flip(m, 0)
 
 
+@implements("linspace")
+def linspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True, dtype: Any = None, axis: int = 0) -> Tensor:
+    steps = np.linspace(0.0, 1.0, num, endpoint)
+    points = stack([ops.add(ops.multiply(start, 1.0 - t), ops.multiply(stop, t)) for t in steps], axis)
+    return points if dtype is None else points.astype(dtype)
+
+
+@implements("logspace")
+def logspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True, base: Any = 10.0, axis: int = 0) -> Tensor:
+    return ops.power(base, linspace(start, stop, num, endpoint, axis=axis))
+
+
 @implements("meshgrid")
 def meshgrid(*xi: Any, copy: bool = True, sparse: bool = False, indexing: str = "xy") -> tuple[Tensor, ...]:
     if indexing not in ("xy", "ij"):

@@ -267,6 +267,30 @@ def cumprod(a: Any, axis: int | None = None, dtype: Any = None) -> Tensor:
     return x
 
 
+@implements("cumulative_sum")
+def cumulative_sum(x: Any, axis: int | None = None, dtype: Any = None, include_initial: bool = False) -> Tensor:
+    return _with_first(cumsum(x, *_only_axis(x, axis), dtype), axis, 0 if include_initial else None)
+
+
+@implements("cumulative_prod")
+def cumulative_prod(x: Any, axis: int | None = None, dtype: Any = None, include_initial: bool = False) -> Tensor:
+    return _with_first(cumprod(x, *_only_axis(x, axis), dtype), axis, 1 if include_initial else None)
+
+
+def _only_axis(x: Any, axis: int | None) -> tuple[int]:
+    if axis is None and np.ndim(x) != 1:
+        raise ValueError(f"given shape {np.shape(x)} without axis=; give it")
+    return (axis or 0,)
+
+
+def _with_first(x: Tensor, axis: int | None, first: Any) -> Tensor:
+    if first is None:
+        return x
+    axis = normalize_axis_index(axis or 0, x.ndim)
+    start = np.full((*x.shape[:axis], 1, *x.shape[axis + 1 :]), first, bool)  # a boolean takes any dtype
+    return concatenate([start, x], axis)
+
+
 @implements("add.accumulate")
 def add_accumulate(array: Any, axis: int = 0, dtype: Any = None) -> Tensor:
     return cumsum(array, axis, dtype)

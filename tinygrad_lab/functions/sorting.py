@@ -164,7 +164,8 @@ def nanmedian(a: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
 @implements("interp")
 def interp(x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None) -> Tensor:
     """Interpolate linearly. At a point of `xp`, the derivative is the slope on the right; outside of them it is 0."""
-    x, xp, fp = (as_tensor(t) / 1.0 for t in (x, xp, fp))
+    like = next(t for t in (x, xp, fp) if isinstance(t, Tensor)) / 1.0
+    x, xp, fp = (t / 1.0 if isinstance(t, Tensor) else as_tensor(t).astype_like(like) for t in (x, xp, fp))
     if xp.ndim != 1 or xp.shape != fp.shape or not xp.size:
         raise ValueError(f"xp and fp have shapes {xp.shape} and {fp.shape}, expected one length")
     last = xp.size - 1

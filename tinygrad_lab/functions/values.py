@@ -38,13 +38,15 @@ def _enter(names: str, stand_in: Callable[[Tensor], Any], finish: Callable[[Any]
 
 
 # Shapes and dtypes are the same in every replay of a program.
-_enter("shape ndim size result_type can_cast common_type min_scalar_type iscomplexobj isrealobj iscomplex isreal", _described)
+_enter("""shape ndim size result_type can_cast common_type min_scalar_type iscomplexobj isrealobj iscomplex isreal
+          diag_indices_from tril_indices_from triu_indices_from""", _described)  # fmt: skip
 _enter("zeros_like ones_like empty_like", _described, as_tensor)
 
-# Answers to Python: `.data` refuses to leave a capture.
+# Answers to Python need no gradient. `.data` refuses to leave a capture.
 _enter("""allclose array_equal array_equiv array_repr array_str array2string nonzero argwhere flatnonzero searchsorted digitize
           bincount histogram nanargmax nanargmin argpartition lexsort isin unique linalg.matrix_rank may_share_memory
-          shares_memory save savez savetxt""", lambda x: x.data)  # fmt: skip
+          shares_memory save savez savez_compressed savetxt ix_ unravel_index ravel_multi_index trim_zeros""",
+       lambda x: x.detach().data)  # fmt: skip
 
 
 @implements("full_like")
@@ -64,5 +66,5 @@ def array(object: Any, dtype: Any = None) -> Tensor:
 def where(condition: Any, x: Any = None, y: Any = None) -> Any:
     """Select elements; with one argument, return the positions where the condition holds, which no capture can repeat."""
     if x is None:
-        return np.nonzero(condition.data if isinstance(condition, Tensor) else condition)
+        return np.nonzero(condition.detach().data if isinstance(condition, Tensor) else condition)
     return ops.where(condition, x, y)
