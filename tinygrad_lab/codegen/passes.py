@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from tinygrad_lab.autodiff import ops
 from tinygrad_lab.autodiff.ops import Op
 from tinygrad_lab.codegen.kinds import follow_views, is_matrix_product, is_reduction, is_transpose
@@ -20,7 +22,7 @@ def _append(lines: list[Line], op: Op, *operands: Value, **params: Any) -> Value
 
 
 def factor_squares(program: Program) -> Program:
-    """Write the sum of (a_i b_j)² over all i and j as (Σ a_i²) (Σ b_j²).
+    """Write the sum of (a_i b_j)² over all i and j as (Σ a_i²) (Σ b_j²), and that of (c a_i b_j)² with a number c alike.
 
     This is the squared norm of a weight's gradient for one sample. It takes n + m multiplications instead of n m.
     """
@@ -28,33 +30,55 @@ def factor_squares(program: Program) -> Program:
     lines: list[Line] = []
     replaced: dict[Value, Value] = {}
     for line in program.lines:
-        outer = _squared_outer_product(line, producers)
+        outer, scale = _squared_outer_product(line, producers)
         if outer is None:
             lines.append(Line(line.op, tuple(replaced.get(x, x) for x in line.operands), line.params, line.result))
             continue
-        sums = []
-        for x in outer.operands:
-            factor = replaced.get(x, x)
-            if factor.array.dtype != line.result.array.dtype:
-                factor = _append(lines, ops.astype, factor, dtype=line.result.array.dtype)
-            square = _append(lines, ops.multiply, factor, factor)
-            sums.append(_append(lines, ops.reduce_sum, square, axes=(-2, -1)))
-        replaced[line.result] = _append(lines, ops.multiply, *sums)
+        a, b = (_converted(lines, replaced.get(x, x), line.result.array.dtype) for x in outer.operands)
+        sum_a, sum_b = (_append_sum_of_squares(lines, x) for x in (a, b))
+        if scale is None:
+            replaced[line.result] = _append(lines, ops.multiply, sum_a, sum_b)
+        else:  # c is there so that no square overflows, so it belongs to the larger factor
+            scaled_a, scaled_b = (_append_sum_of_squares(lines, _scaled(lines, x, scale)) for x in (a, b))
+            replaced[line.result] = _append(
+                lines, ops.where,
+                _append(lines, ops.greater, sum_a, sum_b),
+                _append(lines, ops.multiply, scaled_a, sum_b),
+                _append(lines, ops.multiply, sum_a, scaled_b),
+            )  # fmt: skip
     outputs = {name: replaced.get(x, x) for name, x in program.outputs.items()}
     new_state = {name: replaced.get(x, x) for name, x in program.new_state.items()}
     lines = drop_dead(lines, [*outputs.values(), *new_state.values()])
     return replace(program, lines=lines, outputs=outputs, new_state=new_state)
 
 
-def _squared_outer_product(line: Line, producers: Mapping[Value, Line]) -> Line | None:
-    """Return the line of an outer product if `line` sums the squares of all its elements."""
+def _converted(lines: list[Line], x: Value, dtype: np.dtype) -> Value:
+    return x if x.array.dtype == dtype else _append(lines, ops.astype, x, dtype=dtype)
+
+
+def _scaled(lines: list[Line], x: Value, scale: Value) -> Value:
+    return _append(lines, ops.multiply, x, _append(lines, ops.broadcast_to, scale, shape=x.array.shape))
+
+
+def _append_sum_of_squares(lines: list[Line], x: Value) -> Value:
+    return _append(lines, ops.reduce_sum, _append(lines, ops.multiply, x, x), axes=(-2, -1))
+
+
+def _squared_outer_product(line: Line, producers: Mapping[Value, Line]) -> tuple[Line | None, Value | None]:
+    """Return the line of an outer product if `line` sums the squares of all its elements, and the number that scales them."""
     if line.op is not ops.reduce_sum or line.result.array.shape != (1, 1):
-        return None
+        return None, None
     square = producers.get(line.operands[0])
     if square is None or square.op is not ops.multiply or square.operands[0] is not square.operands[1]:
-        return None
-    outer = producers.get(follow_views(square.operands[0], producers, _is_transpose_or_rounding))
-    return outer if outer is not None and outer.op is ops.matmul and not is_reduction(outer) else None
+        return None, None
+    outer, scale = producers.get(follow_views(square.operands[0], producers, _is_transpose_or_rounding)), None
+    if outer is not None and outer.op is ops.multiply:
+        x, factor = outer.operands
+        scale = follow_views(factor, producers)
+        if scale.array.ndim or scale.array.dtype != line.result.array.dtype:
+            return None, None
+        outer = producers.get(follow_views(x, producers, _is_transpose_or_rounding))
+    return (outer, scale) if outer is not None and outer.op is ops.matmul and not is_reduction(outer) else (None, None)
 
 
 def _is_transpose_or_rounding(line: Line) -> bool:

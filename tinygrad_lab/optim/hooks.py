@@ -6,11 +6,13 @@ gradients --> ClipGradValue --> ClipGradNorm --> ... --> optimizer
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import reduce
 from operator import add
 
-from tinygrad_lab.autodiff.ops import maximum
+import numpy as np
+
+from tinygrad_lab.autodiff.ops import maximum, where
 from tinygrad_lab.autodiff.tensor import Tensor
 from tinygrad_lab.optim.hyperparameters import hyperparameter
 
@@ -28,6 +30,9 @@ class ClipGradNorm(GradientHook):
 
     The factor is max_norm / √max(Σ g², max_norm²) (Pascanu, Mikolov & Bengio, ICML 2013). The maximum is taken before the
     root. So the factor is exactly 1 below the limit, and its derivative is finite even if all gradients are 0.
+
+    All finite gradients are clipped to full precision, even if their squares overflow. If an element is infinite, it becomes
+    nan and the finite ones become 0. If an element is nan, all become nan.
 
     Parameters
     ----------
@@ -49,16 +54,33 @@ class ClipGradNorm(GradientHook):
         if not 1e-150 <= self.max_norm.item() <= 1e150:
             raise ValueError(f"ClipGradNorm: max_norm is {max_norm!r}, expected a number from 1e-150 to 1e150")
 
+    @np.errstate(over="ignore")  # of the first sum, which then selects the scale
     def __call__(self, gradients: Sequence[Tensor]) -> list[Tensor]:
         if not gradients:
             return []
-        squares = reduce(add, [g.astype_like(self.max_norm).square().sum() for g in gradients])
         limit = self.max_norm
-        factor = limit / maximum(squares, limit * limit).sqrt()
-        return [g * factor.astype_like(g) for g in gradients]
+        doubles = [g.astype_like(limit) for g in gradients]
+        squares = _sum_of_squares(doubles)
+        # Write the factor as a product of two. Then neither underflows, and no square overflows. A power of two, and 1,
+        # change no digit.
+        if all(g.dtype == np.float32 for g in gradients):  # the square of such a number is finite in double precision
+            factor = limit / maximum(squares, limit * limit).sqrt()
+            is_small = factor < 2.0**-100
+            first, second = where(is_small, factor.sqrt(), 1.0), where(is_small, factor.sqrt(), factor)
+            scaled = [g * first.astype_like(g) for g in gradients]
+        else:
+            first = where(squares > 2.0**998, 2.0**-540, 1.0)
+            scaled = [g * first for g in doubles]
+            scaled_limit = limit * first
+            second = limit / maximum(_sum_of_squares(scaled), scaled_limit * scaled_limit).sqrt()
+        return [(x * second.astype_like(x)).astype_like(g) for g, x in zip(gradients, scaled, strict=True)]
 
     def __repr__(self) -> str:
         return f"ClipGradNorm({self.max_norm.item()})"
+
+
+def _sum_of_squares(tensors: Iterable[Tensor]) -> Tensor:
+    return reduce(add, [x.square().sum() for x in tensors])
 
 
 class ClipGradValue(GradientHook):

@@ -1,3 +1,6 @@
+import math
+from fractions import Fraction
+
 import numpy as np
 import pytest
 from hypothesis import assume, given
@@ -77,6 +80,106 @@ def test_huge_gradients_are_rescaled(dtype, size):
     with np.errstate(all="ignore"):
         (clipped,) = tl.ClipGradNorm(10.0)([Tensor([3.0 * size, 4.0 * size], dtype=dtype)])
     np.testing.assert_allclose(clipped.numpy(), [6.0, 8.0], rtol=1e-6)
+
+
+LARGEST = float(np.finfo(np.float64).max)
+LARGEST_SINGLE = float(np.finfo(np.float32).max)
+
+
+@pytest.mark.parametrize("limit", [1e-150, 1e-12, 1.0, 10.0, 1e150])
+@pytest.mark.parametrize("size", [1e154, 1.4e154, 1e200, 1e300, LARGEST / 4])
+def test_gradients_whose_squares_overflow_are_clipped_to_full_precision(size, limit):
+    clipped = run(tl.ClipGradNorm(limit), [np.array([3.0, -4.0]) * size, np.array([[0.0]]), np.array(12.0) * (size / 12)])
+    expected = np.array([3.0, -4.0, 0.0, 1.0]) / np.sqrt(26.0) * limit
+    np.testing.assert_allclose(np.concatenate([g.ravel() for g in clipped]), expected, rtol=1e-15)
+
+
+def test_many_gradients_of_the_largest_size_are_clipped():
+    (clipped,) = run(tl.ClipGradNorm(1.0), [np.full(10_000, LARGEST)])
+    np.testing.assert_allclose(clipped, 0.01, rtol=1e-14)
+
+
+@pytest.mark.parametrize("limit", [1e-38, 1e-30, 1e-7, 1.0, 1e30])
+@pytest.mark.parametrize("size", [1e20, 1e30, LARGEST_SINGLE / 4])
+def test_a_factor_that_single_precision_cannot_hold_zeroes_nothing(size, limit):
+    (clipped,) = tl.ClipGradNorm(limit)([Tensor(np.array([3.0, 4.0]) * size, dtype=np.float32)])
+    norm = float(np.linalg.norm(np.float32([3.0 * size, 4.0 * size]).astype(float)))
+    np.testing.assert_allclose(clipped.numpy(), np.array([3.0, 4.0]) * size * min(1.0, limit / norm), rtol=1e-6)
+
+
+@pytest.mark.parametrize("limit", [1e-3, 1.0, 1e100])
+@pytest.mark.parametrize(("single", "double"), [(3.0, 4.0), (3e30, 4e30), (3e30, 4e200), (1e-30, 1e300), (3e30, 1e-300)])
+def test_gradients_of_two_precisions_have_one_norm(single, double, limit):
+    first, second = tl.ClipGradNorm(limit)([Tensor([single], dtype=np.float32), Tensor([double])])
+    factor = Fraction(limit) / Fraction(math.hypot(np.float32(single), double)) if math.hypot(single, double) > limit else 1
+    assert (first.dtype, second.dtype) == (np.float32, np.float64)
+    assert first.item() == pytest.approx(float(Fraction(float(np.float32(single))) * factor), rel=1e-6, abs=1e-44)
+    assert second.item() == pytest.approx(float(Fraction(double) * factor), rel=1e-15)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("limit", [1e-30, 1.0, 1e150])
+def test_subnormal_gradients_stay_to_the_bit(dtype, limit):
+    tiny = np.finfo(dtype).smallest_subnormal * np.array([1.0, -3.0, 0.0, 12345.0], dtype)
+    (clipped,) = tl.ClipGradNorm(limit)([Tensor(tiny)])
+    np.testing.assert_array_equal(clipped.numpy(), tiny)
+
+
+@given(gradient_lists, limits)
+def test_ordinary_gradients_have_the_bits_of_the_formula(gradients, limit):
+    squares = sum(np.sum(g * g) for g in gradients)
+    factor = limit / np.sqrt(np.maximum(squares, limit * limit))
+    for before, after in zip(gradients, run(tl.ClipGradNorm(limit), gradients), strict=True):
+        np.testing.assert_array_equal(after, before * factor)
+
+
+def test_tiny_elements_beside_a_norm_below_a_huge_limit_stay_to_the_bit():
+    gradients = [np.array([9e149, 5e-324, 1e-200])]
+    np.testing.assert_array_equal(run(tl.ClipGradNorm(1e150), gradients)[0], gradients[0])
+    single = np.float32([3e38, 1e-45, 1e-30])
+    np.testing.assert_array_equal(tl.ClipGradNorm(1e40)([Tensor(single)])[0].numpy(), single)
+
+
+@pytest.mark.parametrize("size", [1.0, 1e200])
+def test_infinity_becomes_nan_and_nan_spreads(size):
+    with np.errstate(all="ignore"):
+        assert np.isnan(np.concatenate(run(tl.ClipGradNorm(1.0), [np.array([size, np.nan]), np.array([1.0])]))).all()
+        clipped = np.concatenate(run(tl.ClipGradNorm(1.0), [np.array([size, np.inf]), np.array([1.0])]))
+    np.testing.assert_array_equal(clipped, [0.0, np.nan, 0.0])
+
+
+@pytest.mark.parametrize("width", [1, 40])
+@pytest.mark.parametrize(("x", "y"), [(1e3, 1e153), (1e150, 1e153), (1e153, 1e150), (1e-3, 1e154)])
+@pytest.mark.parametrize("limit", [1e-12, 1.0])
+@pytest.mark.parametrize("engine", ["eager", "replay", "compiled"])
+def test_a_step_with_huge_gradients_has_the_length_of_the_limit(engine, limit, x, y, width):
+    layer = tl.Linear(width, 1, rng=np.random.default_rng(0), weight_init=tl.Zeros())
+    optimizer = tl.SGD(layer.parameters(), lr=1.0, hooks=[tl.ClipGradNorm(limit)])
+    trainer = tl.Trainer(layer, tl.HalfSquaredError(), optimizer=optimizer, epochs=1, batch_size=1, engine=engine)
+    trainer.fit(np.full((1, width), x), [y])
+    step = np.concatenate([value.ravel() for value in layer.state_dict().values()])
+    expected = np.append(np.full(width, x), 1.0)
+    expected *= limit / np.sqrt(width * (x / 1e100) ** 2 + 1e-200) / 1e100
+    np.testing.assert_allclose(step, expected, rtol=1e-13)
+
+
+def test_lanes_of_any_size_are_clipped_as_they_are_alone():
+    def trainer(i):
+        layer = tl.Linear(2, 1, rng=np.random.default_rng(i))
+        optimizer = tl.SGD(layer.parameters(), lr=0.1, hooks=[tl.ClipGradNorm(1.0 + i)])
+        return tl.Trainer(layer, tl.HalfSquaredError(), optimizer=optimizer, epochs=2, batch_size=1, engine="replay")
+
+    def data(i):
+        return np.array([[1.0, 2.0], [3.0, -1.0]]) * [1.0, 1e100][i % 2], np.array([1.0, 1e10]) * [1.0, 1e140][i // 2]
+
+    alone = [trainer(i) for i in range(4)]
+    for i, one in enumerate(alone):
+        one.fit(*data(i))
+    together = [trainer(i) for i in range(4)]
+    tl.fit_lanes(together, [data(i) for i in range(4)])
+    for one, other in zip(alone, together, strict=True):
+        for name, value in one.model.state_dict().items():
+            np.testing.assert_array_equal(value, other.model.state_dict()[name])
 
 
 def test_the_norm_is_global_over_all_gradients():
