@@ -16,7 +16,7 @@ from tests.helpers.imports import imported_names
 PACKAGES = ["tinygrad_lab", "models", "search"]
 
 ORDER = {
-    "tinygrad_lab": "checks seeds contents autodiff functions nn optim storage program codegen training testing",
+    "tinygrad_lab": "checks seeds contents autodiff functions returned nn optim storage program codegen training testing",
     "tinygrad_lab/autodiff": "nests ops graph recording functions methods tensor derivatives operators",
     "tinygrad_lab/autodiff/methods": "elementwise movement reductions protocol",
     "tinygrad_lab/functions": "elementwise reductions sorting movement contractions linalg special values left_out",

@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike
 
 from tinygrad_lab.autodiff.ops import where
 from tinygrad_lab.autodiff.tensor import Tensor, as_tensor
+from tinygrad_lab.returned import check_tensor
 
 
 class Activation(ABC):
@@ -26,8 +27,15 @@ class Activation(ABC):
         """Apply the function to each element of `x`."""
 
     def __call__(self, x: ArrayLike | Tensor) -> Tensor:
-        """Apply the function to each element of a Tensor or array."""
-        return self.forward(as_tensor(x))
+        """Apply the function to each element of a Tensor or array.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `forward` returns anything but a Tensor of the same shape and floating-point dtype.
+        """
+        x = as_tensor(x)
+        return check_tensor(self, "forward", self.forward(x), x._array.shape, x._array.dtype)
 
 
 @dataclass(frozen=True)

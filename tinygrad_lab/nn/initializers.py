@@ -21,6 +21,24 @@ class Initializer(ABC):
     def __call__(self, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
         """Return a float64 array of `shape`, which is (fan_out, fan_in) for a weight, drawn from `rng`."""
 
+    def draw(self, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+        """Return the initial values, checked.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If they are no array of finite numbers of this shape.
+        """
+        owner = type(self).__name__
+        values = np.asarray(self(shape, rng))
+        if values.dtype.kind not in "fiu":
+            raise TypeError(f"{owner}: returned an array of {values.dtype}, expected numbers; is a return missing?")
+        if values.shape != shape:
+            raise ValueError(f"{owner}: returned an array of shape {values.shape}, expected {shape}")
+        if not np.isfinite(values).all():
+            raise ValueError(f"{owner}: returned {values[~np.isfinite(values)][0]}, expected finite numbers")
+        return values
+
 
 @dataclass(frozen=True)
 class Constant(Initializer):

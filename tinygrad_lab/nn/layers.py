@@ -24,6 +24,7 @@ from tinygrad_lab.nn.activations import Activation
 from tinygrad_lab.nn.initializers import Initializer, XavierUniform, Zeros
 from tinygrad_lab.nn.mode import Buffer, in_training_mode
 from tinygrad_lab.nn.naming import Found, by_name, walk
+from tinygrad_lab.returned import check_tensor
 
 
 class Layer(ABC):
@@ -51,10 +52,7 @@ class Layer(ABC):
 
     def __call__(self, x: ArrayLike | Tensor) -> Tensor:
         """Compute the layer's output for a Tensor or array."""
-        output = self.forward(as_tensor(x))
-        if output is None:
-            raise TypeError(f"{type(self).__name__}: forward returned None, expected a Tensor")
-        return output
+        return check_tensor(self, "forward", self.forward(as_tensor(x)))
 
     @property
     def training(self) -> bool:
@@ -209,8 +207,8 @@ class Linear(Layer):
         for name, init in (("weight_init", weight_init), ("bias_init", bias_init)):
             if not isinstance(init, Initializer):
                 raise TypeError(f"Linear: {name} is {init!r}, expected an Initializer such as HeUniform()")
-        self.weight = Tensor(weight_init((out_features, in_features), rng), requires_grad=True, dtype=dtype)
-        self.bias = Tensor(bias_init((out_features,), rng), requires_grad=True, dtype=dtype) if bias else None
+        self.weight = Tensor(weight_init.draw((out_features, in_features), rng), requires_grad=True, dtype=dtype)
+        self.bias = Tensor(bias_init.draw((out_features,), rng), requires_grad=True, dtype=dtype) if bias else None
 
     def forward(self, x: Tensor) -> Tensor:
         expected = self.weight.shape[1]

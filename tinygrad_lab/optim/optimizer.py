@@ -19,6 +19,7 @@ from tinygrad_lab.autodiff.derivatives import no_grad
 from tinygrad_lab.autodiff.tensor import Tensor, wrap
 from tinygrad_lab.optim.hooks import GradientHook
 from tinygrad_lab.optim.hyperparameters import hyperparameter
+from tinygrad_lab.returned import check_tensor, describe
 
 State = dict[str, list[Tensor]]
 Slots = dict[str, Tensor]
@@ -142,36 +143,90 @@ class Optimizer:
     def update(
         self, parameters: Sequence[Tensor], gradients: Sequence[Tensor], state: State, lr: Tensor
     ) -> tuple[list[Tensor], State]:
-        """Return the new parameters and the new state, changing nothing."""
+        """Return the new parameters and the new state, changing nothing.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `rule` returns anything but a new parameter and slots like those that it was given.
+        """
         numbers, shared = self.shared(state, lr)
         examples = {w.dtype: w for w in parameters}
         converted = {dtype: {name: x.astype_like(w) for name, x in numbers.items()} for dtype, w in examples.items()}
         kept = {name: entries for name, entries in state.items() if name not in shared}
         results = [
-            self.rule(w, g, dict(zip(kept, slots, strict=True)), **converted[w.dtype])
+            self._checked_rule(w, g, dict(zip(kept, slots, strict=True)), converted[w.dtype])
             for w, g, *slots in zip(parameters, gradients, *kept.values(), strict=True)
         ]
         new_state = {name: shared[name] if name in shared else [slots[name] for _, slots in results] for name in state}
         return [w for w, _ in results], new_state
+
+    def _checked_rule(self, w: Tensor, g: Tensor, slots: Slots, numbers: dict[str, Tensor]) -> tuple[Tensor, Slots]:
+        result = self.rule(w, g, slots, **numbers)
+        owner = type(self).__name__
+        if not isinstance(result, tuple) or len(result) != 2:
+            raise TypeError(f"{owner}: rule returned {describe(result)}, expected the new parameter and its slots")
+        value, new_slots = result
+        check_tensor(self, "rule", value, w._array.shape, w._array.dtype, "the parameter")
+        if not isinstance(new_slots, dict) or new_slots.keys() != slots.keys():
+            given = list(new_slots) if isinstance(new_slots, dict) else describe(new_slots)
+            raise ValueError(f"{owner}: rule returned the slots {given}, expected {list(slots)}; declare them with add_slots")
+        for name, slot in slots.items():
+            check_tensor(self, "rule", new_slots[name], slot._array.shape, slot._array.dtype, f"slot {name!r}")
+        return value, new_slots
+
+    def checked_update(
+        self, parameters: Sequence[Tensor], gradients: Sequence[Tensor], state: State, lr: Tensor
+    ) -> tuple[list[Tensor], State]:
+        """Return what `update` returns, checked: `step` and the Trainer call it here.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an `update` of a subclass returns anything but new parameters and a state like those that it was given.
+        """
+        result = self.update(parameters, gradients, state, lr)
+        if type(self).update is Optimizer.update:  # which has checked each rule
+            return result
+        owner = type(self).__name__
+        if not isinstance(result, tuple) or len(result) != 2:
+            raise TypeError(f"{owner}: update returned {describe(result)}, expected the new parameters and the state")
+        updated, new_state = result
+        if not isinstance(updated, (list, tuple)) or len(updated) != len(parameters):
+            given = f"{len(updated)} parameters" if isinstance(updated, (list, tuple)) else describe(updated)
+            raise ValueError(f"{owner}: update returned {given}, expected a list of {len(parameters)} Tensors")
+        for i, (w, value) in enumerate(zip(parameters, updated, strict=True)):
+            check_tensor(self, "update", value, w.shape, w.dtype, f"parameter {i}")
+        if not isinstance(new_state, dict) or not all(isinstance(entries, (list, tuple)) for entries in new_state.values()):
+            raise TypeError(f"{owner}: update returned {describe(new_state)} as the state, expected a dict of lists of Tensors")
+        for name, entries in state.items():
+            given = len(new_state[name]) if name in new_state else "none"
+            if given != len(entries):
+                raise ValueError(f"{owner}: update returned {given} of the state's {name!r}, expected {len(entries)}")
+            for i, (old, new) in enumerate(zip(entries, new_state[name], strict=True)):
+                check_tensor(self, "update", new, old.shape, old.dtype, f"state {name}.{i}")
+        return list(updated), new_state
 
     def run_hooks(self, gradients: Sequence[Tensor]) -> list[Tensor]:
         """Return the gradients after all hooks.
 
         Raises
         ------
-        ValueError
-            If a hook does not return a list of Tensors of the shapes that it was given.
+        TypeError, ValueError
+            If a hook does not return a list of Tensors of the shapes and dtypes that it was given.
         """
         changed = list(gradients)
         for hook in self.hooks:
-            given = [g.shape for g in changed]
-            changed = hook(changed)
+            given, before = [g.shape for g in changed], changed
+            changed = hook(list(before))
             if not isinstance(changed, (list, tuple)) or not all(isinstance(g, Tensor) for g in changed):
                 raise ValueError(f"{type(hook).__name__}: returned {changed!r}, expected a list of {len(given)} Tensors")
             returned = [g.shape for g in changed]
             if returned != given:
                 raise ValueError(f"{type(hook).__name__}: returned gradients of shapes {returned}, expected {given}")
-        return changed
+            for i, (g, old) in enumerate(zip(changed, before, strict=True)):
+                check_tensor(hook, "__call__", g, dtype=old.dtype, what=f"gradient {i}")
+        return list(changed)
 
     def commit(self, parameters: Sequence[Tensor], state: State) -> None:
         """Assign the results of `update`."""
@@ -194,7 +249,7 @@ class Optimizer:
         """
         with no_grad():
             gradients = [Tensor(np.zeros_like(w.data)) if w.grad is None else w.grad for w in self.parameters]
-            self.commit(*self.update(self.parameters, self.run_hooks(gradients), self.state, self.lr))
+            self.commit(*self.checked_update(self.parameters, self.run_hooks(gradients), self.state, self.lr))
 
     def zero_grad(self) -> None:
         """Remove the gradients that `backward` has accumulated."""

@@ -17,6 +17,7 @@ from operator import add
 from tinygrad_lab.autodiff.ops import where
 from tinygrad_lab.autodiff.tensor import Tensor
 from tinygrad_lab.optim.hyperparameters import hyperparameter
+from tinygrad_lab.returned import check_tensor
 
 
 class Penalty(ABC):
@@ -43,19 +44,21 @@ class Penalty(ABC):
 
     def value(self, parameters: Sequence[Tensor]) -> Tensor:
         """Return the penalty, a Tensor of shape ()."""
-        total = reduce(add, [self._size(w) for w in parameters])
+        total = reduce(add, [check_tensor(self, "_size", self._size(w), (), w.dtype) for w in parameters])
         return self.strength.astype_like(total) * total
 
     def gradient(self, parameters: Sequence[Tensor]) -> list[Tensor]:
         """Return the (sub)gradient of `value` with respect to each parameter."""
-        return [self.strength.astype_like(w) * self._slope(w) for w in parameters]
+        slopes = [check_tensor(self, "_slope", self._slope(w), w.shape, w.dtype) for w in parameters]
+        return [self.strength.astype_like(w) * slope for w, slope in zip(parameters, slopes, strict=True)]
 
     def shrink(self, parameters: Sequence[Tensor], lr: Tensor) -> list[Tensor]:
         """Return the proximal map of `lr` times `value`: for each w, the v that minimises |v - w|²/2 + lr value(v).
 
         Source: Parikh & Boyd, Proximal Algorithms, 2014, sections 6.5.2 and 6.1.1.
         """
-        return [self._proximal(w, (lr * self.strength).astype_like(w)) for w in parameters]
+        step = lr * self.strength
+        return [check_tensor(self, "_proximal", self._proximal(w, step.astype_like(w)), w.shape, w.dtype) for w in parameters]
 
     @abstractmethod
     def _size(self, w: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ from math import cos, pi
 from typing import Any, ClassVar
 
 from tinygrad_lab.checks import is_finite_number, is_positive_integer
+from tinygrad_lab.returned import describe
 
 
 class Scheduler(ABC):
@@ -22,6 +23,29 @@ class Scheduler(ABC):
     @abstractmethod
     def __call__(self, epoch: int) -> float:
         """Return the learning rate of `epoch`, 0 for the first one."""
+
+    def rate(self, epoch: int) -> float:
+        """Return the learning rate of `epoch`, checked: the Trainer asks here.
+
+        Raises
+        ------
+        ValueError
+            If it is no finite number of at least 0.
+
+        Examples
+        --------
+        >>> class Falling(Scheduler):
+        ...     def __call__(self, epoch):
+        ...         return 0.2 - 0.1 * epoch
+        >>> Falling().rate(3)
+        Traceback (most recent call last):
+        ValueError: Falling: returned -0.10000000000000003 for epoch 3, expected a finite number of at least 0
+        """
+        rate = self(epoch)
+        if not is_finite_number(rate) or rate < 0:
+            owner = type(self).__name__
+            raise ValueError(f"{owner}: returned {describe(rate)} for epoch {epoch}, expected a finite number of at least 0")
+        return float(rate)
 
     def _set_rates(self, *, zero: bool = False, **rates: Any) -> None:
         """Check learning rates, and store them as Python floats: with a NumPy float32 the result would be a float32."""
@@ -164,5 +188,5 @@ class WarmUp(Scheduler):
 
     def __call__(self, epoch: int) -> float:
         if epoch < self.epochs:
-            return self.scheduler(0) * (epoch + 1) / (self.epochs + 1)
-        return self.scheduler(epoch - self.epochs)
+            return self.scheduler.rate(0) * (epoch + 1) / (self.epochs + 1)
+        return self.scheduler.rate(epoch - self.epochs)

@@ -120,7 +120,7 @@ class TrainingStep:
             gradients = optimizer.run_hooks(gradients)
             if penalty and placement == "decoupled":
                 gradients = [g + slope for g, slope in zip(gradients, penalty.gradient(parameters), strict=True)]
-            updated, state = optimizer.update(parameters, gradients, optimizer.state, optimizer.lr)
+            updated, state = optimizer.checked_update(parameters, gradients, optimizer.state, optimizer.lr)
             if penalty and placement == "proximal":
                 updated = penalty.shrink(updated, optimizer.lr)
             reported = data_loss + penalty.value(updated) if penalty else data_loss

@@ -274,7 +274,9 @@ def test_a_forward_that_returns_nothing_is_named():
         def forward(self, x):
             x.exp()
 
-    assert refusal(lambda: tl.Sequential(Forgot(), tl.Tanh())([1.0])) == "Forgot: forward returned None, expected a Tensor"
+    assert refusal(lambda: tl.Sequential(Forgot(), tl.Tanh())([1.0])) == (
+        "Forgot: forward returned None, expected a Tensor; is a return missing?"
+    )
 
 
 # Summary ---------------------------------------------------------------------------------------------------------------
