@@ -18,25 +18,62 @@ from numpy.typing import ArrayLike
 from tinygrad_lab.autodiff.ops import equal, where
 from tinygrad_lab.autodiff.tensor import Tensor, as_tensor
 from tinygrad_lab.checks import is_finite_number
+from tinygrad_lab.returned import check_tensor
 
 
 class Loss(ABC):
-    """The mean over the samples of the loss of each sample."""
+    """The mean over the samples of the loss of each sample.
+
+    A subclass computes in `per_sample`. It says in `check_target` which targets have a meaning, if not all finite numbers do.
+
+    Examples
+    --------
+    >>> class PoissonDeviance(Loss):
+    ...     def per_sample(self, prediction, target):
+    ...         return (prediction.exp() - target * prediction).sum(-1)
+    ...     def check_target(self, target):
+    ...         super().check_target(target)
+    ...         self.refuse(target, target < 0, "counts of at least 0")
+    >>> PoissonDeviance()([[0.0], [0.0]], [[2.0], [3.0]])
+    Tensor(1.)
+    >>> PoissonDeviance()([[0.0], [0.0]], [[2.0], [-1.0]])
+    Traceback (most recent call last):
+    ValueError: PoissonDeviance: target holds -1.0 at (1, 0), expected counts of at least 0
+    """
 
     class_labels: ClassVar[bool] = False
     """Whether a target may be an integer label for each sample, rather than a row of numbers."""
 
     @abstractmethod
     def per_sample(self, prediction: Tensor, target: Tensor) -> Tensor:
-        """Return the loss of each sample, of shape (n,), for inputs that `check` accepts."""
+        """Return the loss of each sample, of shape (n,), for inputs that `check` accepts.
+
+        Both are of one floating-point dtype, unless the target holds labels of classes.
+        """
+
+    def check_target(self, target: np.ndarray) -> None:
+        """Raise a ValueError if the target holds values without a meaning; by default, nan and infinity.
+
+        `fit` and `evaluate` call it once, with the whole target. The updates of a training do not repeat it.
+        """
+        self.refuse(target, ~np.isfinite(target), "finite numbers")
+
+    def refuse(self, target: np.ndarray, wrong: np.ndarray, expected: str) -> None:
+        """Raise a ValueError that shows the first element of `target` for which `wrong` holds, if there is one."""
+        if wrong.any():
+            position = tuple(int(i) for i in np.argwhere(wrong)[0])
+            raise ValueError(f"{type(self).__name__}: target holds {target[position]} at {position}, expected {expected}")
 
     def check(self, prediction: Tensor, target: Tensor) -> None:
         """Raise a ValueError if prediction and target do not fit each other, or if there is no sample."""
+        owner = type(self).__name__
         if self.class_labels and target.dtype.kind in "iu":
             self._check_labels(prediction, target)
+        elif self.class_labels and (prediction.ndim != 2 or prediction.shape != target.shape or not prediction.size):
+            raise ValueError(f"{owner}: prediction has shape {prediction.shape}, {_expected_labels(target)}")
         elif prediction.shape != target.shape or not prediction.size or not prediction.ndim:
             raise ValueError(
-                f"{type(self).__name__}: prediction has shape {prediction.shape}, target {target.shape}; expected the same, "
+                f"{owner}: prediction has shape {prediction.shape}, target {target.shape}; expected the same, "
                 "with at least one sample"
             )
 
@@ -54,12 +91,14 @@ class Loss(ABC):
     def __call__(
         self, prediction: ArrayLike | Tensor, target: ArrayLike | Tensor, sample_weight: ArrayLike | Tensor | None = None
     ) -> Tensor:
-        """Return the mean loss.
+        """Return the mean loss, computed in floating point.
 
         Parameters
         ----------
         prediction : array_like or Tensor, shape (n, ...)
         target : array_like or Tensor, shape (n, ...)
+            The values of an array are checked by `check_target`. Those of a Tensor are not, because a training step has
+            Tensors and its data were checked before.
         sample_weight : array_like or Tensor, shape (n,), optional
             Factors of the samples' losses. The mean divides by n and not by the sum of the weights, so that a weight has an
             effect even in a batch of one sample.
@@ -70,20 +109,49 @@ class Loss(ABC):
 
         Raises
         ------
+        TypeError
+            If the arguments are of two floating-point dtypes.
         ValueError
-            If the shapes do not fit.
+            If the shapes do not fit, or if an array holds a target without a meaning or a weight below 0.
         """
-        prediction, target = as_tensor(prediction), as_tensor(target)
+        given, prediction, target = target, as_tensor(prediction), as_tensor(target)
         self.check(prediction, target)
+        if given is not target:
+            self.check_target(target._array)
+        prediction = self._floating("prediction", prediction, target)
+        if not (self.class_labels and target.dtype.kind in "iu"):
+            target = self._floating("target", target, prediction)
         losses = self.per_sample(prediction, target)
+        check_tensor(self, "per_sample", losses, prediction._array.shape[:1], prediction._array.dtype)
         if sample_weight is not None:
-            weight = as_tensor(sample_weight)
-            if weight.shape != losses.shape:
-                raise ValueError(
-                    f"{type(self).__name__}: sample_weight has shape {weight.shape}, expected {losses.shape}, one a sample"
-                )
-            losses = losses * weight
+            losses = losses * self._weights(sample_weight, losses)
         return losses.mean()
+
+    def _floating(self, name: str, x: Tensor, other: Tensor) -> Tensor:
+        """Return `x` as floating-point numbers, and refuse a dtype that differs from that of `other`."""
+        kinds = x.dtype.kind + other.dtype.kind
+        if kinds == "ff" and x.dtype != other.dtype:
+            raise TypeError(
+                f"{type(self).__name__}: {name} is of {x.dtype} beside {other.dtype}, expected one dtype; use .astype()"
+            )
+        return x if kinds[0] in "fc" else x.astype(other.dtype if kinds[1] == "f" else np.float64)
+
+    def _weights(self, sample_weight: ArrayLike | Tensor, losses: Tensor) -> Tensor:
+        weight = as_tensor(sample_weight)
+        owner = type(self).__name__
+        if weight.shape != losses.shape:
+            raise ValueError(f"{owner}: sample_weight has shape {weight.shape}, expected {losses.shape}, one a sample")
+        if weight is not sample_weight and not (np.isfinite(weight._array) & (weight._array >= 0)).all():
+            low, high = weight._array.min(), weight._array.max()
+            raise ValueError(f"{owner}: sample_weight runs from {low} to {high}, expected finite numbers of at least 0")
+        return self._floating("sample_weight", weight, losses)
+
+
+def _expected_labels(target: Tensor | np.ndarray) -> str:
+    return (
+        f"target has shape {target.shape} of {target.dtype}, expected integer labels of shape (n,) or probabilities of shape "
+        "(n, classes); use .astype(int) for labels"
+    )
 
 
 def _features(x: Tensor) -> tuple[int, ...]:
@@ -163,7 +231,7 @@ class CrossEntropy(Loss):
     """The cross-entropy of softmax(logits) with class labels or class probabilities, without overflow.
 
     `prediction` holds logits of shape (n, classes). `target` holds integer labels of shape (n,) or probabilities of shape
-    (n, classes).
+    (n, classes). Probabilities are at least 0, and those of a sample add up to 1; they may be rounded to 3 digits.
 
     Examples
     --------
@@ -172,6 +240,21 @@ class CrossEntropy(Loss):
     """
 
     class_labels: ClassVar[bool] = True
+
+    def check_target(self, target: np.ndarray) -> None:
+        if target.dtype.kind in "iu":
+            self.refuse(target, target < 0, "labels of at least 0")
+            return
+        sums = target.sum(axis=-1)
+        is_one = abs(sums - 1.0) <= 0.005
+        if (target.ndim == 1 or target.shape[-1] == 1) and not is_one.all():
+            raise ValueError(f"{type(self).__name__}: {_expected_labels(target)}")
+        self.refuse(target, ~(target >= 0), "probabilities of at least 0")
+        if not is_one.all():
+            sample = int(np.argmin(is_one))
+            raise ValueError(
+                f"{type(self).__name__}: the probabilities of target {sample} add up to {sums[sample]:.6g}, expected 1"
+            )
 
     def per_sample(self, prediction: Tensor, target: Tensor) -> Tensor:
         log_probability = prediction.log_softmax(axis=-1)
@@ -193,6 +276,9 @@ class BinaryCrossEntropy(Loss):
     >>> BinaryCrossEntropy()([[0.0], [1000.0]], [[1.0], [1.0]])
     Tensor(0.34657359)
     """
+
+    def check_target(self, target: np.ndarray) -> None:
+        self.refuse(target, ~((target >= 0) & (target <= 1)), "probabilities from 0 to 1")
 
     def per_sample(self, prediction: Tensor, target: Tensor) -> Tensor:
         losses = target * (-prediction).softplus() + (1.0 - target) * prediction.softplus()

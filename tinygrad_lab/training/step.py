@@ -173,6 +173,10 @@ class TrainingStep:
         labels = check_labels(f"{prefix}y", y) if self.loss.class_labels else None
         targets = check_rows(f"{prefix}y", y, self._dtype) if labels is None else labels
         check_same_length(**{f"{prefix}x": inputs, f"{prefix}y": targets})
+        try:
+            self.loss.check_target(targets)
+        except ValueError as error:
+            raise ValueError(f"{prefix}y: {error}") from None
         data = [inputs, targets]
         if sample_weight is not None:
             data.append(check_weights("sample_weight", sample_weight, len(inputs), self._dtype))
