@@ -211,10 +211,11 @@ divide: Op = _elementwise(
 )  # fmt: skip
 
 
-# y = a^b          ā = g b a^(b-1), and 0 at a = b = 0;  b̄ = g y log a, and 0 at a = 0
+# y = a^b          ā = g a^(b-1) b, and 0 at a = b = 0;  b̄ = g y log a, and 0 at a = 0
+# The factor b comes last. With g b first, the product b (b - 1) of the second derivative may overflow.
 def _power_base(g: Any, y: Any, a: Any, b: Any) -> Any:
     singular = where(equal(b, 0.0), equal(a, 0.0), False)
-    return g * b * power(where(singular, 1.0, a), b - 1.0)
+    return g * power(where(singular, 1.0, a), b - 1.0) * b
 
 
 def _power_exponent(g: Any, y: Any, a: Any, b: Any) -> Any:
@@ -271,13 +272,24 @@ sin: Op = _elementwise("sin", np.sin, "sin({0})", lambda g, y, x: g * cos(x))
 # y = cos x        x̄ = -g sin x
 cos: Op = _elementwise("cos", np.cos, "cos({0})", lambda g, y, x: -g * sin(x))
 
-# y = tanh x       x̄ = g (1 - y²)
-tanh: Op = _elementwise("tanh", np.tanh, "tanh({0})", lambda g, y, x: g * (1.0 - y * y))
+# y = tanh x       x̄ = g sech² x; 1 - y² is the same, but has no digits left where y is near 1
+tanh: Op = _elementwise("tanh", np.tanh, "tanh({0})", lambda g, y, x: g * sech_squared(x))
 
-# y = 1/(1 + e⁻ˣ)  x̄ = g y (1 - y); 1 - y is written as sigmoid(-x), which is exact to rounding even if y is near 1
+
+# y = sech² x      x̄ = -2 g y tanh x; with s = e^-|x|, sech x is 2s/(1 + s²), which never overflows
+def _sech_squared(x: Any, out: Any = None) -> Any:
+    s = np.exp(-np.abs(x))
+    return np.square(2.0 * s / (1.0 + s * s), out=out)
+
+
+sech_squared: Op = _elementwise(
+    "sech_squared", _sech_squared, "sech_squared({0})", lambda g, y, x: g * (-2.0 * y * tanh(x)), analytic=False
+)
+
+# y = 1/(1 + e⁻ˣ)  x̄ = g sech²(x/2) / 4; y (1 - y) is the same, but its derivative cancels near 0
 sigmoid: Op = _elementwise(
     "sigmoid", lambda x, out=None: _special("expit")(x, out=out), "sigmoid({0})",
-    lambda g, y, x: g * y * sigmoid(-x), analytic=False,
+    lambda g, y, x: g * (0.25 * sech_squared(0.5 * x)), analytic=False,
 )  # fmt: skip
 
 # y = log(1 + eˣ)  x̄ = g sigmoid x

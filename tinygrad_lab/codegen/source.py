@@ -71,6 +71,14 @@ def sigmoid(x):
 
 
 @compiled
+def sech_squared(x):
+    size = abs(x)
+    s = exp_of_negative(-(700.0 if size > 700.0 else size))
+    y = 2.0 * s / (1.0 + s * s)
+    return y * y
+
+
+@compiled
 def softplus(x):
     return max(x, FLOAT(0)) + log1p(exp(-abs(x)))
 
