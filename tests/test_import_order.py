@@ -27,7 +27,7 @@ ORDER = {
     "tinygrad_lab/codegen": "kinds dimensions passes nests merging source native",
     "tinygrad_lab/training": "data history noise step captured structure engines run checkpoints callbacks trainer lanes",
     "tinygrad_lab/training/engines": "engine eager replay compiled choice",
-    "tinygrad_lab/testing": "slopes comparison gradients mutants strategies",
+    "tinygrad_lab/testing": "slopes comparison gradients mutants strategies verification",
     "models": "networks parts builders report_data estimators",
     "models/estimators": "samples continuation base regressors classifier",
     "search": "errors output table space trials testing store pool ranking run report result search command __main__",

@@ -181,7 +181,7 @@ class Comparer:
             phi = self.objective(k)
             analytic = [x.numpy() for x in grad(phi, self._variables, unused="zeros")] if phi.requires_grad else None
         found.order, found.compared, found.lines = k, 0, recording.lines
-        with _in_double(self._variables), np.errstate(all="ignore"):
+        with _in_double(self._tensors), np.errstate(all="ignore"):
             with record() as recording:
                 scale = abs(self.objective(k).item())
             complex_step = all(line.op.analytic for line in recording.lines) and self._takes_complex_numbers()
@@ -365,10 +365,10 @@ def _moved(x: Tensor, index: Index | None, step: complex) -> np.ndarray:
 
 
 @contextmanager
-def _in_double(variables: Sequence[Tensor]) -> Iterator[None]:
-    """Convert the variables to float64 inside a block."""
+def _in_double(tensors: Sequence[Tensor]) -> Iterator[None]:
+    """Convert the inputs that hold floats to float64 inside a block."""
     with ExitStack() as stack:
-        for x in variables:
+        for x in (x for x in tensors if x.dtype.kind == "f"):
             stack.enter_context(x._holding(x._array.astype(np.float64)))
         yield
 

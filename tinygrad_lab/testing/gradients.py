@@ -124,6 +124,19 @@ def check_grad(
     tensors = [_variable(x) for x in inputs]
     if not any(x.requires_grad for x in tensors):
         raise ValueError("check_grad: no input is floating-point, so there is nothing to differentiate")
+    return check_tensors(function, tensors, order=order, rtol=rtol, elements=elements, seed=seed)
+
+
+def check_tensors(
+    function: Callable[..., Tensor],
+    tensors: Sequence[Tensor],
+    *,
+    order: int,
+    rtol: float | None = None,
+    elements: int = 64,
+    seed: int = 0,
+) -> GradientReport:
+    """Check the derivatives with respect to those `tensors` that require a gradient, as `check_grad` does."""
     rng = np.random.default_rng(stream(seed, CHECK))  # not the numbers of inputs drawn from default_rng(seed)
     found = Comparer(function, tensors, rtol, elements, rng).compare(order)
     if found.mismatches:
