@@ -1,3 +1,4 @@
+import gc
 import os
 import shutil
 import tempfile
@@ -37,6 +38,20 @@ def pytest_configure(config):
         folder = tempfile.mkdtemp(prefix="tinygrad-lab-tests-")
         os.environ["TINYGRAD_LAB_CACHE"] = folder
         config.add_cleanup(lambda: (os.environ.pop("TINYGRAD_LAB_CACHE"), shutil.rmtree(folder, ignore_errors=True)))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection():
+    """Exempt what is collected from garbage collection: it stays until the end.
+
+    5,000 tests and the libraries that they import are 300,000 objects. To go through them took a tenth of a test run.
+    """
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.fixture(scope="session")
