@@ -10,6 +10,7 @@ import re
 import shlex
 import subprocess
 import sys
+import textwrap
 import tomllib
 
 import pytest
@@ -72,8 +73,10 @@ def test_the_quick_start_runs_in_another_folder(tmp_path):
 
 def test_the_python_blocks_of_readme_run_one_after_the_other(tmp_path):
     script = tmp_path / "readme.py"
-    blocks = re.findall(r"^```python\n(.*?)^```$", README.read_text(encoding="utf-8"), re.M | re.S)
-    script.write_text("\n".join(blocks))
+    quick_start, *middle, search = re.findall(r"^```python\n(.*?)^```$", README.read_text(encoding="utf-8"), re.M | re.S)
+    # Each worker of the search imports the script again. It needs the imports of the quick start, but not the other blocks.
+    guarded = textwrap.indent("\n".join(middle), "    ")
+    script.write_text("\n".join([quick_start, 'if __name__ == "__main__":', guarded, search]), encoding="utf-8")
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, script.name]
     result = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
