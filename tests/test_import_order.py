@@ -16,10 +16,11 @@ from tests.helpers.imports import imported_names
 PACKAGES = ["tinygrad_lab", "models", "search"]
 
 ORDER = {
-    "tinygrad_lab": "checks seeds contents autodiff functions returned nn optim storage program codegen training testing",
-    "tinygrad_lab/autodiff": "nests ops graph recording functions methods tensor derivatives operators",
+    "tinygrad_lab": "checks seeds contents autodiff functions transforms returned nn optim storage program codegen training testing",
+    "tinygrad_lab/autodiff": "ops graph recording functions methods tensor derivatives",
     "tinygrad_lab/autodiff/methods": "elementwise movement reductions protocol",
     "tinygrad_lab/functions": "elementwise reductions sorting movement contractions linalg special values left_out",
+    "tinygrad_lab/transforms": "nests evaluation derivatives products backward",
     "tinygrad_lab/nn": "mode naming initializers activations layers regularization normalization losses",
     "tinygrad_lab/optim": "hyperparameters penalties hooks optimizer optimizers schedulers",
     "tinygrad_lab/storage": "files digests description arrays weights",

@@ -2,20 +2,8 @@
 # `A as A` tells them that A is public.
 
 from . import testing as testing
-from .autodiff.derivatives import (
-    elementwise_grad as elementwise_grad,
-    gnvp as gnvp,
-    grad as grad,
-    hessian as hessian,
-    hvp as hvp,
-    jacobian as jacobian,
-    jvp as jvp,
-    no_grad as no_grad,
-    value_and_grad as value_and_grad,
-    vjp as vjp,
-)
+from .autodiff.derivatives import grad as grad, no_grad as no_grad
 from .autodiff.functions import concatenate as concatenate, einsum as einsum, matmul as matmul, stack as stack
-from .autodiff.operators import backward_hook as backward_hook, checkpoint as checkpoint
 from .autodiff.ops import maximum as maximum, minimum as minimum, where as where
 from .autodiff.recording import CaptureError as CaptureError
 from .autodiff.tensor import Tensor as Tensor
@@ -101,5 +89,13 @@ from .training import (
     fit_lanes as fit_lanes,
     lanes_as_completed as lanes_as_completed,
 )
+from .transforms.backward import backward_hook as backward_hook, checkpoint as checkpoint
+from .transforms.derivatives import (
+    elementwise_grad as elementwise_grad,
+    hessian as hessian,
+    jacobian as jacobian,
+    value_and_grad as value_and_grad,
+)
+from .transforms.products import gnvp as gnvp, hvp as hvp, jvp as jvp, vjp as vjp
 
 __version__: str

@@ -182,7 +182,7 @@ def test_a_hook_in_a_capture_is_repeated_or_refused():
         bound.run()
         bound.commit()
         np.testing.assert_allclose(bound.state["w"], before - np.clip(2 * before, -0.5, 0.5))
-    with pytest.raises(tl.CaptureError, match=r"test_operators.py, line \d+: a backward hook returns None during the step"):
+    with pytest.raises(tl.CaptureError, match=r"test_backward.py, line \d+: a backward hook returns None during the step"):
         capture(lambda: step(lambda g: None), {}, {"w": w})
     with pytest.raises(tl.CaptureError, match="the number of a Tensor"):
         capture(lambda: step(lambda g: g if float(g.sum()) < 1.0 else -g), {}, {"w": w})
