@@ -211,7 +211,7 @@ divide: Op = _elementwise(
 )  # fmt: skip
 
 
-# y = a^b          ā = g a^(b-1) b, and 0 at a = b = 0;  b̄ = g y log a, and 0 at a = 0
+# y = a^b          ā = g a^(b-1) b, and 0 at a = b = 0;  b̄ = g y log a, and 0 where y = 0 or a = b = 0
 # The factor b comes last. With g b first, the product b (b - 1) of the second derivative may overflow.
 def _power_base(g: Any, y: Any, a: Any, b: Any) -> Any:
     singular = where(equal(b, 0.0), equal(a, 0.0), False)
@@ -219,8 +219,8 @@ def _power_base(g: Any, y: Any, a: Any, b: Any) -> Any:
 
 
 def _power_exponent(g: Any, y: Any, a: Any, b: Any) -> Any:
-    zero = equal(a, 0.0)
-    return where(zero, 0.0, g * y * log(where(zero, 1.0, a)))
+    singular = logical_or(equal(y, 0.0), logical_and(equal(a, 0.0), equal(b, 0.0)))
+    return g * y * log(where(singular, 1.0, a))
 
 
 power: Op = _elementwise("power", np.power, "({0} ** {1})", _power_base, _power_exponent, smooth=((0.25, 2.0), (-2.0, 2.0)))

@@ -193,10 +193,13 @@ class Elementwise:
     def clip(self, min: Any = None, max: Any = None) -> Self:
         """Limit each element to [min, max]; at a bound and beyond, the gradient goes to the bound."""
         clipped = self
-        if min is not None:
-            clipped = ops.where(ops.less_equal(clipped, min), min, clipped)
-        if max is not None:
-            clipped = ops.where(ops.greater_equal(clipped, max), max, clipped)
+        for bound, reaches in ((min, ops.less_equal), (max, ops.greater_equal)):
+            if bound is not None:
+                is_nan = ops.not_equal(bound, bound)
+                beyond = reaches(clipped, bound)
+                if hasattr(is_nan, "__op__") or np.any(is_nan):
+                    beyond = ops.logical_or(beyond, is_nan)
+                clipped = ops.where(beyond, bound, clipped)
         return clipped
 
     def astype(self, dtype: DTypeLike) -> Self:
