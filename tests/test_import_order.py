@@ -16,7 +16,9 @@ from tests.helpers.imports import imported_names
 PACKAGES = ["tinygrad_lab", "models", "search"]
 
 ORDER = {
-    "tinygrad_lab": "checks seeds contents autodiff functions transforms returned nn optim storage program codegen training testing",
+    "tinygrad_lab": (
+        "checks seeds contents autodiff functions transforms returned nn optim storage program codegen training testing extensions"
+    ),
     "tinygrad_lab/autodiff": "ops graph recording functions methods tensor derivatives",
     "tinygrad_lab/autodiff/methods": "elementwise movement reductions protocol",
     "tinygrad_lab/functions": "elementwise reductions sorting movement contractions linalg special values left_out",

@@ -8,6 +8,7 @@ from .autodiff.ops import maximum as maximum, minimum as minimum, where as where
 from .autodiff.recording import CaptureError as CaptureError
 from .autodiff.tensor import Tensor as Tensor
 from .codegen import NoLoopFormError as NoLoopFormError, write_source as write_source
+from .extensions import define_op as define_op
 from .nn.activations import (
     ACTIVATIONS as ACTIVATIONS,
     ELU as ELU,
