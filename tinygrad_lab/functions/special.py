@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import inf, pi, sqrt
+from math import inf, log, pi, sqrt
 from typing import Any
 
 import numpy as np
@@ -189,7 +189,8 @@ def logsumexp(a: Any, axis: Any = None, b: Any = None, keepdims: bool = False) -
     if b is None:
         return x.logsumexp(axis, keepdims)
     shift = ops.where(ops.equal(b, 0.0), -inf, x)._shift(axis)
-    total = ops.log((ops.where(ops.equal(b, 0.0), 0.0, ops.subtract(x, shift).exp()) * b).sum(axis, keepdims=True)) + shift
+    exps = ops.exp(ops.minimum(x - shift, log(np.finfo(x.dtype).max)))  # only factors of 0 can be beyond
+    total = ops.log((exps * b).sum(axis, keepdims=True)) + shift
     return total if keepdims else total._drop(total._axes(axis))
 
 
