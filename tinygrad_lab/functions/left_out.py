@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -11,33 +12,40 @@ from tinygrad_lab.autodiff.methods.protocol import FUNCTIONS
 
 COMPLEX = "its results are complex numbers, which Tensors do not have"
 LEFT_OUT: dict[str, str] = {
-    "fft": COMPLEX,
-    "linalg eig eigvals": f"{COMPLEX}; use eigh or eigvalsh for a symmetric matrix",
-    "angle sort_complex roots": COMPLEX,
-    "linalg lstsq": "its results have shapes that depend on the rank; use solve, qr or pinv",
-    "linalg tensorsolve tensorinv": "reshape to matrices, then use solve or inv",
-    "i0": "Bessel functions are left out",
-    "poly polyadd polyder polydiv polyfit polyint polymul polysub polyval vander":
+    f"numpy.fft {' '.join(np.fft.__all__)}": f"Fourier transforms are left out: their {COMPLEX[4:]}",
+    "numpy.linalg eig eigvals": f"{COMPLEX}; use eigh or eigvalsh for a symmetric matrix",
+    "numpy angle sort_complex roots": COMPLEX,
+    "numpy.linalg lstsq": "its results have shapes that depend on the rank; use solve, qr or pinv",
+    "numpy.linalg tensorsolve tensorinv": "reshape to matrices, then use solve or inv",
+    "numpy i0": "Bessel functions are left out",
+    "numpy poly polyadd polyder polydiv polyfit polyint polymul polysub polyval vander":
         "polynomials are left out; write Horner's rule, or fit by qr and solve",
-    "intersect1d setdiff1d setxor1d union1d unique_all unique_counts unique_inverse unique_values":
-        "set operations are left out; use numpy.unique on .numpy()",
-    "partition": "the order within its parts is not defined; use sort",
-    "put put_along_axis place putmask copyto fill_diagonal": "a Tensor is immutable; use where or concatenate",
-    "apply_along_axis apply_over_axes piecewise": "it calls a Python function on arrays; use operations on axes, or where",
-    "choose": "use select or take",
-    "geomspace": "use logspace",
-    "gradient": "use diff, or derivatives of functions with tinygrad_lab.grad",
-    "unwrap": "it decides by comparing elements; use remainder",
-    "histogram2d histogramdd histogram_bin_edges": "use it on .numpy()",
-    "busday_count busday_offset is_busday datetime_as_string": "Tensors have no dates",
-    "packbits unpackbits": "Tensors have no bits",
-    "einsum_path": "einsum always chooses the best order",
+    "numpy intersect1d setdiff1d setxor1d union1d unique_all unique_counts unique_inverse unique_values":
+        "set operations are left out; use numpy.unique, which returns arrays",
+    "numpy partition": "the order within its parts is not defined; use sort",
+    "numpy put put_along_axis place putmask copyto fill_diagonal": "a Tensor is immutable; use where or concatenate",
+    "numpy apply_along_axis apply_over_axes piecewise":
+        "it calls a Python function on arrays; use operations on axes, or where",
+    "numpy choose": "use select or take",
+    "numpy geomspace": "use logspace",
+    "numpy gradient": "use diff, or derivatives of functions with tinygrad_lab.grad",
+    "numpy unwrap": "use remainder",
+    "numpy histogram2d histogramdd histogram_bin_edges": "use it on .numpy()",
+    "numpy busday_count busday_offset is_busday datetime_as_string isnat": "Tensors have no dates",
+    "numpy packbits unpackbits bitwise_xor left_shift right_shift bitwise_count gcd lcm":
+        "it works on integers, which have no gradient; use it on .numpy()",
+    "numpy einsum_path": "einsum always chooses the best order",
+    "numpy copysign nextafter spacing frexp ldexp":
+        "it works on the parts of a floating-point number; use where and signbit",
 }  # fmt: skip
-UFUNCS_LEFT_OUT: dict[str, str] = {
-    "bitwise_xor left_shift right_shift bitwise_count gcd lcm": "Tensors hold no bits; compute with the integers' .numpy()",
-    "copysign nextafter spacing frexp ldexp": "it works on the parts of a floating-point number; use where and signbit",
-    "isnat": "Tensors have no dates",
-}
+"""A module of NumPy and names in it --> the reason."""
+
+
+def rows() -> Iterator[tuple[str, list[str], str]]:
+    """Yield modules, their functions that are left out, and the reason. Older versions of NumPy lack a few of these."""
+    for names, reason in LEFT_OUT.items():
+        home, *functions = names.split()
+        yield home, functions, reason
 
 
 def _refuse(name: str, reason: str) -> Callable[..., Any]:
@@ -47,17 +55,6 @@ def _refuse(name: str, reason: str) -> Callable[..., Any]:
     return refuse
 
 
-def _enter(home: Any, prefix: str, names: list[str], reason: str) -> None:
-    for name in names:
-        if function := getattr(home, name, None):
-            FUNCTIONS[function] = _refuse(f"{prefix}.{name}", reason)
-
-
-for _names, _reason in (LEFT_OUT | UFUNCS_LEFT_OUT).items():
-    _first, *_rest = _names.split()
-    if _first == "fft":
-        _enter(np.fft, "numpy.fft", np.fft.__all__, _reason)
-    elif _first == "linalg":
-        _enter(np.linalg, "numpy.linalg", _rest, _reason)
-    else:
-        _enter(np, "numpy", [_first, *_rest], _reason)
+for _home, _names, _reason in rows():
+    _module = np if _home == "numpy" else attrgetter(_home.removeprefix("numpy."))(np)
+    FUNCTIONS.update({getattr(_module, n): _refuse(f"{_home}.{n}", _reason) for n in _names if hasattr(_module, n)})

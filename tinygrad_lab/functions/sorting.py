@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import inf
+from math import inf, nan
 from typing import Any
 
 import numpy as np
@@ -124,7 +124,7 @@ def _quantile(a: Any, q: Any, axis: Any, keepdims: bool, ignore_nan: bool) -> Te
         lower, upper = _order_statistic(rows, ordered, low), _order_statistic(rows, ordered, high)
         step = (place - low).astype_like(lower)
         between = lower + ops.where(ops.equal(step, 0.0), 0.0, upper - lower) * step
-        results.append(between.reshape(shape))
+        results.append(ops.where(ops.equal(count, 0), nan, between).reshape(shape))
     return stack(results).reshape(*fractions.shape, *shape)
 
 

@@ -103,7 +103,7 @@ REFUSED = {
     "to_end": (lambda x: np.ediff1d(x, to_end=3), "numpy.ediff1d: given to_end="),
     "period": (lambda x: np.interp(x, [0.0, 1.0], [2.0, 3.0], period=1.0), "numpy.interp: given period="),
     # Functions that are left out give the reason.
-    "complex numbers": (np.fft.fft, "numpy.fft.fft: its results are complex numbers"),
+    "complex numbers": (np.fft.fft, "numpy.fft.fft: Fourier transforms are left out: their results are complex"),
     "eig": (lambda x: np.linalg.eig(x[None]), "numpy.linalg.eig: .* use eigh"),
     "Bessel functions": (np.i0, "numpy.i0: Bessel functions are left out"),
     "polynomials": (lambda x: np.polyval(x, 2.0), "numpy.polyval: polynomials are left out"),
