@@ -30,7 +30,8 @@ def inner(a: Any, b: Any) -> Tensor:
 
 @implements("vdot")
 def vdot(a: Any, b: Any) -> Tensor:
-    return matmul(as_tensor(a).reshape(-1), as_tensor(b).reshape(-1))
+    a, b = as_tensor(a), as_tensor(b)
+    return (a * b).sum() if a.shape == b.shape else matmul(a.reshape(-1), b.reshape(-1))
 
 
 @implements("outer linalg.outer")

@@ -176,10 +176,6 @@ for _op in (tan, arcsin, arccos, arctan, sinh, cosh, arcsinh, arccosh, arctanh, 
 
 # Compositions --------------------------------------------------------------------------------------------------------
 
-FUNCTIONS[np.fabs] = ops.absolute
-FUNCTIONS[np.true_divide] = ops.divide
-
-
 @implements("sinc")
 def _numpy_sinc(x: Any) -> Tensor:
     return sinc(_as_float(x), n=0)
@@ -190,8 +186,15 @@ def _as_float(x: Any) -> Tensor:
     return x.astype(np.float64) if x.dtype.kind in "iub" else x
 
 
+@implements("fabs")
+def fabs(x: Any) -> Tensor:
+    return ops.absolute(_as_float(x))
+
+
 @implements("reciprocal")
 def reciprocal(x: Any) -> Tensor:
+    if x.dtype.kind not in "fc":
+        raise TypeError(f"given {x.dtype}, expected floats; divide 1 by it")
     return ops.divide(1.0, x)
 
 
@@ -242,7 +245,7 @@ def divmod_(a: Any, b: Any) -> tuple[Tensor, Tensor]:
 
 @implements("modf")
 def modf(x: Any) -> tuple[Tensor, Tensor]:
-    whole = trunc(x)
+    whole = trunc(_as_float(x))
     return ops.subtract(x, whole), whole
 
 
@@ -253,12 +256,12 @@ def heaviside(x: Any, at_zero: Any) -> Tensor:
 
 @implements("ceil")
 def ceil(x: Any) -> Tensor:
-    return -floor(-as_tensor(x))
+    return -floor(-x) if x.dtype.kind in "fc" else x
 
 
 @implements("trunc fix")
 def trunc(x: Any) -> Tensor:
-    return ops.where(ops.less(x, 0.0), ceil(x), floor(x))
+    return ops.where(ops.less(x, 0.0), ceil(x), floor(x)) if x.dtype.kind in "fc" else x
 
 
 @implements("round around")

@@ -14,7 +14,7 @@ from operator import attrgetter
 from typing import Any
 
 import numpy as np
-from numpy.lib.array_utils import normalize_axis_tuple
+from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 
 from tinygrad_lab.autodiff import ops
 from tinygrad_lab.autodiff.functions import concatenate, stack
@@ -114,7 +114,7 @@ _enter(_new_axes, "moveaxis rollaxis swapaxes transpose permute_dims matrix_tran
 _enter(_new_order, "roll rot90 repeat tile resize delete diagonal linalg.diagonal array_split hsplit vsplit dsplit block")
 _enter(_new_order, "compress extract", data=(1,))
 _enter(_new_order, "insert", data=(0, 2))
-_enter(_new_order, "diag diagflat tril triu", fills=True)
+_enter(_new_order, "diag diagflat", fills=True)
 
 moveaxis = FUNCTIONS[np.moveaxis]
 _pad = _new_order(np.pad, fills=True)
@@ -264,7 +264,7 @@ def unstack(x: Any, axis: int = 0) -> tuple[Tensor, ...]:
 @implements("take")
 def take(a: Any, indices: Any, axis: int | None = None, mode: str = "raise") -> Tensor:
     x = as_tensor(a) if axis is not None else as_tensor(a).reshape(-1)
-    (axis,) = x._axes(axis or 0)
+    axis = normalize_axis_index(axis or 0, x.ndim) - x.ndim
     n = x.shape[axis]
     taken = indices if isinstance(indices, Tensor) else np.asarray(indices)
     if mode != "raise":
@@ -282,7 +282,26 @@ def select(condlist: Any, choicelist: Any, default: Any = 0) -> Tensor:
     return result
 
 
-@implements("trace linalg.trace")
-def trace(a: Any = None, offset: int = 0, axis1: int = 0, axis2: int = 1, x: Any = None, dtype: Any = None) -> Tensor:
-    diagonal = np.diagonal(a, offset, axis1, axis2) if x is None else np.linalg.diagonal(x, offset=offset)
-    return (diagonal if dtype is None else diagonal.astype(dtype)).sum(-1)
+# A constant mask selects a part of a matrix, because it has a loop form, unlike a gather.
+
+
+@implements("tril")
+def tril(m: Any, k: int = 0) -> Tensor:
+    return ops.where(np.tri(*m.shape[-2:], k=k, dtype=bool), m, 0)
+
+
+@implements("triu")
+def triu(m: Any, k: int = 0) -> Tensor:
+    return ops.where(np.tri(*m.shape[-2:], k=k - 1, dtype=bool), 0, m)
+
+
+@implements("trace")
+def trace(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1, dtype: Any = None) -> Tensor:
+    x = moveaxis(a, (axis1, axis2), (-2, -1))
+    diagonal = ops.where(np.eye(*x.shape[-2:], k=offset, dtype=bool), x, 0)
+    return (diagonal if dtype is None else diagonal.astype(dtype)).sum((-2, -1))
+
+
+@implements("linalg.trace")
+def linalg_trace(x: Any, offset: int = 0, dtype: Any = None) -> Tensor:
+    return trace(x, offset, -2, -1, dtype)

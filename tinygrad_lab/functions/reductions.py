@@ -24,7 +24,12 @@ def _selected(a: Any, dtype: Any, where: Any, otherwise: Any) -> Tensor:
 def _count(x: Tensor, axis: Any, where: Any, keepdims: bool) -> Any:
     if where is True:
         return x._count(axis)
-    return ops.astype(as_tensor(where).broadcast_to(x.shape), dtype=np.dtype(np.int64)).sum(axis, keepdims)
+    return _true_elements(as_tensor(where).broadcast_to(x.shape), axis, keepdims).astype_like(x / 1)
+
+
+def _true_elements(mask: Tensor, axis: Any, keepdims: bool) -> Tensor:
+    """Count in floats, which have a loop form, unlike integers."""
+    return ops.astype(mask, dtype=np.dtype(np.float64)).sum(axis, keepdims)
 
 
 @implements("sum")
@@ -155,17 +160,17 @@ def corrcoef(x: Any, y: Any = None, rowvar: bool = True) -> Tensor:
 
 @implements("count_nonzero")
 def count_nonzero(a: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
-    return ops.astype(ops.not_equal(as_tensor(a), 0), dtype=np.dtype(np.int64)).sum(axis, keepdims)
+    return ops.astype(_true_elements(ops.not_equal(a, 0), axis, keepdims), dtype=np.dtype(np.int64))
 
 
 @implements("any")
 def any_(a: Any, axis: Any = None, keepdims: bool = False, where: Any = True) -> Tensor:
-    return count_nonzero(_selected(a, None, where, 0), axis, keepdims) > 0
+    return _true_elements(ops.not_equal(_selected(a, None, where, 0), 0), axis, keepdims) > 0.0
 
 
 @implements("all")
 def all_(a: Any, axis: Any = None, keepdims: bool = False, where: Any = True) -> Tensor:
-    return count_nonzero(ops.equal(_selected(a, None, where, 1), 0), axis, keepdims) == 0
+    return _true_elements(ops.equal(_selected(a, None, where, 1), 0), axis, keepdims) == 0.0
 
 
 # nan is left out -----------------------------------------------------------------------------------------------------
@@ -212,6 +217,8 @@ def nanstd(
 
 @implements("nanmax")
 def nanmax(a: Any, axis: Any = None, keepdims: bool = False, initial: Any = None, where: Any = True) -> Tensor:
+    if as_tensor(a).dtype.kind in "iub":
+        return max_(a, axis, keepdims, initial, where)
     keep = _numbers(a, where)
     largest = max_(a, axis, keepdims, -inf if initial is None else initial, keep)
     return largest if initial is not None else ops.where(any_(keep, axis, keepdims), largest, nan)
@@ -219,6 +226,8 @@ def nanmax(a: Any, axis: Any = None, keepdims: bool = False, initial: Any = None
 
 @implements("nanmin")
 def nanmin(a: Any, axis: Any = None, keepdims: bool = False, initial: Any = None, where: Any = True) -> Tensor:
+    if as_tensor(a).dtype.kind in "iub":
+        return min_(a, axis, keepdims, initial, where)
     keep = _numbers(a, where)
     smallest = min_(a, axis, keepdims, inf if initial is None else initial, keep)
     return smallest if initial is not None else ops.where(any_(keep, axis, keepdims), smallest, nan)
@@ -243,7 +252,7 @@ accumulate: Op = Op(
 
 
 def _along(a: Any, axis: int | None, dtype: Any) -> tuple[Tensor, int]:
-    x = as_tensor(a) if axis is not None else as_tensor(a).reshape(-1)
+    x = as_tensor(a) if axis is not None and np.ndim(a) else as_tensor(a).reshape(-1)
     x = x.astype(dtype or np.sum(np.empty(0, x.dtype)).dtype)  # NumPy adds small integers as int64
     return x, normalize_axis_index(axis or 0, x.ndim) - x.ndim
 
@@ -278,7 +287,7 @@ def cumulative_prod(x: Any, axis: int | None = None, dtype: Any = None, include_
 
 
 def _only_axis(x: Any, axis: int | None) -> tuple[int]:
-    if axis is None and np.ndim(x) != 1:
+    if axis is None and np.ndim(x) > 1:
         raise ValueError(f"given shape {np.shape(x)} without axis=; give it")
     return (axis or 0,)
 

@@ -41,8 +41,8 @@ argsort: Op = Op("argsort", _positions(np.argsort), lambda shape, *, axis, kind=
 
 
 def _prepared(a: Any, axis: int | None) -> tuple[Tensor, int]:
-    """Return the data and an axis that counts from the right; None means all elements in one row."""
-    x = as_tensor(a) if axis is not None else as_tensor(a).reshape(-1)
+    """Return the data and an axis that counts from the right; None means all elements in one row, as does a number."""
+    x = as_tensor(a) if axis is not None and np.ndim(a) else as_tensor(a).reshape(-1)
     return x, normalize_axis_index(axis or 0, x.ndim) - x.ndim
 
 
@@ -51,7 +51,7 @@ def _first_position(op: Op, a: Any, axis: int | None, keepdims: bool) -> Tensor:
     found = op(x, axis=along)
     if not keepdims:
         return found
-    return found.reshape([1] * np.ndim(a)) if axis is None else found.expand_dims(x.ndim + along)
+    return found.reshape([1] * np.ndim(a)) if axis is None or not np.ndim(a) else found.expand_dims(x.ndim + along)
 
 
 @implements("argmax")
@@ -110,6 +110,7 @@ def _quantile(a: Any, q: Any, axis: Any, keepdims: bool, ignore_nan: bool) -> Te
     rest = [i for i in range(x.ndim) if i not in reduced]
     kept = tuple(x.shape[i] for i in rest)
     rows = x.transpose(*rest, *reduced).reshape(*kept, x._count(axis)) if x.ndim else x.reshape(1)
+    rows = rows if rows.shape[-1] else as_tensor(np.full((*kept, 1), nan)).astype_like(x)  # nothing has the quantile nan
     ordered = sort(rows.detach())  # nan comes last
     missing = ops.astype(isnan(ordered), dtype=np.dtype(np.int64)).sum(-1, keepdims=True)
     if ignore_nan:

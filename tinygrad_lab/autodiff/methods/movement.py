@@ -23,7 +23,7 @@ class Movement(Elementwise):
 
     def _axes(self, axis: Axis) -> tuple[int, ...]:
         """Convert `axis` to distinct negative numbers, which count from the right, in ascending order."""
-        if axis is None:
+        if axis is None or (not self.ndim and axis in (0, -1)):  # as in NumPy, a number has an axis for reductions
             return tuple(range(-self.ndim, 0))
         return tuple(sorted(i - self.ndim for i in normalize_axis_tuple(axis, self.ndim)))
 
@@ -87,7 +87,7 @@ class Movement(Elementwise):
 
     def split(self, sections: int | Sequence[int], axis: int = 0) -> list[Self]:
         """Cut along `axis`, into a number of equal `sections` or at the given indices."""
-        (axis,) = self._axes(axis)
+        axis = normalize_axis_index(axis, self.ndim) - self.ndim
         if isinstance(sections, (int, np.integer)):
             n = self.shape[axis]
             if sections < 1 or n % sections:
@@ -97,6 +97,8 @@ class Movement(Elementwise):
 
     def __getitem__(self, index: Any) -> Self:
         template, arrays = _normalise_index(index, self.shape)
+        if not arrays and all(item is None or item is ... or item == slice(None) for item in template):
+            return ops.reshape(self, shape=ops.getitem.shape(self.shape, index=template))  # reshape has a loop form
         return (ops.gather if arrays else ops.getitem)(self, *arrays, index=template)
 
 

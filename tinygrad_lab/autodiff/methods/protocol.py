@@ -163,7 +163,8 @@ def _named(name: str, own: Callable[..., Any], args: Any, kwargs: Any) -> Any:
     except (TypeError, ValueError, IndexError) as error:
         if name.rpartition(".")[2] in str(error):
             raise
-        raise type(error)(f"{name}: {error}") from error
+        kind = TypeError if isinstance(error, TypeError) else type(error)  # some kinds take other arguments
+        raise kind(f"{name}: {error}") from error
 
 
 def _spread(operands: Sequence[Any]) -> tuple[Any, Any]:
