@@ -176,6 +176,7 @@ for _op in (tan, arcsin, arccos, arctan, sinh, cosh, arcsinh, arccosh, arctanh, 
 
 # Compositions --------------------------------------------------------------------------------------------------------
 
+
 @implements("sinc")
 def _numpy_sinc(x: Any) -> Tensor:
     return sinc(_as_float(x), n=0)

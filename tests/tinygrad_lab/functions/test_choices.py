@@ -114,7 +114,8 @@ def test_edges_of_values_are_numpys():
                          np.remainder, np.isclose, sp.xlogy, sp.xlog1py, sp.rel_entr, sp.kl_div):  # fmt: skip
             np.testing.assert_array_equal(function(Tensor(x), Tensor(y)).data, function(x, y), err_msg=function.__name__)
         for function in (np.isnan, np.isinf, np.isfinite, np.isposinf, np.isneginf, np.signbit, np.floor, np.ceil, np.trunc,
-                         np.rint, np.nan_to_num, np.sinc, np.cbrt, sp.entr, sp.log_ndtr, sp.ndtr, sp.logit, sp.erfc):  # fmt: skip
+                         np.rint, np.nan_to_num, np.sinc, np.cbrt, sp.entr, sp.log_ndtr, sp.ndtr, sp.logit,
+                         sp.erfc):  # fmt: skip
             np.testing.assert_array_equal(function(Tensor(x)).data, function(x), err_msg=function.__name__)
         for function in (np.nansum, np.nanprod, np.nanmax, np.nanmin, np.nanmean, np.nanmedian, np.max, np.median, np.sort):
             np.testing.assert_array_equal(function(Tensor(x)).data, function(x), err_msg=function.__name__)

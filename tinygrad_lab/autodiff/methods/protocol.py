@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import cache
 from importlib import import_module
@@ -68,28 +68,22 @@ class NumPyProtocol(Reductions):
     __slots__ = ()
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *operands: Any, **options: Any) -> Any:
-        name = f"{_home(ufunc)}{ufunc.__name__}{'' if method == '__call__' else '.' + method}"
         if method in ("__call__", "outer"):
-            own = _find(ufunc, name)
+            own = _find(ufunc)
             if options:
-                raise _parameter_refused(name, options, ())
-            return _named(name, own, _spread(operands) if method == "outer" else operands, {})
-        own = _find(getattr(ufunc, method), name)
-        return _named(name, own, operands, _taken(name, own, {"axis": 0} | options))
+                raise _refused(ufunc, options, ["operands"])
+            return _call(ufunc, own, _spread(*operands) if method == "outer" else operands, {})
+        called = getattr(ufunc, method)
+        return _call(called, _find(called), operands, {"axis": 0} | options)
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
-        name = f"{function.__module__}.{function.__name__}"
-        own = _find(function, name)
-        parameters = _signature(own).parameters.values()
-        if any(p.kind is p.VAR_KEYWORD for p in parameters):
-            return _named(name, own, args, kwargs)
-        theirs = _signature(function).parameters.values()
-        given = _signature(function).bind(*args, **kwargs).arguments
-        given |= next((given.pop(p.name, {}) for p in theirs if p.kind is p.VAR_KEYWORD), {})
-        defaults = {p.name: p.default for p in theirs}
-        given = _taken(name, own, {key: x for key, x in given.items() if x is not defaults.get(key, defaults)})
-        sequence = next((given.pop(p.name, ()) for p in parameters if p.kind is p.VAR_POSITIONAL), ())
-        return _named(name, own, sequence, given)
+        own = _find(function)
+        theirs = _parameters(function)
+        if theirs is None or _takes_anything(own):
+            return _call(function, own, args, kwargs)
+        given = kwargs if "*" in theirs else dict(zip(theirs, args, strict=False)) | kwargs
+        given = {name: x for name, x in given.items() if x is not theirs.get(name, theirs)}  # a default is as good as nothing
+        return _call(function, own, args if "*" in theirs else (), given)
 
     # Operators and methods that call NumPy's function ------------------------------------------------------------------
 
@@ -120,54 +114,70 @@ class NumPyProtocol(Reductions):
     trace = _as_method("trace")
 
 
-def _find(function: Any, name: str) -> Callable[..., Any]:
+def _find(function: Any) -> Callable[..., Any]:
     if function not in FUNCTIONS:
         import_module(LIBRARY)
         special = sys.modules.get("scipy.special")
-        FUNCTIONS.update({getattr(special, known): own for known, own in SCIPY.items() if hasattr(special, known)})
+        FUNCTIONS.update({getattr(special, name): own for name, own in SCIPY.items() if hasattr(special, name)})
     if function in FUNCTIONS:
         return FUNCTIONS[function]
-    if name.startswith(("numpy", "scipy")):
+    name = _name(function)
+    if name.startswith(("numpy.", "scipy.")):
         raise TypeError(f"{name}: not available for Tensors; compose it of other functions, or leave the graph by .numpy()")
     raise TypeError(f"{name}: this ufunc is not NumPy's or SciPy's, so its derivative is unknown; compose it, or define an op")
 
 
-def _home(ufunc: np.ufunc) -> str:
-    homes = ("numpy", "scipy.special")
-    return next((f"{home}." for home in homes if getattr(sys.modules.get(home), ufunc.__name__, None) is ufunc), "")
+def _name(function: Any) -> str:
+    """Return the full name, such as numpy.linalg.norm or numpy.add.reduce; a user's own ufunc has no module."""
+    if isinstance(function, np.ufunc):
+        homes = [
+            home for home in ("numpy", "scipy.special") if vars(sys.modules.get(home, np)).get(function.__name__) is function
+        ]
+        return ".".join([*homes[:1], function.__name__])
+    owner = getattr(function, "__self__", None)
+    return f"{_name(owner) if isinstance(owner, np.ufunc) else function.__module__}.{function.__name__}"
 
 
 @cache
-def _signature(function: Any) -> inspect.Signature:
-    return inspect.signature(function)
+def _parameters(function: Any) -> dict[str, Any] | None:
+    """Return NumPy's parameters and their defaults, with "*" if the first one takes all positional arguments.
+
+    Older versions of NumPy do not tell the parameters of a function in C. They have the same order here.
+    """
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except ValueError:
+        return None
+    return {"*" if p.kind is p.VAR_POSITIONAL else p.name: p.default for p in parameters}
 
 
-def _taken(name: str, own: Any, given: dict[str, Any]) -> dict[str, Any]:
-    """Return the arguments, or raise an error if `own` does not take one of them: it must not be ignored."""
-    expected = [*_signature(own).parameters]
-    unknown = [key for key in given if key not in expected]
-    if unknown:
-        raise _parameter_refused(name, unknown, expected)
-    return given
+@cache
+def _own_parameters(own: Any) -> list[str]:
+    return ["**" if p.kind is p.VAR_KEYWORD else p.name for p in inspect.signature(own).parameters.values()]
 
 
-def _parameter_refused(name: str, unknown: Any, expected: Sequence[str]) -> TypeError:
-    given = ", ".join(f"{key}=" for key in unknown)
-    return TypeError(f"{name}: given {given}, which is not available for Tensors; expected {', '.join(expected) or 'operands'}")
+def _takes_anything(own: Any) -> bool:
+    return "**" in _own_parameters(own)
 
 
-def _named(name: str, own: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-    """Call `own`. The message of an error starts with the name of the function that the user called."""
+def _call(function: Any, own: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> Any:
+    """Call `own` for NumPy's function. It must take every argument. The message of an error starts with NumPy's name."""
+    if kwargs and not _takes_anything(own) and not kwargs.keys() <= {*_own_parameters(own)}:
+        raise _refused(function, [name for name in kwargs if name not in _own_parameters(own)], _own_parameters(own))
     try:
         return own(*args, **kwargs)
     except (TypeError, ValueError, IndexError) as error:
-        if name.rpartition(".")[2] in str(error):
+        if function.__name__ in str(error):
             raise
         kind = TypeError if isinstance(error, TypeError) else type(error)  # some kinds take other arguments
-        raise kind(f"{name}: {error}") from error
+        raise kind(f"{_name(function)}: {error}") from error
 
 
-def _spread(operands: Sequence[Any]) -> tuple[Any, Any]:
+def _refused(function: Any, names: Iterable[str], expected: Iterable[str]) -> TypeError:
+    given = ", ".join(f"{name}=" for name in names)
+    return TypeError(f"{_name(function)}: given {given}, which is not available for Tensors; expected {', '.join(expected)}")
+
+
+def _spread(first: Any, second: Any) -> tuple[Any, Any]:
     """Give the first operand one more axis for each axis of the second: ``ufunc.outer`` combines all pairs."""
-    first, second = operands
     return (first if hasattr(first, "__op__") else np.asarray(first))[(..., *[None] * np.ndim(second))], second
