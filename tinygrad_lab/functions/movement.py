@@ -134,8 +134,9 @@ def pad(array: Any, pad_width: Any, mode: str = "constant", constant_values: Any
 
 
 @implements("reshape")
-def reshape(a: Any, shape: Any, order: str = "C") -> Tensor:
+def reshape(a: Any, shape: Any = None, order: str = "C", newshape: Any = None) -> Tensor:
     x = as_tensor(a)
+    shape = newshape if shape is None else shape  # the parameter's name in NumPy 2.0
     if order not in ("C", "F"):
         raise ValueError(f"order is {order!r}, expected 'C' or 'F'")
     lengths = shape if np.ndim(shape) else (shape,)

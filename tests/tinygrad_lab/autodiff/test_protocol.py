@@ -140,7 +140,6 @@ REFUSED = {
     "meshgrid": (lambda x: np.meshgrid(x, x, indexing="yx"), "numpy.meshgrid: indexing is 'yx'"),
     "select": (lambda x: np.select([x > 1, x > 2], [x]), "numpy.select: given 2 conditions and 1 choices"),
     "weights": (lambda x: np.average(x[None], weights=x), "numpy.average: weights have shape"),
-    "cumulative": (lambda x: np.cumulative_sum(x[None]), "numpy.cumulative_sum: given shape .* without axis="),
     "interp": (lambda x: np.interp(x, [0.0, 1.0], x[:1]), "numpy.interp: xp and fp have shapes"),
     "indices": (lambda x: np.take_along_axis(x, [[0]], 0), "numpy.take_along_axis: indices have 2 axes and the data 1"),
 }
@@ -151,6 +150,17 @@ def test_what_is_not_available_is_refused_and_the_error_names_the_function(x, ca
     call, message = REFUSED[case]
     with pytest.raises((TypeError, ValueError, IndexError), match=message):
         call(x)
+
+
+@pytest.mark.skipif(not hasattr(np, "cumulative_sum"), reason="NumPy 2.0 does not have it")
+def test_cumulative_sums_of_a_matrix_need_an_axis(x):
+    with pytest.raises(ValueError, match=r"numpy.cumulative_sum: given shape \(1, 2\) without axis="):
+        np.cumulative_sum(x[None])
+
+
+def test_clip_takes_either_names_of_its_bounds(x):
+    bounds = {"min": 1.5, "max": None} if np.lib.NumpyVersion(np.__version__) >= "2.1.0" else {"a_min": 1.5, "a_max": None}
+    assert np.clip(x, **bounds).data.tolist() == [1.5, 2.0]
 
 
 def test_a_keyword_with_numpys_default_is_no_keyword(x):

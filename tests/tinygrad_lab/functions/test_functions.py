@@ -5,6 +5,7 @@
 - A program repeats the call with other numbers: no value of today is frozen in it.
 """
 
+import re
 import warnings
 
 import numpy as np
@@ -51,7 +52,7 @@ np.true_divide(x,y)  np.power(x,y)  np.float_power(x,y)  np.arctan2(z,x)  np.arc
 np.logaddexp(z,x)  np.logaddexp2(z,x)  np.maximum(z,x)  np.minimum(z,x)  np.fmax(z,x)  np.fmin(z,x)
 np.fmax(np.where(M,nan,x),y)  np.fmin(x,np.where(M,nan,y))  np.mod(z,1+x)  np.remainder(z,-1-x)  np.fmod(z,1+x)
 np.floor_divide(z,1+x)*z  np.divmod(z,1+x)[1]  np.modf(z)[0]  z%(1+x)  z//(1+x)*z  2.5%(1+x)  2.5//(1+x)*x  divmod(z,1+x)[1]
-divmod(2.5,1+x)[0]*x  np.clip(z,-0.5,0.5)  np.clip(z,a_min=-0.5,a_max=None)  np.clip(z,None,x)  np.clip(z,min=-0.5,max=x)
+divmod(2.5,1+x)[0]*x  np.clip(z,-0.5,0.5)  np.clip(z,a_min=-0.5,a_max=None)  np.clip(z,None,x)  np.clip(z,a_min=-0.5,a_max=x)
 np.where(M,x,y)  np.where(x>0.5,x,y*y)  np.select([z>1,z<-1],[z*z,x],default=-z)  np.add.outer(v,w)  np.multiply.outer(x,w)
 np.hypot.outer(v,w)  np.astype(x,np.float64)
 """
@@ -173,7 +174,13 @@ np.where(z>0)  np.searchsorted([0.0,0.5],x)  np.digitize(x,[0.3,0.5])  np.histog
 np.isin(x,y)  np.linalg.matrix_rank(s)
 """
 
-DIFFERENTIABLE = (ELEMENTWISE + SPECIAL + REDUCTIONS + SORTING + MOVEMENT + CONTRACTIONS + LINALG).split()
+
+def available(calls):
+    """The calls of functions that this version of NumPy has."""
+    return [call for call in calls.split() if all(hasattr(np, name) for name in re.findall(r"np\.(\w+)", call))]
+
+
+DIFFERENTIABLE = available(ELEMENTWISE + SPECIAL + REDUCTIONS + SORTING + MOVEMENT + CONTRACTIONS + LINALG)
 
 
 def parse(call):
@@ -198,7 +205,7 @@ def assert_same(result, expected):
     np.testing.assert_allclose(result.data, expected, rtol=1e-13, atol=1e-14)
 
 
-@pytest.mark.parametrize("call", [*DIFFERENTIABLE, *CONSTANT.split()])
+@pytest.mark.parametrize("call", [*DIFFERENTIABLE, *available(CONSTANT)])
 def test_the_value_is_numpys(call):
     assert_same(evaluate(call, Tensor), evaluate(call))
 
@@ -218,7 +225,7 @@ def test_derivatives_of_orders_1_and_2(call):
     check_grad(function, *[variables()[name] for name in names], order=2)
 
 
-@pytest.mark.parametrize("call", [*DIFFERENTIABLE, *CONSTANT.split()])
+@pytest.mark.parametrize("call", [*DIFFERENTIABLE, *available(CONSTANT)])
 def test_a_program_repeats_the_call_with_other_numbers(call):
     function, names = parse(call)
     traced = {name: Tensor(variables()[name]) for name in names}
@@ -227,14 +234,14 @@ def test_a_program_repeats_the_call_with_other_numbers(call):
     np.testing.assert_allclose(bound.run()["y"], evaluate(call, seed=1), rtol=1e-12, atol=1e-13)
 
 
-@pytest.mark.parametrize("call", [*DESCRIPTIONS.split(), *ANSWERS.split()])
+@pytest.mark.parametrize("call", [*available(DESCRIPTIONS), *available(ANSWERS)])
 def test_functions_that_answer_python_return_what_numpy_returns(call):
     result, expected = evaluate(call, lambda x: Tensor(x, requires_grad=True)), evaluate(call)
     assert type(result) is type(expected)
     np.testing.assert_equal(result, expected)
 
 
-@pytest.mark.parametrize("call", DESCRIPTIONS.split())
+@pytest.mark.parametrize("call", available(DESCRIPTIONS))
 def test_shapes_and_dtypes_are_known_inside_a_capture(call):
     function, names = parse(call)
     traced = {name: Tensor(variables()[name]) for name in names}
@@ -248,7 +255,7 @@ def test_shapes_and_dtypes_are_known_inside_a_capture(call):
     np.testing.assert_equal(seen[-1], evaluate(call))
 
 
-@pytest.mark.parametrize("call", ANSWERS.split())
+@pytest.mark.parametrize("call", available(ANSWERS))
 def test_an_answer_to_python_is_refused_inside_a_capture(call):
     function, names = parse(call)
     traced = {name: Tensor(variables()[name]) for name in names}
