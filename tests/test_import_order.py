@@ -17,7 +17,8 @@ PACKAGES = ["tinygrad_lab", "models", "search"]
 
 ORDER = {
     "tinygrad_lab": (
-        "checks seeds contents autodiff functions transforms returned nn optim storage program codegen training testing extensions"
+        "checks seeds contents autodiff functions transforms returned nn optim storage program codegen training testing "
+        "extensions"
     ),
     "tinygrad_lab/autodiff": "ops graph recording functions methods tensor derivatives",
     "tinygrad_lab/autodiff/methods": "elementwise movement reductions protocol",
@@ -28,7 +29,10 @@ ORDER = {
     "tinygrad_lab/storage": "files digests description arrays weights",
     "tinygrad_lab/program": "lines passes memory replay lanes program capture",
     "tinygrad_lab/codegen": "kinds dimensions passes nests merging source native",
-    "tinygrad_lab/training": "data history noise step captured structure engines run checkpoints callbacks trainer lanes",
+    "tinygrad_lab/training": (
+        "data history noise step snapshots parameters captured structure engines run checkpoints callbacks trainer lanes"
+    ),
+    "tinygrad_lab/training/snapshots": "users_code nodes reading writing snapshot",
     "tinygrad_lab/training/engines": "engine eager replay compiled choice",
     "tinygrad_lab/testing": "slopes comparison gradients mutants strategies verification",
     "models": "networks parts builders report_data estimators",

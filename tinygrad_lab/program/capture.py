@@ -27,7 +27,12 @@ from tinygrad_lab.program.program import Program
 Step = Callable[[], tuple[Mapping[str, Tensor], Mapping[str, Tensor]]]
 
 
-def capture(step: Step, inputs: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> Program:
+def capture(
+    step: Step,
+    inputs: Mapping[str, Tensor],
+    state: Mapping[str, Tensor],
+    again: tuple[Step, Mapping[str, Tensor]] | None = None,
+) -> Program:
     """Run a step under a recording, and return its program.
 
     Parameters
@@ -39,6 +44,9 @@ def capture(step: Step, inputs: Mapping[str, Tensor], state: Mapping[str, Tensor
         The Tensors whose values each replay is given.
     state : mapping of str to Tensor
         The Tensors whose values a replay keeps for the next one.
+    again : pair of callable and mapping, optional
+        The step of the second recording, and the Tensors that it uses in the place of some inputs. Then a Tensor that the
+        step has kept from its first run is told from the new ones. By default it is the same step.
 
     Returns
     -------
@@ -59,9 +67,11 @@ def capture(step: Step, inputs: Mapping[str, Tensor], state: Mapping[str, Tensor
     declared = {id(tensor) for tensor in (*inputs.values(), *state.values())}
     with record((*inputs.values(), *state.values())) as recording:
         outputs, new_state = step()
-    with record((*inputs.values(), *state.values())) as again:
-        step()
-    compare(recording, again, declared)
+    kept = [line.result for line in recording.lines]  # a step may have kept some, and must not decide by them
+    repeated, others = again or (step, {})
+    with record((*inputs.values(), *others.values(), *state.values(), *kept)) as second:
+        repeated()
+    compare(recording, second, declared, {id(inputs[name]): tensor for name, tensor in others.items()})
 
     values = {id(tensor): Value(name, "input", tensor._array) for name, tensor in inputs.items()}
     values |= {id(tensor): Value(name, "state", tensor._array) for name, tensor in state.items()}
@@ -80,8 +90,12 @@ def capture(step: Step, inputs: Mapping[str, Tensor], state: Mapping[str, Tensor
     )
 
 
-def compare(first: Recording, second: Recording, declared: set[int]) -> None:
-    """Raise CaptureError if two recordings of a step differ, or share a Tensor that is not declared."""
+def compare(first: Recording, second: Recording, declared: set[int], others: Mapping[int, Tensor]) -> None:
+    """Raise CaptureError if two recordings of a step differ, or share a Tensor that is not declared.
+
+    `others` are the Tensors that the second has in the place of declared ones, by the ids of these.
+    """
+    kept = {id(line.result) for line in first.lines}
     positions: tuple[dict[int, int], dict[int, int]] = ({}, {})
     if len(first.lines) != len(second.lines):
         raise CaptureError(
@@ -93,13 +107,15 @@ def compare(first: Recording, second: Recording, declared: set[int]) -> None:
         for x, again in zip(one.inputs, two.inputs, strict=True):
             if positions[0].get(id(x)) != positions[1].get(id(again)):
                 raise CaptureError(f"{one.source_line}: {one.op.name} takes another operand each time the step runs")
-            if id(x) in positions[0] or (id(x) in declared and x is again):
+            if id(x) in positions[0] or (id(x) in declared and again is others.get(id(x), x)):
                 continue
             if id(x) in declared:
                 raise CaptureError(
                     f"{one.source_line}: {one.op.name} takes a Tensor of shape {x.shape} that the step replaces by another, "
                     "which a replay would not repeat; train with engine='eager'"
                 )
+            if id(again) in kept:
+                raise CaptureError(f"{one.source_line}: {one.op.name} takes a result that the step has kept from its last run")
             if x is again:
                 raise CaptureError(
                     f"{one.source_line}: {one.op.name} takes a Tensor of shape {x.shape} that is neither declared nor computed "

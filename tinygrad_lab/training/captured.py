@@ -10,26 +10,33 @@ Engines and lanes have a captured step. Only this class knows the names that a p
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import chain
+from types import MappingProxyType
+from typing import Any, NoReturn
 
 import numpy as np
 
-from tinygrad_lab.autodiff.recording import CaptureError
+from tinygrad_lab.autodiff.recording import CaptureError, current
 from tinygrad_lab.autodiff.tensor import Tensor, wrap
+from tinygrad_lab.contents import children
 from tinygrad_lab.nn.mode import Buffer, RandomInput, Shape, TrainingMode, entered
 from tinygrad_lab.optim.optimizer import State
 from tinygrad_lab.program import BoundProgram, Program, capture
-from tinygrad_lab.program.capture import Step
 from tinygrad_lab.program.memory import aligned_empty
+from tinygrad_lab.training.history import History
 from tinygrad_lab.training.noise import EpochNumbers, Key, key_of
+from tinygrad_lab.training.parameters import check_kept_parameters, owners_of_parameters
+from tinygrad_lab.training.snapshots import Snapshot, trial_run
 from tinygrad_lab.training.step import TrainingStep, Update
 
 DATA = ("x", "y", "sample_weight")
 """The inputs of a program that differ from batch to batch."""
 
 Shapes = tuple[tuple[int, ...], ...]
+Results = tuple[dict[str, Tensor], dict[str, Tensor]]
 
 
 @dataclass(frozen=True)
@@ -74,6 +81,7 @@ class CapturedStep:
     def __init__(self, step: TrainingStep) -> None:
         self._step = step
         self._parameter_names = _parameter_names(step)
+        self._owners = owners_of_parameters(step.model)
         self.settings = settings_of(step)
         self.state: dict[str, np.ndarray] = {}
         self._programs: dict[Shapes, Program] = {}
@@ -128,18 +136,21 @@ class CapturedStep:
         """
         shapes = shapes_of(batch)
         if shapes not in self._programs:
-            tensors = _named_data(batch)
+            names = self._step.optimizer.state.keys()
             source = _DrawnInputs(self._step)
 
-            def step() -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+            def step(*data: Tensor) -> Results:
                 with entered(source.mode()):
-                    update = Update(*self._step.training_step(*tensors.values()))
+                    update = Update(*self._step.training_step(*data))
+                if update.state.keys() != names:
+                    self._refuse_new_state([name for name in update.state if name not in names])
                 return {"loss": update.loss}, self._named(update.parameters, update.state, update.buffers)
 
-            if source.names:
-                step()  # to find the random numbers that it reads, which are inputs of the program
+            if source.names:  # find the random numbers that it reads, which are inputs of the program
+                with trial_run(self._step):
+                    step(*_named_data(batch).values())
             drawn = {_unused(name, {*DATA, *self.settings}): x for name, x in source.drawn.items()}
-            program = self._capture(step, tensors | {name: x.tensor for name, x in drawn.items()})
+            program = self._capture(step, batch, {name: x.tensor for name, x in drawn.items()})
             self._programs[shapes] = program
             self._drawn[shapes] = {name: x for name, x in drawn.items() if name in program.inputs}
         return self._programs[shapes]
@@ -160,25 +171,53 @@ class CapturedStep:
         """Return the data loss on x, y and perhaps weights, with the parameters in `state`."""
         shapes = shapes_of(data)
         if shapes not in self._evaluations:
-            tensors = _named_data(data)
 
-            def step() -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-                return {"loss": self._step.data_loss(*tensors.values())}, {}
+            def step(*data: Tensor) -> Results:
+                return {"loss": self._step.data_loss(*data)}, {}
 
-            self._evaluations[shapes] = self._capture(step, tensors).bind(self.state)
+            self._evaluations[shapes] = self._capture(step, data).bind(self.state)
         program = self._evaluations[shapes]
         program.set_inputs(**dict(zip(DATA, data, strict=False)))
         return float(program.run()["loss"])
 
-    def _capture(self, step: Step, data: Mapping[str, Tensor]) -> Program:
-        """Capture a step. Of the settings, the program has those that it reads.
+    def _capture(
+        self, step: Callable[..., Results], data: Sequence[np.ndarray], drawn: Mapping[str, Tensor] = MappingProxyType({})
+    ) -> Program:
+        """Capture a step, which must change nothing but its results. Of the settings, the program has those that it reads.
 
         Drop unread Tensors: a layer may keep activations, whose shape changes with the batch.
         """
-        program = capture(step, {**data, **self.settings}, self._named_state())
+        tensors, others = _named_data(data), _named_data(data)
+        with trial_run(self._step) as before:
+            _check_repeatable(before)
+            later: list[Snapshot] = []
+            recordings = []  # kept alive, so that no new Tensor gets the id of a result
+
+            def observed(given: Mapping[str, Tensor]) -> Results:
+                results = step(*given.values())
+                check_kept_parameters(self._step, self._owners)
+                assert current.recording is not None
+                recordings.append(current.recording)
+                computed = {id(line.result) for line in current.recording.lines} | set(map(id, given.values()))
+                later.append(Snapshot(before.roots, computed))
+                return results
+
+            inputs = {**tensors, **drawn, **self.settings}
+            again = partial(observed, others), others
+            try:
+                program = capture(partial(observed, tensors), inputs, self._named_state(), again)
+            finally:  # that an attribute has changed says more than that the second run differs
+                _check_unchanged(before, *later)
         read = {x for line in program.lines for x in line.operands} | {*program.outputs.values(), *program.new_state.values()}
-        inputs = {name: x for name, x in program.inputs.items() if name in data or x in read}
-        return replace(program, inputs=inputs)
+        kept = {name: x for name, x in program.inputs.items() if name in tensors or x in read}
+        return replace(program, inputs=kept)
+
+    def _refuse_new_state(self, names: Sequence[str]) -> NoReturn:
+        kind = type(self._step.optimizer).__name__
+        raise CaptureError(
+            f"{kind}: the first update creates the state {', '.join(names)}, which a replay cannot; "
+            "create it with add_slots in the constructor, or train with engine='eager'"
+        )
 
     # Names -----------------------------------------------------------------------------------------------------------
 
@@ -240,7 +279,33 @@ def settings_of(step: TrainingStep) -> dict[str, Tensor]:
     return settings
 
 
+def _check_repeatable(before: Snapshot) -> None:
+    """Raise CaptureError if a step could read something that a trial run changes for good, or that changes with each epoch."""
+    if before.iterators:
+        raise CaptureError(f"{before.iterators[0]}, which a trial run would use up; train with engine='eager'")
+    for node in before.nodes.values():
+        if isinstance(node.x, History):
+            raise CaptureError(f"{node} is the history, which grows during the training; train with engine='eager'")
+
+
+def _check_unchanged(before: Snapshot, first: Snapshot | None = None, second: Snapshot | None = None) -> None:
+    """Raise CaptureError if a step has changed anything in its runs, except that it may keep results to be looked at."""
+
+    def is_result(x: Any) -> bool:
+        if isinstance(x, Tensor):
+            return first is not None and id(x) in first.results
+        return isinstance(x, (list, tuple, dict)) and len(x) > 0 and all(is_result(part) for _, part in children(x))
+
+    differences = [] if first is None else [*before.differences(first, is_result)]
+    differences += [] if first is None or second is None else [*first.differences(second)]
+    for difference in differences:
+        raise CaptureError(
+            f"{difference} during the step, which a replay would not repeat; train with engine='eager'"
+        ) from None
+
+
 def _parameter_names(step: TrainingStep) -> list[str]:
+    check_kept_parameters(step, {})
     names = {id(tensor): name for name, tensor in step.model.named_state().items()}
     return [names[id(tensor)] for tensor in step.optimizer.parameters]
 

@@ -23,7 +23,8 @@ from tinygrad_lab.training.engines.engine import Engine
 from tinygrad_lab.training.engines.replay import ReplayEngine
 from tinygrad_lab.training.noise import EpochNumbers
 from tinygrad_lab.training.run import NonFiniteLossError, Run
-from tinygrad_lab.training.structure import Opaque, describe_step
+from tinygrad_lab.training.snapshots import Opaque
+from tinygrad_lab.training.structure import describe_step
 from tinygrad_lab.training.trainer import Trainer
 
 

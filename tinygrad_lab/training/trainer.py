@@ -28,6 +28,7 @@ from tinygrad_lab.training.checkpoints import load_checkpoint
 from tinygrad_lab.training.engines.choice import ENGINES
 from tinygrad_lab.training.history import History
 from tinygrad_lab.training.run import Callback, Run
+from tinygrad_lab.training.snapshots import trial_run
 from tinygrad_lab.training.step import TrainingStep
 
 ENGINE_NAMES = ("auto", *reversed(ENGINES))
@@ -244,17 +245,22 @@ class Trainer(TrainingStep):
         """Return data as arrays that fit each other and the model's predictions."""
         data = self._arrays(x, y, sample_weight, prefix)
         inputs, targets = data[:2]
-        self.loss.check(wrap(self._stand_in_prediction(inputs)), wrap(targets))
+        prediction = self._stand_in_prediction(inputs)
+        if prediction is not None:
+            self.loss.check(wrap(prediction), wrap(targets))
         return data
 
-    def _stand_in_prediction(self, inputs: np.ndarray) -> np.ndarray:
+    def _stand_in_prediction(self, inputs: np.ndarray) -> np.ndarray | None:
         """Return an array of the shape and dtype of the prediction for `inputs`, without computing all of it.
 
         The model sees as many samples as in an update, because it may work for one batch size only. It sees at least two: a
-        single one would not reveal a model that mixes samples.
+        single one would not reveal a model that mixes samples. This trial leaves no trace. Where it would use up an iterator,
+        the result is None, and the loss checks the first prediction of the training.
         """
         few = inputs if self.batch_size is None else inputs[: max(2, self.batch_size)]
-        with without_gradients_of(self.model.parameters()), np.errstate(all="ignore"):
+        with trial_run(self) as before, without_gradients_of(self.model.parameters()), np.errstate(all="ignore"):
+            if before.iterators:
+                return None
             prediction = self.model(wrap(few))
         if not isinstance(prediction, Tensor):
             kind = type(prediction).__name__

@@ -92,7 +92,7 @@ def test_a_step_is_captured_once_for_all_lanes(monkeypatch):
     captured = []
 
     def capture(self, step, data, original=CapturedStep._capture):
-        captured.append(len(data["x"]))
+        captured.append(len(data[0]))
         return original(self, step, data)
 
     monkeypatch.setattr(CapturedStep, "_capture", capture)

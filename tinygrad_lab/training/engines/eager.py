@@ -9,6 +9,7 @@ from tinygrad_lab.autodiff.tensor import wrap
 from tinygrad_lab.nn.mode import RandomInput, entered
 from tinygrad_lab.training.engines.engine import Batch, StepwiseEngine
 from tinygrad_lab.training.noise import EpochNumbers, eager_mode
+from tinygrad_lab.training.parameters import check_kept_parameters, owners_of_parameters
 from tinygrad_lab.training.step import TrainingStep, Update
 
 
@@ -26,6 +27,8 @@ class EagerEngine(StepwiseEngine):
         self._step = step
         self._random_inputs: dict[RandomInput, str] = {}
         self._update: Update | None = None
+        self._owners: dict[int, str] = {}
+        self._is_checked = False
 
     def attach(self, step: TrainingStep) -> None:
         self._step = step
@@ -35,13 +38,18 @@ class EagerEngine(StepwiseEngine):
 
     def load(self) -> None:
         self._random_inputs = self._step.random_inputs()
+        self._owners = owners_of_parameters(self._step.model)
 
     def set_rate(self, rate: float) -> None:
         self._step.optimizer.lr.assign(rate)
+        self._is_checked = False
 
     def compute(self, batch: Batch, numbers: EpochNumbers) -> float:
         with entered(eager_mode(numbers, self._random_inputs)):
             self._update = Update(*self._step.training_step(*map(wrap, batch)))
+        if not self._is_checked:  # once in an epoch, as it takes time
+            check_kept_parameters(self._step, self._owners)
+            self._is_checked = True
         return float(self._update.loss)
 
     def commit(self) -> None:
