@@ -104,7 +104,7 @@ class Optimizer:
     def add_slots(self, *names: str) -> None:
         """Add slots to the state: for each name and parameter a Tensor of zeros, of the parameter's shape and dtype."""
         for name in names:
-            self.state[name] = [Tensor(np.zeros_like(w.data)) for w in self.parameters]
+            self.state[name] = [Tensor(np.zeros_like(w._array)) for w in self.parameters]
 
     def _hyperparameters(self) -> dict[str, Tensor]:
         """Return the attributes that are single numbers, by name."""

@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tinygrad_lab.checks import is_finite_number, is_positive_integer
+from tinygrad_lab.storage.digests import digest_arrays
 from tinygrad_lab.training.checkpoints import save_checkpoint
 from tinygrad_lab.training.run import Callback, Run
 
@@ -29,22 +30,27 @@ class EarlyStopping(Callback):
     monitor : str
         The entry of the history to watch.
     min_delta : float
-        By how much an epoch must be better than the best to count.
+        By how much an epoch must be better than the best to count, at least 0.
     restore_best : bool
         Whether the model gets the weights of the best epoch at the end.
 
     Attributes
     ----------
     best_epoch : int
-        The epoch with the best value, counted from 0.
+        The epoch with the best value, counted from 0; -1 if it is one of an earlier `fit`.
     best_value : float
+
+    Notes
+    -----
+    A `fit` that goes on where the last one with this callback has ended, with the same weights and the same data, must get
+    better than the best epoch so far. Any other `fit` begins anew.
     """
 
     def __init__(
         self, patience: int, monitor: str = "validation_loss", min_delta: float = 0.0, restore_best: bool = True
     ) -> None:
-        if not is_finite_number(min_delta):
-            raise ValueError(f"EarlyStopping: min_delta is {min_delta!r}, expected a number")
+        if not is_finite_number(min_delta) or min_delta < 0:
+            raise ValueError(f"EarlyStopping: min_delta is {min_delta!r}, expected a number of at least 0")
         if not is_positive_integer(patience):
             raise ValueError(f"EarlyStopping: patience is {patience!r}, expected a positive integer")
         self.patience = patience
@@ -54,11 +60,14 @@ class EarlyStopping(Callback):
         self.best_value = inf
         self.best_epoch = -1
         self._best_weights: dict[str, np.ndarray] = {}
+        self._end = ""  # the weights and data of the last fit when it ended
 
     def on_fit_start(self, run: Run) -> None:
-        if not run.history.epochs:
+        if run.history.epochs:  # it is resumed
+            return
+        self.best_epoch = -1
+        if self._end != _digest(run):
             self.best_value = inf
-            self.best_epoch = -1
             self._best_weights = {}
 
     def on_epoch_end(self, run: Run) -> str:
@@ -66,7 +75,8 @@ class EarlyStopping(Callback):
         recorded = [name for name in run.history if not isnan(run.history.last(name))]
         if self.monitor not in recorded:
             raise ValueError(
-                f"EarlyStopping: monitors {self.monitor!r}, but the epoch has {', '.join(recorded)}; give fit validation data"
+                f"EarlyStopping: monitors {self.monitor!r}, but the epoch has {', '.join(recorded)}; "
+                "give fit validation data, or put the callback that records it before this one"
             )
         epoch = run.history.epochs - 1
         if run.history.last(self.monitor) < self.best_value - self.min_delta:
@@ -79,6 +89,10 @@ class EarlyStopping(Callback):
     def on_fit_end(self, run: Run) -> None:
         if self.restore_best and self._best_weights:
             run.trainer.model.load_state_dict(self._best_weights)
+            if self.best_epoch != run.history.epochs - 1:
+                where = f"epoch {self.best_epoch + 1}" if self.best_epoch >= 0 else "an earlier fit"
+                run.forbid_checkpoints(f"EarlyStopping has put back the weights of {where}")
+        self._end = _digest(run)
 
     def settings(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in ("patience", "monitor", "min_delta", "restore_best")}
@@ -91,6 +105,11 @@ class EarlyStopping(Callback):
         self.best_value = float(state["best_value"])
         self.best_epoch = int(state["best_epoch"])
         self._best_weights = {k.removeprefix("weights."): v for k, v in state.items() if k.startswith("weights.")}
+
+
+def _digest(run: Run) -> str:
+    """Return a digest of the data of a run and of the weights of its model."""
+    return digest_arrays([*run.data, *(run.held_out or ()), *run.trainer.model.state_dict().values()])
 
 
 class Checkpoint(Callback):

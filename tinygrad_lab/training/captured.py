@@ -136,7 +136,7 @@ class CapturedStep:
         """
         shapes = shapes_of(batch)
         if shapes not in self._programs:
-            names = self._step.optimizer.state.keys()
+            names = set(self._step.optimizer.state)
             source = _DrawnInputs(self._step)
 
             def step(*data: Tensor) -> Results:

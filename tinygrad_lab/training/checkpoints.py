@@ -59,6 +59,8 @@ def checkpoint_bytes(run: Run) -> bytes:
 
 
 def _content(run: Run) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    if run.checkpoint_obstacle:
+        raise ValueError(f"no checkpoint can be made, since {run.checkpoint_obstacle}; use an earlier one, or train again")
     parts = {
         "model": run.trainer.model.state_dict(),
         "optimizer": run.trainer.optimizer.state_dict(),

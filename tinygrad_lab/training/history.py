@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from math import nan
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,10 +12,14 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
+MEASURED = ("train_loss", "validation_loss", "lr")
+"""What a training records of each epoch."""
+
+
 class History(Mapping[str, np.ndarray]):
     """The course of a training: ``history["train_loss"]``, ``["lr"]`` and, with validation data, ``["validation_loss"]``.
 
-    Each is a float64 array with one entry for each epoch that was finished.
+    Each is a float64 array with one entry for each epoch that was finished. A callback may add metrics with `record`.
 
     Attributes
     ----------
@@ -24,11 +28,14 @@ class History(Mapping[str, np.ndarray]):
 
     Examples
     --------
-    >>> history = History()
-    >>> history.append(train_loss=2.0, lr=0.1)
-    >>> history.append(train_loss=1.0, lr=0.1)
-    >>> history["train_loss"]
-    array([2., 1.])
+    >>> import tinygrad_lab as tl
+    >>> net = tl.Linear(1, 1, rng=np.random.default_rng(0))
+    >>> trainer = tl.Trainer(net, tl.HalfSquaredError(), optimizer=tl.SGD(net.parameters(), lr=0.1), epochs=3)
+    >>> history = trainer.fit([1.0, 2.0], [2.0, 4.0])
+    >>> history["lr"]
+    array([0.1, 0.1, 0.1])
+    >>> history.epochs
+    3
     """
 
     def __init__(self) -> None:
@@ -40,11 +47,55 @@ class History(Mapping[str, np.ndarray]):
         """The number of epochs finished."""
         return max(map(len, self._values.values()), default=0)
 
-    def append(self, **values: float) -> None:
-        """Add one epoch. A value that is missing in this or an earlier epoch is nan."""
+    def _add_epoch(self, **values: float) -> None:
+        """Add one epoch, which only a run does. A value that is missing in this or an earlier epoch is nan."""
         epochs = self.epochs
         for name in {**self._values, **values}:
             self._values.setdefault(name, [nan] * epochs).append(float(values.get(name, nan)))
+
+    def record(self, **metrics: Any) -> None:
+        """Record metrics of the latest epoch, from a callback's `on_epoch_end`. In other epochs they are nan.
+
+        Parameters
+        ----------
+        **metrics : float
+            By name. Checkpoints keep them, `plot` draws them, and `EarlyStopping` can monitor them.
+
+        Raises
+        ------
+        ValueError
+            If no epoch has been finished, or if a name is one of those that the training itself records.
+        TypeError
+            If a value is not a number.
+
+        Examples
+        --------
+        >>> import tinygrad_lab as tl
+        >>> class SizeOfWeights(tl.Callback):
+        ...     def on_epoch_end(self, run):
+        ...         run.history.record(size=np.abs(run.trainer.model.weight.data).sum())
+        ...         return ""
+        >>> net = tl.Linear(1, 1, rng=np.random.default_rng(0))
+        >>> trainer = tl.Trainer(net, tl.HalfSquaredError(), optimizer=tl.SGD(net.parameters(), lr=0.1), epochs=3)
+        >>> trainer.fit([1.0, 2.0], [2.0, 4.0], callbacks=[SizeOfWeights()])["size"].shape
+        (3,)
+        """
+        if not self.epochs:
+            raise ValueError("History.record: no epoch has been finished, expected a call from on_epoch_end")
+        numbers: dict[str, float] = {}
+        for name, value in metrics.items():
+            if name in MEASURED:
+                raise ValueError(f"History.record: {name} is recorded by the training, expected another name")
+            number = value.item() if getattr(value, "size", 0) == 1 else value  # of an array or a Tensor
+            if not isinstance(number, (int, float)):
+                raise TypeError(f"History.record: {name} is {value!r}, expected a number")
+            numbers[name] = float(number)
+        for name, number in numbers.items():
+            self._values.setdefault(name, [nan] * self.epochs)[-1] = number
+
+    def cut(self, epochs: int) -> None:
+        """Keep the first epochs only."""
+        self._values = {name: values[:epochs] for name, values in self._values.items()}
 
     def stop(self, reason: str) -> None:
         """Say why the training ends early; an empty text means that it goes on."""
@@ -85,8 +136,8 @@ class History(Mapping[str, np.ndarray]):
 
     def load_state_dict(self, state: Mapping[str, np.ndarray], stop_reason: str = "") -> None:
         """Replace what is recorded by what `state_dict` returned."""
-        order = {"train_loss": 0, "validation_loss": 1, "lr": 2}
-        self._values = {name: state[name].tolist() for name in sorted(state, key=lambda name: order.get(name, len(order)))}
+        names = [*filter(state.__contains__, MEASURED), *sorted(state.keys() - set(MEASURED))]
+        self._values = {name: state[name].tolist() for name in names}
         self.stop_reason = stop_reason
 
     def plot(self, ax: Axes | None = None) -> Axes:

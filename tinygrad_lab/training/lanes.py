@@ -24,7 +24,7 @@ from tinygrad_lab.training.engines.replay import ReplayEngine
 from tinygrad_lab.training.noise import EpochNumbers
 from tinygrad_lab.training.run import NonFiniteLossError, Run
 from tinygrad_lab.training.snapshots import Opaque
-from tinygrad_lab.training.structure import describe_step
+from tinygrad_lab.training.structure import describe_step, scheduler_acts
 from tinygrad_lab.training.trainer import Trainer
 
 
@@ -157,8 +157,8 @@ def _check(
 def structure_of(trainer: Trainer) -> Hashable:
     """Return a description that is equal for two Trainers only if their training steps are one program.
 
-    It is what `describe_step` returns. But the step of a subclass of Trainer may read anything, so a Trainer of a subclass
-    equals only itself.
+    It is what `describe_step` returns. But a Trainer of a subclass, whose step may read anything, equals only itself. So does
+    one whose scheduler may change the step.
 
     Examples
     --------
@@ -171,7 +171,7 @@ def structure_of(trainer: Trainer) -> Hashable:
     >>> structure_of(trainer(3, lr=0.1)) == structure_of(trainer(4, lr=0.1))
     False
     """
-    return describe_step(trainer) if type(trainer) is Trainer else Opaque(trainer)
+    return Opaque(trainer) if type(trainer) is not Trainer or scheduler_acts(trainer) else describe_step(trainer)
 
 
 def _fit_group(lanes: Mapping[int, Run]) -> Iterator[list[int]]:
@@ -257,7 +257,19 @@ class ReplayLanes:
                 lane.end(error)
 
     def _run_epoch(self, active: Sequence[int]) -> None:
-        """Make the updates of the next epoch of each active lane."""
+        """Make the updates of the next epoch of each active lane. If it is interrupted, go back to the end of the last one."""
+        finished = [lane.epoch for lane in self._lanes]
+        before = {name: array.copy() for name, array in self._state.items()}
+        try:
+            self._run_updates(active)
+        except BaseException:
+            for name, array in self._state.items():
+                np.copyto(array, before[name])
+            for lane, epoch in zip(self._lanes, finished, strict=True):
+                lane.history.cut(epoch)
+            raise
+
+    def _run_updates(self, active: Sequence[int]) -> None:
         epochs = {i: self._lanes[i].plan(self._lanes[i].epoch) for i in active}
         numbers = {i: epoch.numbers() for i, epoch in epochs.items()}
         for i, epoch in epochs.items():

@@ -5,7 +5,8 @@ Run.train: engine --> some epochs: orders, learning rates --> losses --> History
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from math import isfinite
 from typing import Any, ClassVar
 
@@ -17,7 +18,7 @@ from tinygrad_lab.training.engines.eager import EagerEngine
 from tinygrad_lab.training.engines.engine import Batch, Engine, Epoch
 from tinygrad_lab.training.history import History
 from tinygrad_lab.training.step import TrainingStep
-from tinygrad_lab.training.structure import describe_step
+from tinygrad_lab.training.structure import describe_step, scheduler_acts
 
 
 class NonFiniteLossError(ArithmeticError):
@@ -114,6 +115,8 @@ class Run:
         What was recorded so far: empty at first, unless a checkpoint was loaded.
     error : NonFiniteLossError or None
         Why the run ended early, if it is a lane. `train` raises this error instead.
+    checkpoint_obstacle : str
+        Why no checkpoint can be made; empty if one can.
     """
 
     def __init__(
@@ -133,6 +136,7 @@ class Run:
         self.until = epochs if until is None else min(until, epochs)
         self.history = History()
         self.error: NonFiniteLossError | None = None
+        self.checkpoint_obstacle = ""
 
     # Sizes -----------------------------------------------------------------------------------------------------------
 
@@ -214,13 +218,18 @@ class Run:
     def end(self, error: NonFiniteLossError) -> None:
         """Keep an error as the reason why this run has ended, unless there was one before."""
         self.error = self.error or error
+        self.forbid_checkpoints(str(self.error))
+
+    def forbid_checkpoints(self, reason: str) -> None:
+        """Say why the parameters are not those of the end of the last epoch in the history."""
+        self.checkpoint_obstacle = reason
 
     def record(self, losses: np.ndarray, rate: float, validation_loss: float | None = None) -> None:
         """Add an epoch to the history; its training loss is the mean over its samples of the losses of its batches."""
         values = {"train_loss": (losses[:-1].sum() * self.batch_size + losses[-1] * self.last_batch) / self.samples}
         if validation_loss is not None:
             values["validation_loss"] = validation_loss
-        self.history.append(**values, lr=rate)
+        self.history._add_epoch(**values, lr=rate)
 
     def check_parameters(self) -> None:
         """Raise NonFiniteLossError where the last update has overflowed: no later loss would show it."""
@@ -228,23 +237,45 @@ class Run:
             raise NonFiniteLossError(self.epoch, None)
 
     def _train(self, engine: Engine) -> None:
-        one_by_one = self.callbacks or self.held_out is not None
+        scheduler_may_act = scheduler_acts(self.trainer)
+        one_by_one = self.callbacks or self.held_out is not None or scheduler_may_act
         at_once = 1 if one_by_one else max(1, engine.samples_per_run // self.samples)
-        engine.load()
+        is_loaded = False
         try:
             while self.is_active:
-                self._train_epochs(engine, min(at_once, self.until - self.epoch))
-                if self.callbacks:
-                    engine.store()
-                    engine = self._call_back(engine)
+                epochs: list[Epoch] = []
+                count = min(at_once, self.until - self.epoch)
+                ask = partial(epochs.extend, map(self.plan, range(self.epoch, self.epoch + count)))
+                engine = self._follow(ask, engine, may_change=scheduler_may_act)
+                if not is_loaded:
                     engine.load()
+                    is_loaded = True
+                self._train_epochs(engine, epochs)
+                if self.callbacks or scheduler_may_act:
+                    engine.store()
+                    is_loaded = False
+                engine = self._follow(self._call_back, engine, not all(callback.only_watches for callback in self.callbacks))
         finally:
-            engine.store()
+            if is_loaded:
+                engine.store()
         self.check_parameters()
 
-    def _train_epochs(self, engine: Engine, count: int) -> None:
-        """Train for `count` epochs and record them. Where something is evaluated after each epoch, `count` is 1."""
-        epochs = [self.plan(epoch) for epoch in range(self.epoch, self.epoch + count)]
+    def _train_epochs(self, engine: Engine, epochs: Sequence[Epoch]) -> None:
+        """Train for some epochs and record them. An interruption goes back to where they began."""
+        rate = self.trainer.optimizer.lr.item()
+        engine.mark()
+        try:
+            self._run_epochs(engine, epochs)
+        except NonFiniteLossError:
+            self.forbid_checkpoints(f"the training ended within epoch {self.epoch + 1}")
+            raise
+        except BaseException:  # such as Ctrl-C
+            engine.go_back()
+            self.trainer.optimizer.lr.assign(rate)
+            self.history.cut(epochs[0].number)
+            raise
+
+    def _run_epochs(self, engine: Engine, epochs: Sequence[Epoch]) -> None:
         losses = engine.run(self.data, epochs, self.batch_size)
         finite = len(losses) if isfinite(losses[-1]) else len(losses) - 1
         finished_epochs = losses[: finite // self.batches * self.batches].reshape(-1, self.batches)
@@ -256,19 +287,23 @@ class Run:
         if finite < len(losses):
             raise NonFiniteLossError(self.epoch + 1, finite % self.batches + 1)
 
-    def _call_back(self, engine: Engine) -> Engine:
-        """Let the callbacks act, and return the engine to go on with: another one where they have changed the step."""
-        may_change = not isinstance(engine, EagerEngine) and not all(callback.only_watches for callback in self.callbacks)
-        before = describe_step(self.trainer) if may_change else None
+    def _call_back(self) -> None:
+        """Let the callbacks act."""
         for callback in self.callbacks:
             if not self.history.stop_reason:
                 self.history.stop(callback.on_epoch_end(self) or "")
         for callback in self.callbacks:
             callback.on_epoch_seen(self)
+
+    def _follow(self, act: Callable[[], None], engine: Engine, may_change: bool) -> Engine:
+        """Let something act between epochs, and return the engine to go on with: another one if the step has changed."""
+        may_change = may_change and not isinstance(engine, EagerEngine)
+        before = describe_step(self.trainer) if may_change else None
+        act()
         if not may_change or not self.is_active or describe_step(self.trainer) == before:
             return engine
-        # A program holds the Python numbers of its capture, so the step is captured again. A callback that changed it once
-        # may do so after every epoch. Compiling each time would be slow, so replay.
+        # A program holds the Python numbers of its capture, so the step is captured again. Who changed it once may do so
+        # after every epoch. Compiling each time would be slow, so replay.
         return self.make_engine("replay" if self.trainer.engine == "auto" else self.trainer.engine)
 
     # The engine ------------------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from collections.abc import Hashable
 from itertools import chain
 
 from tinygrad_lab.training.captured import settings_of
+from tinygrad_lab.training.history import History
 from tinygrad_lab.training.snapshots import Snapshot, roots_of
 from tinygrad_lab.training.step import TrainingStep
 
@@ -30,3 +31,14 @@ def describe_step(trainer: TrainingStep) -> Hashable:
     buffers = [buffer.tensor for _, buffer in trainer.model.named_buffers()]
     tensors = chain(optimizer.parameters, *optimizer.state.values(), settings_of(trainer).values(), buffers)
     return Snapshot(roots_of(trainer)).describe({id(tensor) for tensor in tensors})
+
+
+def scheduler_acts(trainer: TrainingStep) -> bool:
+    """Whether the scheduler may read the history, or change the step when it is asked for a learning rate.
+
+    Then the learning rate of an epoch can only be computed after the epoch before, and the step may differ afterwards.
+    """
+    scheduler = Snapshot({"scheduler": trainer.scheduler})
+    if any(isinstance(node.x, History) for node in scheduler.nodes.values()):
+        return True
+    return len(scheduler.nodes) > 1 and scheduler.shares_state_with(Snapshot(roots_of(trainer)))

@@ -1,5 +1,7 @@
 """Parts that keep state of their own, such as a counter: what a capture cannot repeat is refused, and "auto" trains eagerly."""
 
+import functools
+import itertools
 import random
 import types
 from collections import deque
@@ -407,3 +409,392 @@ def test_a_counter_of_any_part_is_refused(part, counter, interpreted):
 def test_the_message_names_what_changes(counter, message):
     with pytest.raises(CaptureError, match=message):
         trainer_of("hook", counter, "replay").fit(X, Y)
+
+
+# Results and inputs that a step keeps
+
+
+class KeepsAll(tl.Layer):
+    """Keeps its input and its results, as layers do that someone looks into."""
+
+    def __init__(self):
+        self.linear = tl.Linear(3, 1, rng=np.random.default_rng(0))
+        self.input = None
+        self.seen = {}
+        self.outputs = []
+
+    def forward(self, x):
+        self.input = x
+        self.outputs = [self.linear(x), self.linear(x).tanh()]
+        self.seen["sum"] = self.outputs[0] + self.outputs[1]
+        self.last = self.seen["sum"].detach()
+        return self.seen["sum"]
+
+
+def simple_trainer(net, engine, optimizer=tl.SGD, **options):
+    settings = {"epochs": 4, "batch_size": 8} | options
+    return tl.Trainer(net, tl.HalfSquaredError(), optimizer=optimizer(net.parameters(), lr=0.05), engine=engine, **settings)
+
+
+def check_equal_without_a_warning(make, **options):
+    expected = losses_of(make("eager"), **options)
+    for engine in ("replay", "auto"):
+        np.testing.assert_array_equal(losses_of(make(engine), **options), expected)
+    np.testing.assert_allclose(losses_of(make("compiled"), **options), expected, rtol=1e-12)
+    return expected
+
+
+def test_a_layer_may_keep_its_input_and_results_to_be_looked_at(interpreted):
+    check_equal_without_a_warning(lambda engine: simple_trainer(KeepsAll(), engine))
+    trainer = simple_trainer(KeepsAll(), "eager")
+    trainer.fit(X, Y, epochs=1)
+    trainer.capture(X, Y)  # it has kept results before
+
+
+class UsesTheLastBatch(KeepsAll):
+    def forward(self, x):
+        last = x if self.input is None or self.input.shape != x.shape else self.input
+        self.input = x
+        return self.linear(x + 0.1 * last)
+
+
+class UsesTheLastResult(KeepsAll):
+    def forward(self, x):
+        result = self.linear(x)
+        if "last" in self.seen and self.seen["last"].shape == result.shape:
+            result = result + 0.0 * self.seen["last"]
+        self.seen["last"] = result.detach()
+        return result
+
+
+class DecidesByTheLastResult(KeepsAll):
+    def forward(self, x):
+        factor = 0.5 if self.input is not None and float(self.input) < 0.05 else 1.0
+        result = self.linear(x) * factor
+        self.input = result.square().mean().detach()
+        return result
+
+
+class DecidesByItsLastInput(KeepsAll):
+    def forward(self, x):
+        factor = 0.5 if self.input is not None and self.input[0, 0].item() > 0.0 else 1.0
+        self.input = x
+        return self.linear(x) * factor
+
+
+class CountsResults(KeepsAll):
+    def forward(self, x):
+        self.outputs.append(self.linear(x))
+        return self.outputs[-1] * (1.0 if len(self.outputs) < 10 else 0.5)
+
+
+class CountsResultsByName(KeepsAll):
+    def forward(self, x):
+        self.seen[len(self.seen)] = self.linear(x)
+        return self.linear(x) * (1.0 if len(self.seen) < 10 else 0.5)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [UsesTheLastBatch, UsesTheLastResult, DecidesByTheLastResult, DecidesByItsLastInput, CountsResults, CountsResultsByName],
+)
+def test_a_layer_must_not_use_what_it_has_kept(layer):
+    for engine in ("replay", "compiled"):
+        with pytest.raises(CaptureError):
+            simple_trainer(layer(), engine).fit(X, Y)
+    with pytest.warns(UserWarning, match="training on the eager engine"):
+        losses = losses_of(simple_trainer(layer(), "auto"))
+    np.testing.assert_array_equal(losses, losses_of(simple_trainer(layer(), "eager")))
+
+
+class ReadsTheHistory(KeepsAll):
+    def forward(self, x):
+        return self.linear(x) * (0.5 if self.trainer.history.epochs > 1 else 1.0)
+
+
+def test_a_layer_that_reads_the_history_is_trained_eagerly():
+    def make(engine):
+        net = ReadsTheHistory()
+        trainer = simple_trainer(net, engine)
+        net.trainer = trainer
+        return trainer
+
+    with pytest.raises(CaptureError, match=r"Trainer.history is the history, which grows during the training"):
+        make("replay").fit(X, Y)
+    with pytest.warns(UserWarning, match="training on the eager engine"):
+        losses = losses_of(make("auto"))
+    np.testing.assert_array_equal(losses, losses_of(make("eager")))
+
+
+# State that callbacks and schedulers change between epochs
+
+FACTOR = 1.0
+
+
+class Configuration:
+    factor = 1.0
+
+
+CONFIGURATION = Configuration()
+
+
+def tempered(x, options={"factor": 1.0}):  # noqa: B006
+    return x * options["factor"]
+
+
+class ReadsAround(tl.Layer):
+    """Reads what a callback may change around it."""
+
+    factor = 1.0
+
+    def __init__(self):
+        self.linear = tl.Linear(3, 1, rng=np.random.default_rng(0))
+        factor = 1.0
+        constant = tl.Tensor(1.0)
+
+        def function(x):
+            return x * (factor * constant.item())
+
+        def change(value):
+            nonlocal factor
+            factor = value
+
+        self.function, self.change, self.assign = function, change, constant.assign
+        self.partial = functools.partial(np.multiply, 1.0)
+
+    def forward(self, x):
+        return self.function(
+            self.partial(tempered(self.linear(x * FACTOR) * self.factor * CONFIGURATION.factor * SCOPE.factor))
+        )
+
+
+def change_global(net, value):
+    global FACTOR
+    FACTOR = value
+
+
+CHANGES = {
+    "module global": change_global,
+    "global object": lambda net, value: setattr(CONFIGURATION, "factor", value),
+    "other module": lambda net, value: setattr(SCOPE, "factor", value),
+    "class attribute": lambda net, value: setattr(ReadsAround, "factor", value),
+    "closure": lambda net, value: net.change(value),
+    "Tensor in a closure": lambda net, value: net.assign(value),
+    "default argument": lambda net, value: tempered.__defaults__[0].update(factor=value),
+    "partial": lambda net, value: setattr(net, "partial", functools.partial(np.multiply, value)),
+    "method": lambda net, value: setattr(ReadsAround, "forward", lambda self, x: self.linear(x) * value),
+}
+
+
+@pytest.fixture
+def unchanged():
+    """Leave no change in the modules and classes of the tests."""
+    forward = ReadsAround.forward
+
+    def restore():
+        SCOPE.factor = ReadsAround.factor = CONFIGURATION.factor = tempered.__defaults__[0]["factor"] = 1.0
+        ReadsAround.forward = forward
+        change_global(None, 1.0)
+
+    restore()
+    yield restore
+    restore()
+
+
+class Change(tl.Callback):
+    def __init__(self, change):
+        self.change = change
+
+    def on_epoch_end(self, run):
+        if run.history.epochs == 2:
+            self.change(run.trainer.model, 0.5)
+        return ""
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_what_a_callback_changes_around_the_parts_is_followed(name, unchanged, interpreted):
+    losses = {}
+    for engine in ("eager", "replay", "auto", "compiled"):
+        unchanged()
+        losses[engine] = losses_of(simple_trainer(ReadsAround(), engine), callbacks=[Change(CHANGES[name])])
+    for engine in ("replay", "auto"):
+        np.testing.assert_array_equal(losses[engine], losses["eager"])
+    np.testing.assert_allclose(losses["compiled"], losses["eager"], rtol=1e-12)
+    unchanged()
+    assert (losses["eager"][0][2:] != losses_of(simple_trainer(ReadsAround(), "eager"))[0][2:]).all()
+
+
+class Acting(tl.Scheduler):
+    """Changes a layer when it is asked for a learning rate."""
+
+    def __init__(self, net):
+        self.net = net
+
+    def __call__(self, epoch):
+        self.net.factor = 1.0 / (1 + epoch)
+        return 0.05
+
+
+class Plateau(tl.Scheduler):
+    """Halves the learning rate where the loss has not gone down by a tenth."""
+
+    trainer = None
+
+    def __call__(self, epoch):
+        losses = self.trainer.history["train_loss"] if epoch else []
+        return 0.05 * 0.5 ** sum(after > 0.9 * before for before, after in itertools.pairwise(losses))
+
+
+@pytest.mark.parametrize("kind", ["acting", "plateau", "wrapped"])
+def test_a_scheduler_may_change_the_step_and_read_the_history(kind, unchanged, interpreted):
+    def make(engine):
+        net = ReadsAround()
+        scheduler = Plateau() if kind == "plateau" else Acting(net)
+        trainer = simple_trainer(net, engine, epochs=8, scheduler=tl.WarmUp(scheduler, 2) if kind == "wrapped" else scheduler)
+        scheduler.trainer = trainer if kind == "plateau" else None
+        return trainer
+
+    histories = {engine: make(engine).fit(X, Y) for engine in ("eager", "replay", "auto", "compiled")}
+    together = {engine: make(engine) for engine in ("eager", "replay", "compiled")}
+    tl.fit_lanes(list(together.values()), [(X, Y)] * 3)
+    histories |= {f"{engine} lane": trainer.history for engine, trainer in together.items()}
+    two = [make("replay"), make("replay")]
+    tl.fit_lanes(two, [(X, Y)] * 2)
+    histories["lanes"] = two[1].history
+    for engine, history in histories.items():
+        rtol = 1e-12 if "compiled" in engine else 0
+        for name in ("train_loss", "lr"):
+            np.testing.assert_allclose(history[name], histories["eager"][name], rtol=rtol, err_msg=f"{engine} {name}")
+
+
+# Trial runs leave no trace
+
+
+class Dropout(tl.Layer):
+    """A user's own, which draws from its generator and from the global one."""
+
+    def __init__(self):
+        self.rng = np.random.default_rng(0)
+
+    def forward(self, x):
+        return x * (self.rng.random(x.shape) < 0.5) * np.random.random()  # noqa: NPY002
+
+
+def test_probes_and_failed_captures_draw_no_random_numbers():
+    def make(engine):
+        np.random.seed(0)  # noqa: NPY002
+        rng = np.random.default_rng(0)
+        net = tl.Sequential(tl.Linear(3, 4, rng=rng), Dropout(), tl.Linear(4, 1, rng=rng))
+        return simple_trainer(net, engine, batch_size=None, shuffle=False, epochs=3)
+
+    trainer = make("eager")
+    expected = trainer.fit(X, Y)["train_loss"]
+    with pytest.warns(UserWarning, match="training on the eager engine"):
+        np.testing.assert_array_equal(make("auto").fit(X, Y)["train_loss"], expected)
+    by_hand, losses = make("eager"), []
+    for _ in range(3):
+        loss, parameters, state = by_hand.training_step(tl.Tensor(X), tl.Tensor(Y))
+        by_hand.optimizer.commit(parameters, state)
+        losses.append(float(loss))
+    np.testing.assert_array_equal(losses, expected)
+
+
+class AssignsItsMean(tl.Layer):
+    def __init__(self):
+        self.linear = tl.Linear(3, 1, rng=np.random.default_rng(0))
+        self.mean = tl.Tensor(np.zeros(3))
+
+    def forward(self, x):
+        self.mean.assign(0.9 * self.mean.numpy() + 0.1 * x.numpy().mean(axis=0))
+        return self.linear(x - self.mean)
+
+
+def test_a_check_of_the_data_assigns_to_no_tensor():
+    trainer = simple_trainer(AssignsItsMean(), "eager")
+    trainer.prepare(X, Y)
+    assert trainer.model.mean.numpy().tolist() == [0.0, 0.0, 0.0]
+
+
+def test_a_failing_trial_leaves_no_trace_either():
+    net = tl.Sequential(OfLayer(InAttribute()), tl.Linear(2, 1, rng=np.random.default_rng(0)))
+    with pytest.raises(ValueError, match="input has 3 features, expected 2"):
+        simple_trainer(net, "eager").fit(X, Y)
+    assert net[0].counter.calls == 0
+
+
+# Parameters and optimizers
+
+
+class Replaces(tl.Layer):
+    def __init__(self, how):
+        self.inner = [tl.Linear(3, 3, rng=np.random.default_rng(0))]
+        self.weight = tl.Tensor(np.ones((3, 1)), requires_grad=True)
+        self.how = how
+
+    def forward(self, x):
+        if self.how == "constant":
+            self.weight = tl.Tensor(np.full((3, 1), 0.5), requires_grad=True)
+        elif self.how == "result":
+            self.weight = self.weight * 0.9
+        elif self.how == "removed":
+            vars(self).pop("weight", None)
+            return self.inner[0](x)[:, :1]
+        else:
+            self.inner[0].bias = tl.Tensor(np.zeros(3))
+        return self.inner[0](x) @ self.weight
+
+
+@pytest.mark.parametrize("engine", ["eager", "replay", "compiled", "auto"])
+@pytest.mark.parametrize(
+    ("how", "name"),
+    [
+        ("constant", "Replaces.weight"),
+        ("result", "Replaces.weight"),
+        ("removed", "Replaces.weight"),
+        ("inner", "Linear.bias"),
+    ],
+)
+def test_a_layer_that_replaces_a_parameter_is_refused(how, name, engine):
+    trainer = simple_trainer(Replaces(how), engine)
+    before = trainer.model.state_dict()
+    with pytest.raises(ValueError, match=f"^{name} has been replaced by another Tensor") as failure:
+        trainer.fit(X, Y)
+    assert "\n" not in str(failure.value)
+    assert trainer.history.epochs == 0
+    for key, value in before.items():
+        if key in trainer.model.state_dict() and key != name.rpartition(".")[2]:
+            np.testing.assert_array_equal(trainer.model.state_dict()[key], value)
+
+
+class LateMomentum(tl.Optimizer):
+    """Creates its state at the first update."""
+
+    def update(self, parameters, gradients, state, lr):
+        means = state.get("m") or [tl.Tensor(np.zeros(w.shape)) for w in parameters]
+        means = [0.9 * m + g for m, g in zip(means, gradients, strict=True)]
+        return [w - lr * m for w, m in zip(parameters, means, strict=True)], {"m": means}
+
+
+class LateSlots(LateMomentum):
+    def update(self, parameters, gradients, state, lr):
+        if "m" not in self.state:
+            self.add_slots("m")
+        return super().update(parameters, gradients, self.state, lr)
+
+
+@pytest.mark.parametrize("optimizer", [LateMomentum, LateSlots])
+def test_an_optimizer_that_creates_its_state_at_the_first_update(optimizer):
+    def make(engine):
+        return simple_trainer(tl.Linear(3, 1, rng=np.random.default_rng(0)), engine, optimizer)
+
+    expected = losses_of(make("eager"))
+    message = rf"{optimizer.__name__}: the first update creates the state m, .* add_slots in the constructor"
+    for engine in ("replay", "compiled"):
+        with pytest.raises(CaptureError, match=message):
+            make(engine).fit(X, Y)
+    with pytest.warns(UserWarning, match=message):
+        np.testing.assert_array_equal(losses_of(make("auto")), expected)
+    trainer = make("eager")
+    trainer.fit(X, Y, epochs=1)
+    trainer.engine = "replay"  # the state exists
+    trainer.fit(X, Y)

@@ -43,15 +43,11 @@ class CompiledEngine(CapturedEngine):
             self._loops_of(batch)
 
     def run(self, data: Batch, epochs: Sequence[Epoch], batch_size: int) -> np.ndarray:
-        before = [array.copy() for array in self.captured.state.values()]
-        try:
-            losses = self._run(data, epochs, batch_size)
-        except BaseException:  # Ctrl-C: go back to the last epoch in the history
-            self.captured.restore(before)
-            raise
+        self.mark()
+        losses = self._run(data, epochs, batch_size)
         if not isfinite(losses[-1]):
             # The loops update in place, so the bad update has been made. Make the good ones again, without it.
-            self.captured.restore(before)
+            self.go_back()
             self._run(data, epochs, batch_size, limit=len(losses) - 1)
         batches = -(-len(epochs[0].order) // batch_size)
         self.captured.set_rate(epochs[(len(losses) - 1) // batches].rate)

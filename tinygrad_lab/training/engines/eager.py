@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import ClassVar
 
-from tinygrad_lab.autodiff.tensor import wrap
-from tinygrad_lab.nn.mode import RandomInput, entered
+from tinygrad_lab.autodiff.tensor import Tensor, wrap
+from tinygrad_lab.nn.mode import Buffer, RandomInput, entered
+from tinygrad_lab.optim.optimizer import State
 from tinygrad_lab.training.engines.engine import Batch, StepwiseEngine
 from tinygrad_lab.training.noise import EpochNumbers, eager_mode
 from tinygrad_lab.training.parameters import check_kept_parameters, owners_of_parameters
+from tinygrad_lab.training.snapshots import Snapshot, roots_of
 from tinygrad_lab.training.step import TrainingStep, Update
 
 
@@ -29,9 +31,13 @@ class EagerEngine(StepwiseEngine):
         self._update: Update | None = None
         self._owners: dict[int, str] = {}
         self._is_checked = False
+        self._marked: tuple[list[Tensor], State, dict[Buffer, Tensor]] = ([], {}, {})
+        self._all_marked = Snapshot({})
+        self._has_users_code: bool | None = None
 
     def attach(self, step: TrainingStep) -> None:
         self._step = step
+        self._has_users_code = None
 
     def prepare(self, batches: Iterable[Batch]) -> None:
         pass
@@ -39,6 +45,20 @@ class EagerEngine(StepwiseEngine):
     def load(self) -> None:
         self._random_inputs = self._step.random_inputs()
         self._owners = owners_of_parameters(self._step.model)
+
+    def mark(self) -> None:
+        optimizer = self._step.optimizer
+        buffers = {buffer: wrap(buffer.tensor._array) for _, buffer in self._step.model.named_buffers()}
+        self._marked = [wrap(parameter._array) for parameter in optimizer.parameters], optimizer.state, buffers
+        # Parts that a user has written may have state of their own. Those of this package have none.
+        if self._has_users_code is not False:
+            self._all_marked = Snapshot(roots_of(self._step))
+            self._has_users_code = self._all_marked.has_users_code
+
+    def go_back(self) -> None:
+        if self._has_users_code:
+            self._all_marked.put_back()
+        self._step.commit(*self._marked)
 
     def set_rate(self, rate: float) -> None:
         self._step.optimizer.lr.assign(rate)

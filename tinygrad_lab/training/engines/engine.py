@@ -86,6 +86,14 @@ class Engine(ABC):
         """Take the parameters, the state and the hyper-parameters from the parts of the step."""
 
     @abstractmethod
+    def mark(self) -> None:
+        """Remember the parameters, the state and the buffers, before an epoch that may be interrupted."""
+
+    @abstractmethod
+    def go_back(self) -> None:
+        """Set the parameters, the state and the buffers to what they were at the last `mark`."""
+
+    @abstractmethod
     def run(self, data: Batch, epochs: Sequence[Epoch], batch_size: int) -> np.ndarray:
         """Make the updates of some epochs.
 
@@ -150,12 +158,19 @@ class CapturedEngine(Engine):
 
     def __init__(self, step: TrainingStep) -> None:
         self.captured = CapturedStep(step)
+        self._marked: list[np.ndarray] = []
 
     def attach(self, step: TrainingStep) -> None:
         self.captured.attach(step)
 
     def load(self) -> None:
         self.captured.load()
+
+    def mark(self) -> None:
+        self._marked = [array.copy() for array in self.captured.state.values()]
+
+    def go_back(self) -> None:
+        self.captured.restore(self._marked)
 
     def evaluate(self, data: Batch) -> float:
         return self.captured.evaluate(data)

@@ -90,6 +90,11 @@ class Reader:
             if not new:
                 new.extend(node for node in self._modules if self._add_variables(node))
 
+    @property
+    def has_users_code(self) -> bool:
+        """Whether a function was read that the user has written."""
+        return bool(self._names)
+
     def _read_parts(self, owner: Node, new: deque[Node]) -> None:
         for key, x in owner.parts.items():
             if type(x) in PLAIN or id(x) in self.nodes or id(x) in self._unread or leaf(x) is not None:

@@ -34,6 +34,7 @@ from tinygrad_lab.training.snapshots.nodes import (
     text,
 )
 from tinygrad_lab.training.snapshots.reading import Reader
+from tinygrad_lab.training.snapshots.users_code import module_of
 from tinygrad_lab.training.snapshots.writing import write
 from tinygrad_lab.training.step import TrainingStep
 
@@ -82,6 +83,8 @@ class Snapshot:
         The objects that were read, by their ids, in the order in which they were met.
     iterators : list of str
         Names of iterators that cannot be put back where they were: generators, `itertools.count`, open files.
+    has_users_code : bool
+        Whether code was read that is not of an installed package.
 
     Examples
     --------
@@ -103,6 +106,7 @@ class Snapshot:
         self.results = results
         reader = Reader(roots)
         self.root, self.nodes, self.iterators = reader.root, reader.nodes, reader.iterators
+        self.has_users_code = reader.has_users_code
 
     # Comparing -------------------------------------------------------------------------------------------------------
 
@@ -169,6 +173,14 @@ class Snapshot:
                     if id(y) not in later.results and before.tobytes() != after.tobytes():
                         yield Difference(one, key, before, after)
                     pairs.append((first, second))
+
+    def shares_state_with(self, other: Snapshot) -> bool:
+        """Whether both have read an object or a global variable: what one changes, the other may see."""
+        return not self._state().isdisjoint(other._state())
+
+    def _state(self) -> set[Hashable]:
+        variables = {(module_of(node.x), name) for node in self.nodes.values() for tag, name in node.parts if tag == "global"}
+        return {*self.nodes, *variables}
 
     # Putting back ----------------------------------------------------------------------------------------------------
 
