@@ -21,7 +21,7 @@ class Initializer(ABC):
     def __call__(self, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
         """Return a float64 array of `shape`, which is (fan_out, fan_in) for a weight, drawn from `rng`."""
 
-    def draw(self, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+    def checked_values(self, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
         """Return the initial values, checked.
 
         Raises

@@ -207,8 +207,8 @@ class Linear(Layer):
         for name, init in (("weight_init", weight_init), ("bias_init", bias_init)):
             if not isinstance(init, Initializer):
                 raise TypeError(f"Linear: {name} is {init!r}, expected an Initializer such as HeUniform()")
-        self.weight = Tensor(weight_init.draw((out_features, in_features), rng), requires_grad=True, dtype=dtype)
-        self.bias = Tensor(bias_init.draw((out_features,), rng), requires_grad=True, dtype=dtype) if bias else None
+        self.weight = Tensor(weight_init.checked_values((out_features, in_features), rng), requires_grad=True, dtype=dtype)
+        self.bias = Tensor(bias_init.checked_values((out_features,), rng), requires_grad=True, dtype=dtype) if bias else None
 
     def forward(self, x: Tensor) -> Tensor:
         expected = self.weight.shape[1]

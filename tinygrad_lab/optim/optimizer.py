@@ -151,6 +151,8 @@ class Optimizer:
             If `rule` returns anything but a new parameter and slots like those that it was given.
         """
         numbers, shared = self.shared(state, lr)
+        if not shared.keys() <= state.keys():
+            raise ValueError(f"{type(self).__name__}: shared returned the state {list(shared)}, expected some of {list(state)}")
         examples = {w.dtype: w for w in parameters}
         converted = {dtype: {name: x.astype_like(w) for name, x in numbers.items()} for dtype, w in examples.items()}
         kept = {name: entries for name, entries in state.items() if name not in shared}
@@ -200,10 +202,11 @@ class Optimizer:
         if not isinstance(new_state, dict) or not all(isinstance(entries, (list, tuple)) for entries in new_state.values()):
             raise TypeError(f"{owner}: update returned {describe(new_state)} as the state, expected a dict of lists of Tensors")
         for name, entries in state.items():
-            given = len(new_state[name]) if name in new_state else "none"
-            if given != len(entries):
-                raise ValueError(f"{owner}: update returned {given} of the state's {name!r}, expected {len(entries)}")
-            for i, (old, new) in enumerate(zip(entries, new_state[name], strict=True)):
+            new_entries = new_state.get(name, ())
+            if len(new_entries) != len(entries):
+                count = len(new_entries)
+                raise ValueError(f"{owner}: update returned {count} of the state's {name!r}, expected {len(entries)}")
+            for i, (old, new) in enumerate(zip(entries, new_entries, strict=True)):
                 check_tensor(self, "update", new, old.shape, old.dtype, f"state {name}.{i}")
         return list(updated), new_state
 
@@ -215,15 +218,17 @@ class Optimizer:
         TypeError, ValueError
             If a hook does not return a list of Tensors of the shapes and dtypes that it was given.
         """
-        changed = list(gradients)
+        changed: Sequence[Tensor] = list(gradients)
         for hook in self.hooks:
-            given, before = [g.shape for g in changed], changed
-            changed = hook(list(before))
-            if not isinstance(changed, (list, tuple)) or not all(isinstance(g, Tensor) for g in changed):
-                raise ValueError(f"{type(hook).__name__}: returned {changed!r}, expected a list of {len(given)} Tensors")
-            returned = [g.shape for g in changed]
+            before, changed = changed, hook(list(changed))
+            owner = type(hook).__name__
+            if not isinstance(changed, (list, tuple)):
+                raise ValueError(f"{owner}: returned {describe(changed)}, expected a list of {len(before)} Tensors")
+            for i, g in enumerate(changed):
+                check_tensor(hook, "__call__", g, what=f"gradient {i}")
+            given, returned = [g.shape for g in before], [g.shape for g in changed]
             if returned != given:
-                raise ValueError(f"{type(hook).__name__}: returned gradients of shapes {returned}, expected {given}")
+                raise ValueError(f"{owner}: returned gradients of shapes {returned}, expected {given}")
             for i, (g, old) in enumerate(zip(changed, before, strict=True)):
                 check_tensor(hook, "__call__", g, dtype=old.dtype, what=f"gradient {i}")
         return list(changed)

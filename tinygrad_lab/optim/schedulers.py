@@ -24,7 +24,7 @@ class Scheduler(ABC):
     def __call__(self, epoch: int) -> float:
         """Return the learning rate of `epoch`, 0 for the first one."""
 
-    def rate(self, epoch: int) -> float:
+    def checked_rate(self, epoch: int) -> float:
         """Return the learning rate of `epoch`, checked: the Trainer asks here.
 
         Raises
@@ -37,7 +37,7 @@ class Scheduler(ABC):
         >>> class Falling(Scheduler):
         ...     def __call__(self, epoch):
         ...         return 0.2 - 0.1 * epoch
-        >>> Falling().rate(3)
+        >>> Falling().checked_rate(3)
         Traceback (most recent call last):
         ValueError: Falling: returned -0.10000000000000003 for epoch 3, expected a finite number of at least 0
         """
@@ -188,5 +188,5 @@ class WarmUp(Scheduler):
 
     def __call__(self, epoch: int) -> float:
         if epoch < self.epochs:
-            return self.scheduler.rate(0) * (epoch + 1) / (self.epochs + 1)
-        return self.scheduler.rate(epoch - self.epochs)
+            return self.scheduler.checked_rate(0) * (epoch + 1) / (self.epochs + 1)
+        return self.scheduler.checked_rate(epoch - self.epochs)

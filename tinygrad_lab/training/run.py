@@ -180,7 +180,7 @@ class Run:
     def rate(self, epoch: int) -> float:
         """Return the learning rate of an epoch."""
         scheduler = self.trainer.scheduler
-        return self.trainer.optimizer.lr.item() if scheduler is None else scheduler.rate(epoch)
+        return self.trainer.optimizer.lr.item() if scheduler is None else scheduler.checked_rate(epoch)
 
     def order(self, epoch: int) -> np.ndarray:
         """Return the positions of the samples in the order of an epoch."""

@@ -85,7 +85,7 @@ def test_a_rule_called_by_step_is_named():
             lambda ws, state: (ws, {"mean": ws[0]}),
             "update returned a value of type dict as the state",
         ),
-        (lambda ws, state: (ws, {}), "update returned none of the state's 'mean', expected 2"),
+        (lambda ws, state: (ws, {}), "update returned 0 of the state's 'mean', expected 2"),
         (lambda ws, state: (ws, {"mean": ws[:1]}), "update returned 1 of the state's 'mean', expected 2"),
         (
             lambda ws, state: (ws, {"mean": ws[::-1]}),
@@ -102,9 +102,9 @@ def test_an_update_is_named(returned, message):
 @pytest.mark.parametrize(
     ("returned", "message"),
     [
-        (lambda gs: (g for g in gs), "returned <generator object"),
+        (lambda gs: (g for g in gs), "returned a value of type generator, expected a list of 2 Tensors"),
         (lambda gs: [*gs, gs[0]], "returned gradients of shapes"),
-        (lambda gs: [g.numpy() for g in gs], "returned .*, expected a list of 2 Tensors"),
+        (lambda gs: [g.numpy() for g in gs], "__call__ returned as gradient 0 a value of type ndarray, expected a Tensor"),
         (
             lambda gs: [g.astype(np.float32) for g in gs],
             "__call__ returned as gradient 0 a Tensor of float32, expected",
@@ -117,6 +117,14 @@ def test_a_hook_is_named(returned, message):
             return returned(gradients)
 
     assert re.match(f"Own: {message}", refusal(lambda: trainer(lambda p: tl.SGD(p, hooks=[Own()])).fit(X, X)))
+
+
+def test_state_that_shared_returns_and_nothing_keeps_is_refused():
+    class Own(tl.SGD):
+        def shared(self, state, lr):
+            return super().shared(state, lr)[0], {"count": [lr]}
+
+    assert refusal(lambda: trainer(Own).fit(X, X)) == "Own: shared returned the state ['count'], expected some of []"
 
 
 def test_a_hook_that_changes_its_list_changes_no_other():
@@ -177,4 +185,4 @@ def test_a_scheduler_is_named(rate, given, engine):
     message = f"Own: returned {given} for epoch 1, expected a finite number of at least 0"
     assert refusal(lambda: trainer(scheduler=Own(), engine=engine).fit(X, X)) == message
     assert refusal(lambda: tl.WarmUp(Own(), epochs=2)(3)) == message
-    assert type(Own().rate(0)) is float
+    assert type(Own().checked_rate(0)) is float
