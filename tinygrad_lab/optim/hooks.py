@@ -56,6 +56,7 @@ class ClipGradNorm(GradientHook):
 
     @np.errstate(over="ignore")  # of the first sum, which then selects the scale
     def __call__(self, gradients: Sequence[Tensor]) -> list[Tensor]:
+        gradients = list(gradients)
         if not gradients:
             return []
         limit = self.max_norm
@@ -104,7 +105,9 @@ class ClipGradValue(GradientHook):
     def __init__(self, limit: float) -> None:
         self.limit = hyperparameter("ClipGradValue", "limit", limit, zero=False)
 
+    @np.errstate(over="ignore")  # a limit that single precision cannot hold is infinite, and limits nothing
     def __call__(self, gradients: Sequence[Tensor]) -> list[Tensor]:
+        gradients = list(gradients)
         limits = [self.limit.astype_like(g) for g in gradients]
         return [g.clip(-limit, limit) for g, limit in zip(gradients, limits, strict=True)]
 

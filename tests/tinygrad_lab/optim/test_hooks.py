@@ -194,8 +194,21 @@ def test_values_are_limited_element_by_element(gradients, limit):
         np.testing.assert_array_equal(after, np.clip(before, -limit, limit))
 
 
+def test_the_extremes_of_a_limit_on_values():
+    elements = np.array([1e308, -1e308, 0.0, np.nan, np.inf, -np.inf])
+    (clipped,) = run(tl.ClipGradValue(1e-300), [elements])
+    np.testing.assert_array_equal(clipped, [1e-300, -1e-300, 0.0, np.nan, 1e-300, -1e-300])
+    single = np.float32([3e38, -1e-45, np.inf])
+    (clipped,) = tl.ClipGradValue(1e300)([Tensor(single)])
+    np.testing.assert_array_equal(clipped.numpy(), single)
+
+
 @pytest.mark.parametrize("hook", [tl.ClipGradNorm(1.0), tl.ClipGradValue(1.0)], ids=repr)
 class TestEveryHook:
+    def test_takes_any_iterable(self, hook):
+        (clipped,) = hook(Tensor([x]) for x in (3.0,))
+        assert clipped.item() == 1.0
+
     @pytest.mark.parametrize("dtype", [np.float64, np.float32])
     def test_keeps_dtypes(self, hook, dtype):
         results = hook([Tensor([3.0, 4.0], dtype=dtype), Tensor(5.0, dtype=dtype)])
