@@ -53,6 +53,7 @@ def exp_of_negative(x):
     # numbers at once, but calls the C library's exp for one number at a time.
     # With x = k log 2 + r, e^x is 2^k e^r, and a Taylor series gives e^r. Adding 1.5 x 2^52 to k moves k to the last bits of a
     # float. A shift by 52 bits makes them the exponent of another float, which is 2^k.
+    x = np.float64(x)  # a literal widens a float32 in compiled code, but not when the loops run as Python
     k = np.floor(x * 1.4426950408889634 + 0.5)
     r = x - k * 0.6931471805599453
     y = 1.0

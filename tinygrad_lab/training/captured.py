@@ -137,7 +137,7 @@ class CapturedStep:
         shapes = shapes_of(batch)
         if shapes not in self._programs:
             names = set(self._step.optimizer.state)
-            source = _DrawnInputs(self._step)
+            source = DrawnInputs(self._step)
 
             def step(*data: Tensor) -> Results:
                 with entered(source.mode()):
@@ -236,7 +236,7 @@ class CapturedStep:
         return named | {names[buffer]: value for buffer, value in buffers.items()}
 
 
-class _DrawnInputs:
+class DrawnInputs:
     """Gives a step that is captured its random numbers: the same Tensors each time it runs."""
 
     def __init__(self, step: TrainingStep) -> None:

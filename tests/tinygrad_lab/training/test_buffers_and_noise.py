@@ -6,6 +6,7 @@ import pytest
 import tinygrad_lab as tl
 from tests.helpers.compilation import compiling, interpreted  # noqa: F401 (a fixture)
 from tinygrad_lab.nn.mode import entered
+from tinygrad_lab.training.captured import DrawnInputs
 from tinygrad_lab.training.noise import EpochNumbers, eager_mode
 
 X = np.random.default_rng(0).normal(size=(37, 3))
@@ -233,16 +234,6 @@ class ForeignBuffer(tl.Layer):
         return self.linear(x)
 
 
-class OtherShapes(tl.Layer):
-    def __init__(self, rng):
-        self.linear = tl.Linear(3, 1, rng=rng)
-        self.uniform = tl.RandomInput("uniform")
-        self.lengths = [1, 2, 1, 2, 1]
-
-    def forward(self, x):
-        return self.linear(x) + self.uniform((self.lengths.pop(),)).sum() if self.training else self.linear(x)
-
-
 @pytest.mark.parametrize("engine", ["eager", "replay"])
 @pytest.mark.parametrize(
     ("layer", "message"), [(Hidden, "was not found in the Trainer"), (ForeignBuffer, "set a Buffer that is not in the model")]
@@ -255,7 +246,12 @@ def test_what_a_trainer_cannot_find_is_refused(layer, message, engine):
 
 
 def test_numbers_of_another_shape_each_time_are_refused_by_a_capture():
-    net = OtherShapes(np.random.default_rng(0))
-    one = tl.Trainer(net, tl.MeanSquaredError(), optimizer=tl.SGD(net.parameters(), lr=0.1), engine="replay")
-    with pytest.raises(tl.CaptureError, match="uniform: the step draws numbers of shape"):
-        one.fit(X, Y)
+    source = tl.RandomInput("uniform")
+    net = tl.Sequential(tl.Linear(3, 1, rng=np.random.default_rng(0)))
+    net.source = source
+    one = tl.Trainer(net, tl.MeanSquaredError(), optimizer=tl.SGD(net.parameters(), lr=0.1))
+    inputs = DrawnInputs(one)
+    with entered(inputs.mode()):
+        source((2,))
+    with entered(inputs.mode()), pytest.raises(tl.CaptureError, match=r"source: the step draws numbers of shape \(2,\), then"):
+        source((3,))

@@ -111,7 +111,7 @@ def test_a_gradient_penalty_has_the_gradient_of_differences():
     model = Differentiating(by_grad)
     trainer = tl.Trainer(model, tl.MeanSquaredError(), optimizer=tl.SGD(model.parameters(), lr=1.0), batch_size=None)
     y = np.hstack([np.sin(X), np.zeros_like(X)])
-    _, updated, _ = trainer.training_step(Tensor(X), Tensor(y))
+    updated = trainer.training_step(Tensor(X), Tensor(y)).parameters
     for parameter, new in zip(model.parameters(), updated, strict=True):
         before = parameter.numpy()
         index = tuple(n // 2 for n in before.shape)

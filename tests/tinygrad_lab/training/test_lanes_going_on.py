@@ -91,9 +91,9 @@ def test_a_lane_that_diverges_after_going_on():
 def test_a_step_is_captured_once_for_all_lanes(monkeypatch):
     captured = []
 
-    def capture(self, step, data, original=CapturedStep._capture):
+    def capture(self, step, data, *drawn, original=CapturedStep._capture):
         captured.append(len(data[0]))
-        return original(self, step, data)
+        return original(self, step, data, *drawn)
 
     monkeypatch.setattr(CapturedStep, "_capture", capture)
     ran = []

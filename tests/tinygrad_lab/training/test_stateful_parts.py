@@ -693,9 +693,9 @@ def test_probes_and_failed_captures_draw_no_random_numbers():
         np.testing.assert_array_equal(make("auto").fit(X, Y)["train_loss"], expected)
     by_hand, losses = make("eager"), []
     for _ in range(3):
-        loss, parameters, state = by_hand.training_step(tl.Tensor(X), tl.Tensor(Y))
-        by_hand.optimizer.commit(parameters, state)
-        losses.append(float(loss))
+        update = by_hand.training_step(tl.Tensor(X), tl.Tensor(Y))
+        by_hand.commit(update.parameters, update.state, update.buffers)
+        losses.append(float(update.loss))
     np.testing.assert_array_equal(losses, expected)
 
 
