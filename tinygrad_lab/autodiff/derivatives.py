@@ -5,14 +5,14 @@ x --ops--> y --grad(create_graph=True)--> dy/dx, itself linked to x --grad--> dÂ
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tinygrad_lab.autodiff.graph import linking, pull_back, set_linking
+from tinygrad_lab.autodiff.graph import NoGraphError, linking, pull_back, set_linking
 from tinygrad_lab.autodiff.tensor import Tensor, check_has_graph, starting_cotangent, wrap
 
 
@@ -32,7 +32,7 @@ def no_grad() -> AbstractContextManager[None]:
 
 def grad(
     loss: Tensor,
-    wrt: Sequence[Tensor],
+    wrt: Iterable[Tensor],
     create_graph: bool | None = None,
     cotangent: ArrayLike | Tensor | None = None,
     unused: Literal["raise", "zeros", "none"] = "raise",
@@ -43,7 +43,7 @@ def grad(
     ----------
     loss : Tensor
         One element, unless `cotangent` is given.
-    wrt : sequence of Tensor
+    wrt : iterable of Tensor
         Tensors that require a gradient: leaves, or results that `loss` was computed from.
     create_graph : bool, optional
         Whether the gradients can be differentiated again. By default they can inside a function that is being differentiated,
@@ -74,8 +74,9 @@ def grad(
     """
     if not isinstance(loss, Tensor):
         raise TypeError(f"grad: loss is {loss!r}, expected a Tensor")
-    if isinstance(wrt, Tensor):
-        raise TypeError("grad: wrt is a Tensor, expected a list of Tensors: [wrt]")
+    if isinstance(wrt, Tensor) or not isinstance(wrt, Iterable):
+        raise TypeError(f"grad: wrt is a {type(wrt).__name__}, expected a list of Tensors: [wrt]")
+    wrt = list(wrt)
     if unused not in ("raise", "zeros", "none"):
         raise ValueError(f"grad: unused is {unused!r}, expected 'raise', 'zeros' or 'none'")
     check_has_graph("grad", loss)
@@ -84,12 +85,13 @@ def grad(
         if not isinstance(tensor, Tensor):
             raise TypeError(f"grad: wrt[{position}] is {tensor!r}, expected a Tensor")
         if not tensor.requires_grad:
-            raise ValueError(f"grad: wrt[{position}] has requires_grad=False, so nothing was recorded about it")
+            raise NoGraphError(f"grad: wrt[{position}] has requires_grad=False, so nothing was recorded about it")
     create_graph = bool(linking.block) and linking.enabled if create_graph is None else create_graph
     gradients = pull_back([loss], [start], wrt, create_graph=create_graph)
-    missing = [f"wrt[{position}]" for position, g in enumerate(gradients) if g is None]
-    if missing and unused == "raise":
-        raise ValueError(
+    excluded = linking.excluded  # the links to these are not complete
+    missing = [f"wrt[{i}]" for i, (x, g) in enumerate(zip(wrt, gradients, strict=True)) if g is None or id(x) in excluded]
+    if missing and (unused == "raise" or excluded):
+        raise NoGraphError(
             f"grad: the loss does not depend on {', '.join(missing)}, or not through a graph; "
             "leave that out, or give unused='zeros' or unused='none'"
         )

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -103,12 +103,22 @@ def differentiating(block: str) -> Iterator[None]:
             raise
 
 
-def without_gradients_of(tensors: Iterable[Any]) -> AbstractContextManager[None]:
-    """Link results inside a block, but let `tensors` count as constants there.
+class NoGraphError(ValueError):
+    """A gradient is asked for, but there is no graph from the output to the variable."""
 
-    A model is evaluated in such a block: nothing is linked to its parameters, but its `forward` can call `grad`.
+
+def without_gradients_of(tensors: Iterable[Any], function: Callable[[], Any]) -> Any:
+    """Return what a function of no arguments returns, and link nothing to `tensors`, if it can be computed so.
+
+    A model is evaluated in this way: nothing is linked to its parameters, but its `forward` can call `grad`. A `forward` that
+    differentiates with respect to a parameter, or to a result of one, runs again with all links.
     """
-    return set_linking(True, excluded=linking.excluded.union(map(id, tensors)))
+    try:
+        with set_linking(True, excluded=linking.excluded.union(map(id, tensors))):
+            return function()
+    except NoGraphError:
+        with set_linking(True):
+            return function()
 
 
 def ancestors(outputs: Sequence[Any], stop: Collection[int] = ()) -> list[Any]:

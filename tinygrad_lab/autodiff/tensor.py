@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from tinygrad_lab.autodiff import ops
-from tinygrad_lab.autodiff.graph import Link, ancestors, linking, pull_back
+from tinygrad_lab.autodiff.graph import Link, NoGraphError, ancestors, linking, pull_back
 from tinygrad_lab.autodiff.methods import TensorMethods
 from tinygrad_lab.autodiff.ops import Op
 from tinygrad_lab.autodiff.recording import current, users_line
@@ -25,6 +25,11 @@ from tinygrad_lab.autodiff.recording import current, users_line
 @final
 class Tensor(TensorMethods):
     """An immutable array with reverse-mode differentiation.
+
+    A Tensor that requires a gradient loses its graph when it becomes a number or an array: by `float`, `.item()`, `.numpy()`,
+    `.data`, a copy, or a NumPy function that calls these. In a loop by hand, that is how a loss is read. Inside a function that
+    is being differentiated, such as the `forward` of a model in training, it is refused. `.detach()` says that no gradient is
+    meant. Comparisons have no gradient, so ``if x > 0`` works everywhere.
 
     Parameters
     ----------
@@ -441,7 +446,7 @@ def _broadcast_shape(op: Op, operands: Sequence[Any]) -> ops.Shape:
 def check_has_graph(caller: str, output: Tensor) -> None:
     """Raise an error if `output` is a constant."""
     if not output.requires_grad:
-        raise ValueError(f"{caller}: the output depends on no Tensor with requires_grad=True, so it has no gradient")
+        raise NoGraphError(f"{caller}: the output depends on no Tensor with requires_grad=True, so it has no gradient")
 
 
 def starting_cotangent(caller: str, output: Tensor, gradient: ArrayLike | Tensor | None) -> Tensor:

@@ -149,8 +149,8 @@ class TrainingStep:
 
     def data_loss(self, x: Tensor, y: Tensor, sample_weight: Tensor | None = None) -> Tensor:
         """Compute the loss in evaluation mode, without any penalty, and without a graph."""
-        with entered(None), without_gradients_of(self.model.parameters()), np.errstate(all="ignore"):
-            return self.loss(self.model(x), y, sample_weight)
+        with entered(None), np.errstate(all="ignore"):
+            return without_gradients_of(self.model.parameters(), lambda: self.loss(self.model(x), y, sample_weight))
 
     # Evaluation ------------------------------------------------------------------------------------------------------
 
@@ -160,8 +160,9 @@ class TrainingStep:
 
     def predict(self, x: ArrayLike) -> np.ndarray:
         """Return the model's output for `x`, of shape (samples, outputs)."""
-        with entered(None), without_gradients_of(self.model.parameters()):
-            return self.model(wrap(check_rows("x", x, self._dtype))).numpy()
+        inputs = wrap(check_rows("x", x, self._dtype))
+        with entered(None):
+            return without_gradients_of(self.model.parameters(), lambda: self.model(inputs)).numpy()
 
     @property
     def _dtype(self) -> np.dtype:

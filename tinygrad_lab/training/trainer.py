@@ -258,10 +258,10 @@ class Trainer(TrainingStep):
         the result is None, and the loss checks the first prediction of the training.
         """
         few = inputs if self.batch_size is None else inputs[: max(2, self.batch_size)]
-        with trial_run(self) as before, without_gradients_of(self.model.parameters()), np.errstate(all="ignore"):
+        with trial_run(self) as before, np.errstate(all="ignore"):
             if before.iterators:
                 return None
-            prediction = self.model(wrap(few))
+            prediction = without_gradients_of(self.model.parameters(), lambda: self.model(wrap(few)))
         if not isinstance(prediction, Tensor):
             kind = type(prediction).__name__
             raise TypeError(f"{type(self.model).__name__}: forward returned a value of type {kind}, expected a Tensor")

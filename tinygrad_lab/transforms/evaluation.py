@@ -74,6 +74,8 @@ class Evaluation:
     def __init__(
         self, caller: str, function: Callable[..., Any], arguments: Sequence[Any], argnums: Argnums, has_aux: bool = False
     ) -> None:
+        if not callable(function):
+            raise TypeError(f"{caller}: given a {type(function).__name__}, expected a function of Tensors")
         self._caller = caller
         self._argnums = argnums
         self._has_aux = has_aux

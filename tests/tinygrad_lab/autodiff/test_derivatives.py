@@ -28,6 +28,12 @@ def test_grad_of_any_order():
     assert check_grad(lambda t: t.exp() * t, 0.3, order=4) < 1e-12
 
 
+def test_the_variables_may_come_from_any_iterable():
+    w = {"a": Tensor(2.0, requires_grad=True), "b": Tensor(3.0, requires_grad=True)}
+    for variables in (w.values(), (x for x in w.values()), tuple(w.values())):
+        assert [slope.item() for slope in tl.grad(w["a"] * w["b"], variables)] == [3.0, 2.0]
+
+
 def test_gradients_are_constants_unless_a_graph_is_asked_for():
     x = Tensor([1.0, 2.0], requires_grad=True)
     (slope,) = tl.grad((x * x).sum(), [x])
@@ -249,6 +255,9 @@ def test_gradients_of_two_leaves_are_two_tensors():
     [
         (lambda w: tl.grad(w.sum(), w), r"wrt is a Tensor, expected a list of Tensors: \[wrt\]"),
         (lambda w: tl.grad(w.sum(), [np.ones(1)]), r"wrt\[0\] is array.*, expected a Tensor"),
+        (lambda w: tl.grad(w.sum(), None), r"wrt is a NoneType, expected a list of Tensors: \[wrt\]"),
+        (lambda w: tl.grad(w, [w], cotangent=[1j, 1.0]), "grad: the cotangent: data has dtype complex128, expected real"),
+        (lambda w: w.backward(np.array([None, None])), "backward: the cotangent: data has dtype object, expected real"),
         (lambda w: tl.grad(3.0, [w]), "loss is 3.0, expected a Tensor"),
     ],
 )

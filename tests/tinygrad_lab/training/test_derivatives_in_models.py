@@ -125,6 +125,36 @@ def test_a_gradient_penalty_has_the_gradient_of_differences():
         assert (before - new.numpy())[index] == pytest.approx((sides[0] - sides[1]) / 2e-5, rel=1e-6, abs=1e-9)
 
 
+class Adapting(tl.Layer):
+    """Moves its weight against the gradient of a loss of its own before it predicts."""
+
+    def __init__(self, unused, through_result):
+        self.weight = Tensor([[0.5], [0.25]], requires_grad=True)
+        self.unused = unused
+        self.through_result = through_result
+
+    def forward(self, x):
+        w = self.weight * 1.0 if self.through_result else self.weight
+        other = Tensor(x, requires_grad=True)
+        loss = ((x @ w.T) ** 2).mean() + (other @ w.T).sum()
+        w_new = w - 0.1 * tl.grad(loss, [w], unused=self.unused)[0]
+        return x @ w_new.T
+
+
+@pytest.mark.parametrize("engine", ["eager", "replay"])
+@pytest.mark.parametrize("unused", ["raise", "zeros"])
+@pytest.mark.parametrize("through_result", [False, True])
+def test_a_model_that_differentiates_by_its_own_parameters(engine, unused, through_result):
+    model = Adapting(unused, through_result)
+    trainer = tl.Trainer(
+        model, tl.MeanSquaredError(), optimizer=tl.SGD(model.parameters(), lr=0.1), epochs=4, batch_size=None, engine=engine
+    )
+    y = np.hstack([X, 2.0 * X])
+    history = trainer.fit(X, y, validation=(X, y))
+    np.testing.assert_allclose(history["validation_loss"][:-1], history["train_loss"][1:], rtol=1e-12)
+    assert np.mean((trainer.predict(X) - y) ** 2) == pytest.approx(history["validation_loss"][-1], rel=1e-12)
+
+
 class NumPyActivation(tl.Activation):
     def forward(self, x):
         return Tensor(np.tanh(x.numpy()))

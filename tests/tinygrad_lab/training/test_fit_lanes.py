@@ -284,7 +284,7 @@ class Branching(tl.Layer):
 
     def forward(self, x):
         y = self.inner(x)
-        return y if y.sum().item() > 0.0 else 2.0 * y
+        return y if y.sum() > 0.0 else 2.0 * y
 
 
 def test_steps_that_cannot_be_captured_are_trained_one_by_one():
@@ -314,7 +314,7 @@ class BranchingOnSize(tl.Layer):
 
     def forward(self, x):
         y = self.inner(x)
-        return y if x.shape[0] == 7 or y.sum().item() > 0.0 else 2.0 * y
+        return y if x.shape[0] == 7 or y.sum() > 0.0 else 2.0 * y
 
 
 def test_a_last_batch_that_cannot_be_captured_is_noticed_before_the_training():

@@ -281,6 +281,7 @@ def test_constant_functions_have_derivatives_of_zero():
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
+        (lambda f: tl.jacobian(f(Tensor(X)))(X), TypeError, "jacobian: given a Tensor, expected a function of Tensors"),
         (lambda f: tl.jvp(f, [X], []), ValueError, "jvp: 0 tangents for 1 arguments, expected one for each"),
         (lambda f: tl.jvp(f, [X], [np.ones(3)]), ValueError, r"jvp: tangent 0 has shape \(3,\), expected \(2,\)"),
         (lambda f: tl.jvp(f, [X], [1.0]), ValueError, r"jvp: tangent 0 has shape \(\), expected \(2,\)"),
