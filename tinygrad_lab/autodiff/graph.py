@@ -131,12 +131,13 @@ def ancestors(outputs: Sequence[Any], stop: Collection[int] = ()) -> list[Any]:
     stack = [(output, False) for output in outputs]  # an explicit stack: Python limits recursion to about 1,000 calls
     while stack:
         tensor, inputs_listed = stack.pop()
+        key = id(tensor)
         if inputs_listed:
             order.append(tensor)
-        elif id(tensor) not in visited:
-            visited.add(id(tensor))
+        elif key not in visited:
+            visited.add(key)
             stack.append((tensor, True))
-            if tensor._link is not None and id(tensor) not in stop:
+            if tensor._link is not None and key not in stop:
                 stack.extend((x, False) for x in tensor._link.inputs if x._requires_grad)
     return order
 
@@ -173,38 +174,37 @@ def pull_back(
     """
     needed = {id(tensor) for tensor in wrt}  # the tensors on a path from wrt to an output
     wanted = set(needed)
-    stop = wanted if partial else set()
-    order = ancestors(outputs, stop)
+    order = ancestors(outputs, stop=wanted if partial else ())
     for tensor in order:
         if tensor._link is not None and any(id(x) in needed for x in tensor._link.inputs):
             needed.add(id(tensor))
+    passing = needed - wanted if partial else needed  # the tensors whose cotangent goes on to their inputs
 
     sums: dict[int, Any] = {}  # the cotangent of each tensor, by its id
     with set_linking(create_graph):
         for output, cotangent in zip(outputs, cotangents, strict=True):
-            sums[id(output)] = sums[id(output)] + cotangent if id(output) in sums else cotangent
+            _add(sums, output, cotangent)
         for tensor in reversed(order):
             key = id(tensor)
-            if tensor._link is None or key not in needed or key not in sums or key in stop:
+            link = tensor._link
+            if link is None or key not in passing or key not in sums:
                 continue
             g = sums[key] if key in wanted else sums.pop(key)
-            link = tensor._link
             link.check_unchanged()
-            pulled = _pulled(link.op, link.inputs, g, needed) if type(link.op) is Pullback else None
+            op = link.op
+            if type(op) is Pullback:
+                inputs = [x for x in link.inputs if id(x) in needed]
+                for x, share in zip(inputs, op.pull(g, inputs), strict=True):
+                    if share is not None:
+                        _add(sums, x, share)
+                continue
             for position, x in enumerate(link.inputs):
-                if id(x) not in needed:
-                    continue
-                if pulled is not None:
-                    share = pulled[position]
-                else:
-                    vjp = link.op.vjp(position)
-                    share = vjp(g, tensor, *link.inputs, **link.params) if vjp is not None else None
-                if share is not None:
-                    sums[id(x)] = sums[id(x)] + share if id(x) in sums else share
+                vjp = op.vjp(position) if id(x) in needed else None
+                if vjp is not None:
+                    share = vjp(g, tensor, *link.inputs, **link.params)
+                    sums[id(x)] = sums[id(x)] + share if id(x) in sums else share  # _add, without a call
     return [sums.get(id(tensor)) for tensor in wrt]
 
 
-def _pulled(pullback: Pullback, inputs: Sequence[Any], g: Any, needed: Collection[int]) -> list[Any]:
-    """Return the gradients of all inputs, None for those that are not needed."""
-    gradients = iter(pullback.pull(g, [x for x in inputs if id(x) in needed]))
-    return [next(gradients) if id(x) in needed else None for x in inputs]
+def _add(sums: dict[int, Any], x: Any, share: Any) -> None:
+    sums[id(x)] = sums[id(x)] + share if id(x) in sums else share
