@@ -69,18 +69,20 @@ def elementwise_grad(function: Callable[..., Tensor], argnums: int = 0) -> Calla
 
     def wrapped(*arguments: Any) -> Any:
         run = Evaluation("elementwise_grad", function, arguments, argnums)
-        ones, ramp = (
-            np.broadcast_to(x, run.value.size).reshape(run.value.shape) for x in (1.0, np.arange(run.value.size) + 1.0)
-        )
-        slopes = run.gradients([run.value], [vector_like("", ones, run.value)], create_graph=run.links())
+        shape = run.value.shape
+        ramp = 1.0 + np.arange(run.value.size).reshape(shape)
+        cotangents = [vector_like("elementwise_grad: the cotangent", u, run.value) for u in (np.ones(shape), ramp)]
+        slopes = run.gradients([run.value], cotangents[:1], create_graph=run.links())
         # In each column of a diagonal Jacobian J, only one element of u counts: uᵀJ = u * 1ᵀJ.
-        weighted = run.gradients([run.value], [vector_like("", ramp, run.value)], create_graph=False)
+        weighted = run.gradients([run.value], cotangents[1:], create_graph=False)
         for x, slope, other in zip(run.variables, slopes, weighted, strict=True):
-            if x.shape != run.value.shape or not np.allclose(
-                other._array, ramp * slope._array, rtol=1e2 * np.finfo(x.dtype).eps, equal_nan=True
+            tolerance = 1e2 * np.finfo(x.dtype).eps
+            size = np.abs(other._array, where=np.isfinite(other._array), out=np.zeros(x.shape)).max(initial=0.0)
+            if x.shape != shape or not np.allclose(
+                other._array, ramp * slope._array, rtol=tolerance, atol=tolerance * size, equal_nan=True
             ):
                 raise ValueError(
-                    f"elementwise_grad: an argument of shape {x.shape} gives a value of shape {run.value.shape} whose elements "
+                    f"elementwise_grad: an argument of shape {x.shape} gives a value of shape {shape} whose elements "
                     "depend on several of its elements, expected one each; use jacobian"
                 )
         return run.nest(slopes)

@@ -93,6 +93,22 @@ def test_no_grad_outside_changes_no_number_and_makes_the_results_constant(name):
         np.testing.assert_array_equal(result.data, other.data)
 
 
+def test_a_pullback_is_linked_as_it_is_called():
+    w = Tensor(V, requires_grad=True)
+    _, pullback = tl.vjp(lambda x: w * x**2, X)
+    assert pullback(V)[0].requires_grad
+    with tl.no_grad():
+        assert not pullback(V)[0].requires_grad
+        _, constant = tl.vjp(lambda x: w * x**2, X)
+    assert not constant(V)[0].requires_grad
+
+
+def test_an_elementwise_derivative_may_be_infinite_or_nan():
+    with np.errstate(all="ignore"):
+        slopes = tl.elementwise_grad(Tensor.sqrt)([0.0, 1.0, np.nan, 4.0, np.inf])
+        np.testing.assert_array_equal(slopes.data, 0.5 / np.sqrt([0.0, 1.0, np.nan, 4.0, np.inf]))
+
+
 def test_no_grad_inside_a_function_makes_a_constant_there():
     def function(x):
         with tl.no_grad():
