@@ -212,6 +212,7 @@ OPERANDS = {op.name: _elementwise(op) for op in ops.OP_TABLE.values() if op.elem
     "solve": _solve,
     "inv": _of_matrix(),
     "det": _of_matrix(),
+    "cofactors": _of_matrix(),
     "logdet": _of_matrix(),
     "detsign": _of_matrix(),
     "cholesky": _of_matrix(),

@@ -92,7 +92,7 @@ solve: Op = Op(
 inv: Op = Op("inv", _allocating(np.linalg.inv), _square, (lambda g, y, a: -_mm(_t(y), g, _t(y)),))
 
 
-# y = det a            ā = g y a⁻ᵀ
+# y = det a            ā = g times the matrix of cofactors
 def _scaled(scale: Any, matrix: Any) -> Any:
     return ops.broadcast_to(ops.reshape(scale, shape=(*scale.shape, 1, 1)), shape=matrix.shape) * matrix
 
@@ -101,7 +101,23 @@ def _determinant(shape: Shape) -> Shape:
     return _square(shape)[:-2]
 
 
-det: Op = Op("det", _allocating(np.linalg.det), _determinant, (lambda g, y, a: _scaled(g * y, _t(inv(a))),))
+det: Op = Op("det", _allocating(np.linalg.det), _determinant, (lambda g, y, a: _scaled(g, cofactors(a)),))
+
+
+# y = det(a) a⁻ᵀ, which exists for a singular a too       ā = (Σ g y - y gᵀ) a⁻ᵀ
+def _cofactors(a: Any) -> Any:
+    u, s, vh = np.linalg.svd(a)
+    others = np.where(np.eye(s.shape[-1], dtype=bool), 1, s[..., None, :]).prod(-1, dtype=s.dtype)
+    sign = np.linalg.det(u) * np.linalg.det(vh)
+    return sign[..., None, None] * (u * others[..., None, :]) @ vh
+
+
+def _cofactors_vjp(g: Any, y: Any, a: Any) -> Any:
+    total = ops.reduce_sum(g * y, axes=(-2, -1))
+    return _t(solve(a, _times(ops.broadcast_to(total, shape=a.shape), np.eye(a.shape[-1])) - _mm(g, _t(y))))
+
+
+cofactors: Op = Op("cofactors", _allocating(_cofactors), _square, (_cofactors_vjp,), analytic=False)
 
 # y = log |det a|      ā = g a⁻ᵀ
 logdet: Op = Op(

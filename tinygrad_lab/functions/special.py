@@ -188,10 +188,10 @@ def logsumexp(a: Any, axis: Any = None, b: Any = None, keepdims: bool = False) -
     x = as_tensor(a)
     if b is None:
         return x.logsumexp(axis, keepdims)
-    shift = ops.where(ops.equal(b, 0.0), -inf, x)._shift(axis)
+    shift = ops.where(ops.equal(b, 0.0), -inf, x)._top(axis)
     exps = ops.exp(ops.minimum(x - shift, log(np.finfo(x.dtype).max)))  # only factors of 0 can be beyond
     total = ops.log((exps * b).sum(axis, keepdims=True)) + shift
-    return total if keepdims else total._drop(total._axes(axis))
+    return total._without(axis, keepdims)
 
 
 def softmax(x: Any, axis: Any = None) -> Tensor:

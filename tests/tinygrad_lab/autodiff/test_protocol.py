@@ -201,6 +201,16 @@ def test_operators_of_division_with_remainder_follow_numpy():
     assert dy.data.tolist() == [-3.0, 4.0, 3.0]
 
 
+def test_an_integer_without_axes_is_an_index():
+    x = Tensor([1.0, 3.0, 2.0])
+    assert ["a", "b", "c"][x.argmax()] == "b"
+    assert list(range(Tensor(2))) == [0, 1]
+    with pytest.raises(TypeError, match="Tensor of dtype float64 is no index"):
+        ["a"][Tensor(0.0)]
+    with pytest.raises(tl.CaptureError, match="the number of a Tensor"):
+        tl.capture(lambda: ({"y": x * [1.0, 2.0, 3.0][x.argmax()]}, {}), {"x": x}, {})
+
+
 def test_round_follows_numpy():
     x = Tensor([0.5, 1.5, -2.345], requires_grad=True)
     assert round(x).data.tolist() == [0.0, 2.0, -2.0]

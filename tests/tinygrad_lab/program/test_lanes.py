@@ -63,7 +63,18 @@ def garbage(array, rng):
 
 
 # Ops that raise LinAlgError if one matrix has no result.
-RAISING = {"inv", "solve", "cholesky", "pinv", "eigvalsh", "eigenvectors", "svdvals", "singular_vectors", "reciprocal_gaps"}
+RAISING = {
+    "inv",
+    "solve",
+    "cofactors",
+    "cholesky",
+    "pinv",
+    "eigvalsh",
+    "eigenvectors",
+    "svdvals",
+    "singular_vectors",
+    "reciprocal_gaps",
+}
 
 
 def check(function, *arrays, counts=(1, 2, 5), with_garbage=True):
@@ -201,7 +212,8 @@ EXAMPLES = {
     **{name: [(lambda x, op=op, rows=rows: op(x + np.diag([4, 8, 12, 16, 20])[:rows, :4]), (rows, 4)),
               (lambda x, op=op, rows=rows: op(x.T + np.diag([4, 8, 12, 16, 20])[:rows, :4]), (4, rows))]
        for name, op, rows in [
-           ("inv", linalg.inv, 4), ("det", linalg.det, 4), ("logdet", linalg.logdet, 4), ("detsign", linalg.detsign, 4),
+           ("inv", linalg.inv, 4), ("det", linalg.det, 4), ("cofactors", linalg.cofactors, 4),
+           ("logdet", linalg.logdet, 4), ("detsign", linalg.detsign, 4),
            ("cholesky", linalg.cholesky, 4), ("pinv", linalg.pinv, 5), ("qr", linalg.qr, 5), ("eigvalsh", linalg.eigvalsh, 4),
            ("eigenvectors", linalg.eigenvectors, 4), ("svdvals", linalg.svdvals, 5),
            ("singular_vectors", linalg.singular_vectors, 5)]},

@@ -97,6 +97,11 @@ class NumPyProtocol(Reductions):
     def __round__(self, digits: int | None = None) -> Any:
         return self.round(digits or 0)
 
+    def __index__(self) -> int:
+        if self.dtype.kind not in "iu":
+            raise TypeError(f"a Tensor of dtype {self.dtype} is no index, expected integers")
+        return int(self.item())
+
     all = _as_method("all")
     any = _as_method("any")
     argmax = _as_method("argmax")
