@@ -288,18 +288,23 @@ def select(condlist: Any, choicelist: Any, default: Any = 0) -> Tensor:
 
 @implements("tril")
 def tril(m: Any, k: int = 0) -> Tensor:
-    return ops.where(np.tri(*m.shape[-2:], k=k, dtype=bool), m, 0)
+    return ops.where(_lower(m, k), m, 0)
 
 
 @implements("triu")
 def triu(m: Any, k: int = 0) -> Tensor:
-    return ops.where(np.tri(*m.shape[-2:], k=k - 1, dtype=bool), 0, m)
+    return ops.where(_lower(m, k - 1), 0, m)
+
+
+def _lower(m: Any, k: int) -> np.ndarray:
+    """Mark the lower triangle and k diagonals above it; a vector is repeated as the rows of a matrix."""
+    return np.tri(m.shape[-2:][0], m.shape[-1], k, dtype=bool)
 
 
 @implements("trace")
 def trace(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1, dtype: Any = None) -> Tensor:
     x = moveaxis(a, (axis1, axis2), (-2, -1))
-    diagonal = ops.where(np.eye(*x.shape[-2:], k=offset, dtype=bool), x, 0)
+    diagonal = ops.where(np.eye(x.shape[-2], x.shape[-1], offset, dtype=bool), x, 0)
     return (diagonal if dtype is None else diagonal.astype(dtype)).sum((-2, -1))
 
 

@@ -67,6 +67,8 @@ class NumPyProtocol(Reductions):
 
     __slots__ = ()
 
+    item: Any
+
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *operands: Any, **options: Any) -> Any:
         if method in ("__call__", "outer"):
             own = _find(ufunc)
