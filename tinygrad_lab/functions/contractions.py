@@ -134,6 +134,8 @@ def numpy_einsum(*operands: Any, optimize: Any = False) -> Tensor:
     """Contract by a string of subscripts, or by a list of axis numbers after each operand. The order is always optimized."""
     if isinstance(operands[0], str):
         return einsum(operands[0], *map(_reduced, operands[1:]))
+    if len(operands) < 2:
+        raise ValueError("given one operand, expected subscripts and operands, or operands with lists of axis numbers")
     pairs, result = (operands[:-1], operands[-1:]) if len(operands) % 2 else (operands, ())
     terms = ["".join("..." if i is Ellipsis else string.ascii_letters[i] for i in term) for term in (*pairs[1::2], *result)]
     subscripts = ",".join(terms[: len(pairs) // 2]) + ("->" + terms[-1] if result else "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import inf, log, pi
+from operator import index
 from typing import Any
 
 import numpy as np
@@ -267,7 +268,7 @@ def trunc(x: Any) -> Tensor:
 
 @implements("round around")
 def round_(a: Any, decimals: int = 0) -> Tensor:
-    scale = 10.0 ** abs(decimals)
+    scale = 10.0 ** abs(index(decimals))
     if as_tensor(a).dtype.kind not in "fc":
         return as_tensor(a) if decimals >= 0 else ops.astype(rint(as_tensor(a) / scale) * scale, dtype=as_tensor(a).dtype)
     return rint(a) if not decimals else rint(a * scale) / scale if decimals > 0 else rint(a / scale) * scale

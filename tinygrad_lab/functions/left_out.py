@@ -20,8 +20,8 @@ LEFT_OUT: dict[str, str] = {
     "numpy i0": "Bessel functions are left out",
     "numpy poly polyadd polyder polydiv polyfit polyint polymul polysub polyval vander":
         "polynomials are left out; write Horner's rule, or fit by qr and solve",
-    "numpy intersect1d setdiff1d setxor1d union1d unique_all unique_counts unique_inverse unique_values":
-        "set operations are left out; use numpy.unique, which returns arrays",
+    "numpy unique intersect1d setdiff1d setxor1d union1d unique_all unique_counts unique_inverse unique_values":
+        "set operations are left out; use it on .numpy()",
     "numpy partition": "the order within its parts is not defined; use sort",
     "numpy put put_along_axis place putmask copyto fill_diagonal": "a Tensor is immutable; use where or concatenate",
     "numpy apply_along_axis apply_over_axes piecewise":
@@ -30,7 +30,7 @@ LEFT_OUT: dict[str, str] = {
     "numpy geomspace": "use logspace",
     "numpy gradient": "use diff, or derivatives of functions with tinygrad_lab.grad",
     "numpy unwrap": "use remainder",
-    "numpy histogram2d histogramdd histogram_bin_edges": "use it on .numpy()",
+    "numpy histogram histogram2d histogramdd histogram_bin_edges trim_zeros": "use it on .numpy()",
     "numpy busday_count busday_offset is_busday datetime_as_string isnat": "Tensors have no dates",
     "numpy packbits unpackbits bitwise_xor left_shift right_shift bitwise_count gcd lcm":
         "it works on integers, which have no gradient; use it on .numpy()",

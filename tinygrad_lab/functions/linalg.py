@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from math import inf
+from operator import index
 from typing import Any
 
 import numpy as np
@@ -289,9 +290,12 @@ def _square_matrix(a: Any) -> Tensor:
     return x
 
 
-def _with_lower_triangle(a: Any, lower: bool) -> Tensor:
+def _with_lower_triangle(a: Any, given: str = "L") -> Tensor:
+    """Return a matrix with the given triangle, the upper or the lower one, as the lower one."""
+    if given not in ("L", "U", "l", "u"):
+        raise ValueError(f"UPLO is {given!r}, expected 'L' or 'U'")
     x = _square_matrix(a)
-    return x if lower else _t(x)
+    return x if given in "Ll" else _t(x)
 
 
 @implements("linalg.solve")
@@ -324,7 +328,7 @@ def slogdet(a: Any) -> Any:
 
 @implements("linalg.cholesky")
 def numpy_cholesky(a: Any, upper: bool = False) -> Tensor:
-    lower = cholesky(_with_lower_triangle(a, lower=not upper))
+    lower = cholesky(_with_lower_triangle(a, "U" if upper else "L"))
     return _t(lower) if upper else lower
 
 
@@ -348,12 +352,12 @@ def numpy_qr(a: Any, mode: str = "reduced") -> Any:
 
 @implements("linalg.eigvalsh")
 def numpy_eigvalsh(a: Any, UPLO: str = "L") -> Tensor:  # noqa: N803 (NumPy's name)
-    return eigvalsh(_with_lower_triangle(a, lower=UPLO.upper() == "L"))
+    return eigvalsh(_with_lower_triangle(a, UPLO))
 
 
 @implements("linalg.eigh")
 def eigh(a: Any, UPLO: str = "L") -> Any:  # noqa: N803 (NumPy's name)
-    x = _with_lower_triangle(a, lower=UPLO.upper() == "L")
+    x = _with_lower_triangle(a, UPLO)
     return np.linalg._linalg.EighResult(eigvalsh(x), eigenvectors(x))
 
 
@@ -384,7 +388,7 @@ def cond(x: Any, p: Any = None) -> Tensor:
 @implements("linalg.matrix_power")
 def matrix_power(a: Any, n: int) -> Tensor:
     x = _square_matrix(a)
-    if n < 0:
+    if index(n) < 0:
         return matrix_power(inv(x), -n)
     if n == 0:
         return as_tensor(np.broadcast_to(np.eye(x.shape[-1], dtype=x.dtype), x.shape))

@@ -328,6 +328,8 @@ def _slices(x: Tensor, axis: int, cut: slice) -> Tensor:
 def diff(a: Any, n: int = 1, axis: int = -1, prepend: Any = None, append: Any = None) -> Tensor:
     x = as_tensor(a)
     axis = normalize_axis_index(axis, x.ndim) - x.ndim
+    if n < 0:
+        raise ValueError(f"n is {n}, expected a count")
     edge = [1 if i - x.ndim == axis else length for i, length in enumerate(x.shape)]
     ends = [e if e is None or np.ndim(e) else as_tensor(e).astype_like(x).broadcast_to(edge) for e in (prepend, append)]
     parts = [e for e in (ends[0], x, ends[1]) if e is not None]

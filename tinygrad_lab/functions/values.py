@@ -41,11 +41,12 @@ def _enter(names: str, stand_in: Callable[[Tensor], Any], finish: Callable[[Any]
 _enter("""shape ndim size result_type can_cast common_type min_scalar_type iscomplexobj isrealobj iscomplex isreal
           diag_indices_from tril_indices_from triu_indices_from""", _described)  # fmt: skip
 _enter("zeros_like ones_like empty_like", _described, as_tensor)
+_enter("zeros ones empty arange eye identity tri", _described, as_tensor)  # with like=
 
 # Answers to Python need no gradient. `.data` refuses to leave a capture.
 _enter("""allclose array_equal array_equiv array_repr array_str array2string nonzero argwhere flatnonzero searchsorted digitize
-          bincount histogram nanargmax nanargmin argpartition lexsort isin unique linalg.matrix_rank may_share_memory
-          shares_memory save savez savez_compressed savetxt ix_ unravel_index ravel_multi_index trim_zeros""",
+          nanargmax nanargmin argpartition lexsort isin linalg.matrix_rank may_share_memory
+          shares_memory save savez savez_compressed savetxt ix_ unravel_index ravel_multi_index""",
        lambda x: x.detach().data)  # fmt: skip
 
 
@@ -55,11 +56,32 @@ def full_like(a: Any, fill_value: Any, dtype: Any = None, shape: Any = None) -> 
     return as_tensor(fill_value).astype(like.dtype).broadcast_to(like.shape)
 
 
-@implements("array asarray")
+@implements("full")
+def full(shape: Any, fill_value: Any, dtype: Any = None) -> Tensor:
+    filled = as_tensor(fill_value).broadcast_to(shape if np.ndim(shape) else (shape,))
+    return filled if dtype is None else filled.astype(dtype)
+
+
+@implements("array")
 def array(object: Any, dtype: Any = None) -> Tensor:
     """Build a Tensor from nested lists of Tensors and numbers: ``np.array([t, u], like=t)``."""
     joined = stack([array(x) for x in object]) if isinstance(object, (list, tuple)) else as_tensor(object)
     return joined if dtype is None else joined.astype(dtype)
+
+
+@implements("asarray")
+def asarray(a: Any, dtype: Any = None) -> Tensor:
+    return array(a, dtype)
+
+
+@implements("bincount")
+def bincount(x: Any, weights: Any = None, minlength: int = 0) -> Any:
+    """Count each integer of `x`, or add the weights of each, which have a gradient."""
+    numbers = np.asarray(x.detach().data if isinstance(x, Tensor) else x)
+    counts = np.bincount(numbers, minlength=minlength)
+    if weights is None:
+        return counts
+    return ops.scatter_add(as_tensor(weights), numbers, index=(ops.ARRAY,), shape=counts.shape)
 
 
 @implements("where")

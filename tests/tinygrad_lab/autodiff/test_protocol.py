@@ -141,6 +141,13 @@ REFUSED = {
     "select": (lambda x: np.select([x > 1, x > 2], [x]), "numpy.select: given 2 conditions and 1 choices"),
     "weights": (lambda x: np.average(x[None], weights=x), "numpy.average: weights have shape"),
     "interp": (lambda x: np.interp(x, [0.0, 1.0], x[:1]), "numpy.interp: xp and fp have shapes"),
+    "decimals": (lambda x: np.round(x, 1.5), "numpy.round: 'float' object cannot be interpreted as an integer"),
+    "n": (lambda x: np.diff(x, n=-1), "numpy.diff: n is -1, expected a count"),
+    "UPLO": (lambda x: np.linalg.eigvalsh(x[None], "Z"), "numpy.linalg.eigvalsh: UPLO is 'Z', expected 'L' or 'U'"),
+    "power": (lambda x: np.linalg.matrix_power(np.diag(x), 1.5), "numpy.linalg.matrix_power: 'float' object"),
+    "einsum": (np.einsum, "numpy.einsum: given one operand, expected subscripts"),
+    "einsum of lists": (lambda x: np.einsum(x, [0, 1]), "einsum: 'ab' does not fit an operand"),
+    "elements without order": (np.unique, "numpy.unique: set operations are left out"),
     "indices": (lambda x: np.take_along_axis(x, [[0]], 0), "numpy.take_along_axis: indices have 2 axes and the data 1"),
 }
 
@@ -179,6 +186,10 @@ def test_an_array_of_tensors_never_loses_a_graph_silently(x):
     joined = np.array([[number, 3.0], x], like=x)
     assert joined.data.tolist() == [[1.0, 3.0], [1.0, 2.0]]
     assert tl.grad(joined.sum(), [x])[0].data.tolist() == [2.0, 1.0]
+    assert np.asarray([x, x], like=x).requires_grad
+    assert tl.grad(np.full((2, 2), number, like=x).sum(), [x])[0].data.tolist() == [4.0, 0.0]
+    for result in (np.zeros(2, like=x), np.ones((2, 1), dtype=np.float32, like=x), np.arange(3.0, like=x), np.eye(2, like=x)):
+        assert isinstance(result, Tensor)
 
 
 def test_elements_are_compared_with_none_as_in_numpy(x):

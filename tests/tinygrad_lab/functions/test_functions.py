@@ -83,6 +83,7 @@ np.nanvar(np.where(M,nan,x),ddof=1)  np.nanstd(np.where(M,nan,x),axis=1)  np.nan
 np.nanmin(np.where(M,nan,x),keepdims=True)  np.nancumsum(np.where(M,nan,x),axis=1)  np.nancumprod(np.where(M,nan,x))
 np.nanmedian(np.where(M,nan,x),axis=1)  np.nanquantile(np.where(M,nan,x),[0.2,0.9],axis=1)
 np.nanpercentile(np.where(M,nan,x),30)
+np.bincount([0,2,2,0],weights=v)  np.bincount([0,1,1,1],weights=v,minlength=4)
 """
 
 SORTING = """
@@ -171,7 +172,8 @@ np.iscomplexobj(x)  np.isrealobj(x)  np.common_type(x,y)  np.tril_indices_from(x
 # Answers to Python, which a capture refuses.
 ANSWERS = """
 np.allclose(x,y)  np.array_equal(x,x)  np.array_equiv(x,y)  np.nonzero(z>0)  np.argwhere(z>0)  np.flatnonzero(z>0)
-np.where(z>0)  np.searchsorted([0.0,0.5],x)  np.digitize(x,[0.3,0.5])  np.histogram(x)[0]  np.array_repr(x)  np.unique(x)
+np.where(z>0)  np.searchsorted([0.0,0.5],x)  np.digitize(x,[0.3,0.5])  np.array_repr(x)
+np.bincount((3*x).astype(int).ravel())
 np.isin(x,y)  np.linalg.matrix_rank(s)
 """
 
