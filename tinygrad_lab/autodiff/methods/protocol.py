@@ -131,7 +131,7 @@ def _find(function: Any) -> Callable[..., Any]:
     name = _name(function)
     if name.startswith(("numpy.", "scipy.")):
         raise TypeError(f"{name}: not available for Tensors; compose it of other functions, or leave the graph by .numpy()")
-    raise TypeError(f"{name}: this ufunc is not NumPy's or SciPy's, so its derivative is unknown; compose it, or define an op")
+    raise TypeError(f"{name}: this ufunc is not NumPy's or SciPy's, so its derivative is unknown; use tinygrad_lab.define_op")
 
 
 def _name(function: Any) -> str:
