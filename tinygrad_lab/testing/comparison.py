@@ -117,7 +117,7 @@ class Comparer:
         self._function = function
         self._tensors = tensors
         self._variables = [x for x in tensors if x.requires_grad]
-        self._arrays = [x._array for x in self._variables]
+        self._arrays = [x._array for x in tensors]
         self._coarsest = max(np.finfo(x.dtype).eps for x in self._variables)
         self._rtol = rtol if rtol is not None else 1e-4 if any(x.dtype == np.float32 for x in self._variables) else 1e-8
         self._rng = rng
@@ -307,7 +307,7 @@ class _Line:
     def derivative_of_component(self, i: int) -> float:
         """Return the analytic derivative of component i of F_k along the line."""
         with ExitStack() as stack:
-            for x, array in zip(self._variables, self._comparer._arrays, strict=True):
+            for x, array in zip(self._comparer._tensors, self._comparer._arrays, strict=True):
                 stack.enter_context(x._holding(array))
             components = self._comparer.components(self.order)
             if not components.requires_grad:

@@ -8,6 +8,7 @@ the op that is wrong, and the line of code that ran it.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
@@ -18,6 +19,9 @@ from tinygrad_lab.autodiff.tensor import Tensor, apply
 from tinygrad_lab.checks import is_positive_integer
 from tinygrad_lab.seeds import CHECK, stream
 from tinygrad_lab.testing.comparison import Comparer, Comparison, Kink
+
+OCCURRENCES = 3
+"""How often an op is compared alone that one line of code runs many times."""
 
 SHOWN = 5
 """How many entries a message or a report lists."""
@@ -220,20 +224,24 @@ def _lines(function: Callable[..., Tensor], tensors: Sequence[Tensor]) -> list[R
 
 def wrong_ops(lines: Sequence[RecordedOp], order: int) -> list[str]:
     """Name the ops whose own VJP differs from differences at the inputs that they had, each with its line of code."""
-    wrong = []
+    wrong: list[str] = []
+    times: Counter[str] = Counter()
     for line in lines:
         name = _name(line)
-        if line.op.vjps and name not in wrong and _is_wrong(line, order):
+        times[name] += 1
+        # A loop runs one op many times. Some of them are enough to see that it is wrong.
+        if line.op.vjps and name not in wrong and times[name] <= OCCURRENCES and _is_wrong(line, order):
             wrong.append(name)
     return wrong
 
 
 def _is_wrong(line: RecordedOp, order: int) -> bool:
-    tensors = [Tensor(x._array, requires_grad=x.dtype.kind == "f") for x in line.inputs]
-    if not any(x.requires_grad for x in tensors):
+    tensors = [Tensor(x._array, requires_grad=x.requires_grad) for x in line.inputs]
+    if not any(x.requires_grad for x in tensors) or not all(np.isfinite(x._array).all() for x in line.inputs):
         return False
     comparer = Comparer(lambda *x: apply(line.op, *x, **line.params), tensors, None, 8, np.random.default_rng(0))
-    return bool(comparer.compare(order).mismatches)
+    # At the edge of its domain, an op has no differences, which says nothing about its VJP.
+    return any(np.isfinite(m.error) or not np.isfinite(m.analytic) for m in comparer.compare(order).mismatches)
 
 
 def _name(line: RecordedOp) -> str:

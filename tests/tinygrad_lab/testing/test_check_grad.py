@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import tinygrad_lab as tl
+from tinygrad_lab import Tensor
 from tinygrad_lab.autodiff import ops
 from tinygrad_lab.testing import check_grad, mutant
 from tinygrad_lab.testing.slopes import slopes
@@ -61,6 +62,20 @@ def test_each_component_of_a_function_is_judged_alone():
     for seed in range(10):
         kinks = check_grad(lambda x: tl.concatenate([x.relu(), (-x).relu()]), [0.0], seed=seed).kinks
         assert [(kink.left, kink.right, kink.analytic) for kink in kinks] == [(0.0, 1.0, 0.0), (-1.0, 0.0, 0.0)]
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: x.relu() + x**2.0,  # 0 ** y has no derivatives across 0
+        lambda x: x.abs() + (x * x).sum().sqrt() * 0.0 + x**0.0,
+        lambda x: x.relu() + tl.concatenate([x, Tensor([-np.inf])]).logsumexp(),
+        lambda x: x.relu() + tl.where(x > -1.0, x, -np.inf).softmax(),
+        lambda x: x.relu() + x.std() + x.norm() + x.prod(),
+    ],
+)
+def test_ops_at_the_edge_of_their_domain_do_not_pass_for_wrong_at_a_kink(function):
+    assert check_grad(function, [0.0, 1.0, 2.0], order=2).kinks
 
 
 def test_close_to_a_kink_there_is_none():
