@@ -28,7 +28,7 @@ from tinygrad_lab.autodiff.derivatives import grad
 from tinygrad_lab.autodiff.functions import concatenate
 from tinygrad_lab.autodiff.recording import RecordedOp, record
 from tinygrad_lab.autodiff.tensor import Tensor, wrap
-from tinygrad_lab.testing.slopes import rounding_of_difference, slopes
+from tinygrad_lab.testing.slopes import slopes
 
 COMPLEX_STEP = 1e-30
 RELATIVE_STEP = 1e-3
@@ -190,7 +190,7 @@ class Comparer:
             may_branch = any(not line.op.vjps for line in (*recording.lines, *found.lines))
             differentiate = partial(_complex_step, may_branch=may_branch) if complex_step else _central_difference
             noise = (1.0 + scale) * 1e2 * self._coarsest
-            noise += 0.0 if complex_step else float(rounding_of_difference(np.array(scale), RELATIVE_STEP))
+            noise += 0.0 if complex_step else _rounding(scale, RELATIVE_STEP)
             skipped = {(kink.input, kink.index) for kink in found.kinks}
             for position, x in enumerate(self._variables):
                 given = np.zeros(x.shape) if analytic is None else analytic[position].astype(np.float64)
@@ -349,8 +349,13 @@ def _central_difference(objective: Objective, x: Tensor, index: Index) -> tuple[
     slope = sum(weight * (ahead[k] - behind[k]) / h for k, weight in STENCIL)
     one, two, three = ((ahead[k] - 2.0 * at + behind[k]) / (k * h) for k in (1, 2, 3))
     limit = 3.0 * one - 3.0 * two + three
-    error = abs(limit - (2.0 * one - two)) + float(rounding_of_difference(np.array(at), h))
+    error = abs(limit - (2.0 * one - two)) + _rounding(at, h)
     return slope, not abs(limit) <= error
+
+
+def _rounding(value: float, step: float) -> float:
+    """Estimate the rounding error of a difference of values, each the result of many operations, divided by a step."""
+    return 1e2 * float(np.finfo(np.float64).eps) * (1.0 + abs(value)) / step
 
 
 def _shifted(objective: Objective, x: Tensor, index: Index, step: complex) -> Any:

@@ -57,17 +57,20 @@ class GradientReport(float):
     def __repr__(self) -> str:
         lines = [f"GradientReport(largest relative error {float(self):.3g}, kinks {len(self.kinks)})"]
         for kink in self.kinks[:SHOWN]:
+            left, right, analytic = _rounded(kink.left, kink.right, kink.analytic)
             lines.append(
-                f"  order {kink.order}, input {kink.input}, index {kink.index}: slope {_short(kink.left)} from the left, "
-                f"{_short(kink.right)} from the right, analytic {_short(kink.analytic)}"
+                f"  order {kink.order}, input {kink.input}, index {kink.index}: slope {left} from the left, "
+                f"{right} from the right, analytic {analytic}"
             )
         if len(self.kinks) > SHOWN:
             lines.append(f"  and {len(self.kinks) - SHOWN} more")
         return "\n".join(lines)
 
 
-def _short(slope: float) -> str:
-    return f"{round(slope, 9) + 0.0:.6g}"  # without the sign of -0.0
+def _rounded(*numbers: float) -> list[str]:
+    """Format numbers with 6 digits of the largest one, so that a rounding error shows as 0."""
+    size = max(map(abs, numbers))
+    return [f"{0.0 if abs(x) < 1e-7 * size else x:.6g}" for x in numbers]
 
 
 def check_grad(
@@ -149,7 +152,8 @@ def check_tensors(
         # A wrong VJP may give a number between the slopes too. It shows where the op alone is compared.
         wrong = wrong_ops(_lines(function, tensors), order)
         if wrong:
-            raise AssertionError(f"check_grad: at a kink, the derivative of {' and of '.join(wrong)} is wrong")
+            reasons = " and ".join(f"of {name} {reason}" for name, reason in wrong.items())
+            raise AssertionError(f"check_grad: at a kink, the derivative {reasons}")
     return GradientReport(found.worst, found.kinks)
 
 
@@ -189,7 +193,7 @@ def _suspicions(function: Callable[..., Tensor], tensors: Sequence[Tensor], foun
     lines = _lines(function, tensors)
     wrong = wrong_ops(lines, found.order)
     if wrong:
-        return [f"at fault: {name}, whose own derivative is wrong" for name in wrong[:SHOWN]]
+        return [f"at fault: {name}, whose own derivative {reason}" for name, reason in [*wrong.items()][:SHOWN]]
     texts = []
     cut = _distinct(line for line in lines if line.op.name == "detach" and line.inputs[0].requires_grad)
     if cut:
@@ -222,26 +226,30 @@ def _lines(function: Callable[..., Tensor], tensors: Sequence[Tensor]) -> list[R
     return recording.lines
 
 
-def wrong_ops(lines: Sequence[RecordedOp], order: int) -> list[str]:
-    """Name the ops whose own VJP differs from differences at the inputs that they had, each with its line of code."""
-    wrong: list[str] = []
+def wrong_ops(lines: Sequence[RecordedOp], order: int) -> dict[str, str]:
+    """Name the ops whose own VJP differs from differences at the inputs that they had, and say what is wrong with it."""
+    wrong: dict[str, str] = {}
     times: Counter[str] = Counter()
     for line in lines:
         name = _name(line)
         times[name] += 1
         # A loop runs one op many times. Some of them are enough to see that it is wrong.
-        if line.op.vjps and name not in wrong and times[name] <= OCCURRENCES and _is_wrong(line, order):
-            wrong.append(name)
+        if line.op.vjps and name not in wrong and times[name] <= OCCURRENCES and (reason := _reason(line, order)):
+            wrong[name] = reason
     return wrong
 
 
-def _is_wrong(line: RecordedOp, order: int) -> bool:
+def _reason(line: RecordedOp, order: int) -> str:
+    """Say what is wrong with the derivative of an op, or nothing."""
     tensors = [Tensor(x._array, requires_grad=x.requires_grad) for x in line.inputs]
     if not any(x.requires_grad for x in tensors) or not all(np.isfinite(x._array).all() for x in line.inputs):
-        return False
+        return ""
     comparer = Comparer(lambda *x: apply(line.op, *x, **line.params), tensors, None, 8, np.random.default_rng(0))
+    mismatches = comparer.compare(order).mismatches
+    if any(not np.isfinite(m.analytic) for m in mismatches):
+        return "is not finite there"
     # At the edge of its domain, an op has no differences, which says nothing about its VJP.
-    return any(np.isfinite(m.error) or not np.isfinite(m.analytic) for m in comparer.compare(order).mismatches)
+    return "is wrong" if any(np.isfinite(m.error) for m in mismatches) else ""
 
 
 def _name(line: RecordedOp) -> str:

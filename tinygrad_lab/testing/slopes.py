@@ -5,7 +5,8 @@
 *How does a kink differ from curvature?* At a kink, the slopes from the left and from the right differ at every step h. Under
 curvature, their difference vanishes with h. So both slopes are extrapolated to h = 0 at second and at third order, and the
 difference of the two orders estimates their error. There is a kink if left and right differ by more than that. Each slope is
-taken at the step where its estimate is smallest: a large step has a truncation error, a small one a rounding error.
+taken at the step where its estimate is smallest: a large step has a truncation error, a small one a rounding error. Rounding is
+measured, by values so close to the point that they should be equal.
 """
 
 from __future__ import annotations
@@ -47,11 +48,6 @@ class Slopes:
         return 0.5 * (self.left + self.right)
 
 
-def rounding_of_difference(values: np.ndarray, step: float) -> np.ndarray:
-    """Estimate the rounding error of a difference of values, each the result of many operations, divided by a step."""
-    return 1e2 * np.finfo(np.float64).eps * (1.0 + np.abs(values)) / step
-
-
 def slopes(function: Callable[[float], np.ndarray], steps: Sequence[float]) -> Slopes:
     """Compute the slopes of `function` at 0.
 
@@ -70,7 +66,8 @@ def slopes(function: Callable[[float], np.ndarray], steps: Sequence[float]) -> S
     (array([ True, False]), array([-1.,  1.]), array([1., 1.]))
     """
     at = function(0.0)
-    trials = [_sides(function, at, h) for h in steps]
+    noise = _rounding(function, at, 1e-10 * steps[0])
+    trials = [_sides(function, at, h, noise) for h in steps]
     left, right, errors = (np.array(x) for x in zip(*[trial[:3] for trial in trials], strict=True))
     below, above, limit_error = trials[-1][3:]
     best = np.argmin(np.where(np.isnan(errors), np.inf, errors), axis=0), np.arange(at.size)
@@ -80,13 +77,20 @@ def slopes(function: Callable[[float], np.ndarray], steps: Sequence[float]) -> S
     return Slopes(left, right, error, below, above, is_kink, is_jump)
 
 
-def _sides(function: Callable[[float], np.ndarray], at: np.ndarray, h: float) -> tuple[np.ndarray, ...]:
+def _rounding(function: Callable[[float], np.ndarray], at: np.ndarray, distance: float) -> np.ndarray:
+    """Measure by how much values differ that are close together. The two sides count alone, as there may be a jump."""
+    sides = [np.array([function(sign * k * distance) for k in (0.3, 0.5, 0.7, 1.0)]) for sign in (1.0, -1.0)]
+    spread = np.maximum(*[np.max(side, axis=0) - np.min(side, axis=0) for side in sides])
+    return spread + 4.0 * np.finfo(np.float64).eps * np.abs(at)
+
+
+def _sides(function: Callable[[float], np.ndarray], at: np.ndarray, h: float, rounding: np.ndarray) -> tuple[np.ndarray, ...]:
     ahead = [function(k * h) for k in (1, 2, 3)]
     behind = [function(-k * h) for k in (1, 2, 3)]
-    noise = rounding_of_difference(np.abs([at, *ahead, *behind]).max(axis=0), h)
     right, right_error, above, above_error = _one_side(at, *ahead)
     left, left_error, below, below_error = _one_side(at, *behind)
-    return -left / h, right / h, (left_error + right_error) / h + noise, below, above, above_error + below_error + noise * h
+    error = (left_error + right_error + 4.0 * rounding) / h
+    return -left / h, right / h, error, below, above, above_error + below_error + 4.0 * rounding
 
 
 def _one_side(f0: np.ndarray, f1: np.ndarray, f2: np.ndarray, f3: np.ndarray) -> tuple[np.ndarray, ...]:
