@@ -278,7 +278,7 @@ tanh: Op = _elementwise("tanh", np.tanh, "tanh({0})", lambda g, y, x: g * sech_s
 
 # y = sech² x      x̄ = -2 g y tanh x; with s = e^-|x|, sech x is 2s/(1 + s²), which never overflows
 def _sech_squared(x: Any, out: Any = None) -> Any:
-    s = np.exp(-np.abs(x))
+    s = np.exp(np.copysign(x, -1.0))
     return np.square(2.0 * s / (1.0 + s * s), out=out)
 
 
