@@ -293,12 +293,15 @@ def _own_array(data: Any, dtype: DTypeLike | None) -> np.ndarray:
     return array.astype(wanted, copy=False)
 
 
+_new = object.__new__
+
+
 def wrap(array: Any, link: Link | None = None) -> Tensor:
     """Make a Tensor of an array without a copy, for results, which no one else holds: a constant unless it has a link.
 
     It sets the fields of `Tensor.__init__` without its checks, which would take longer than a small op.
     """
-    tensor = Tensor.__new__(Tensor)
+    tensor = _new(Tensor)
     tensor._array = array if type(array) is np.ndarray else np.asarray(array)  # a ufunc turns 0-d arrays into scalars
     tensor._link = link
     tensor.grad = None
@@ -404,11 +407,13 @@ def _are_aligned(operands: Sequence[Any]) -> bool:
     first = operands[0]
     if type(first) is not Tensor:
         return False
-    shape, dtype = first._array.shape, first._array.dtype
     for x in operands[1:]:
-        if type(x) is not Tensor or x._array.dtype != dtype:
+        if type(x) is not Tensor:
             return False
-        if x._array.shape != shape and (_is_recorded() or (shape and x._array.shape)):
+        a, b = first._array, x._array
+        if a.dtype != b.dtype:
+            return False
+        if a.shape != b.shape and (_is_recorded() or (a.shape and b.shape)):
             return False
     return True
 

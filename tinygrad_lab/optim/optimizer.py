@@ -153,14 +153,18 @@ class Optimizer:
         numbers, shared = self.shared(state, lr)
         if not shared.keys() <= state.keys():
             raise ValueError(f"{type(self).__name__}: shared returned the state {list(shared)}, expected some of {list(state)}")
-        examples = {w.dtype: w for w in parameters}
-        converted = {dtype: {name: x.astype_like(w) for name, x in numbers.items()} for dtype, w in examples.items()}
         kept = {name: entries for name, entries in state.items() if name not in shared}
-        results = [
-            self._checked_rule(w, g, dict(zip(kept, slots, strict=True)), converted[w.dtype])
-            for w, g, *slots in zip(parameters, gradients, *kept.values(), strict=True)
-        ]
-        new_state = {name: shared[name] if name in shared else [slots[name] for _, slots in results] for name in state}
+        slots: list[Slots] = [{} for _ in parameters]
+        if kept:
+            slots = [dict(zip(kept, entries, strict=True)) for entries in zip(*kept.values(), strict=True)]
+        converted: dict[np.dtype, dict[str, Tensor]] = {}
+        results = []
+        for w, g, own in zip(parameters, gradients, slots, strict=True):
+            dtype = w._array.dtype
+            if dtype not in converted:
+                converted[dtype] = {name: x.astype_like(w) for name, x in numbers.items()}
+            results.append(self._checked_rule(w, g, own, converted[dtype]))
+        new_state = {name: shared[name] if name in shared else [new[name] for _, new in results] for name in state}
         return [w for w, _ in results], new_state
 
     def _checked_rule(self, w: Tensor, g: Tensor, slots: Slots, numbers: dict[str, Tensor]) -> tuple[Tensor, Slots]:

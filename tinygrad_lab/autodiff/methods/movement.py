@@ -28,8 +28,8 @@ class Movement(Elementwise):
         return tuple(sorted(i - self.ndim for i in normalize_axis_tuple(axis, self.ndim)))
 
     def _drop(self, axes: tuple[int, ...]) -> Self:
-        kept = tuple(n for i, n in enumerate(self.shape) if i - self.ndim not in axes)
-        return ops.reshape(self, shape=kept)
+        kept = [n for axis, n in enumerate(self.shape, start=-self.ndim) if axis not in axes]
+        return ops.reshape(self, shape=tuple(kept))
 
     def reshape(self, *shape: Any) -> Self:
         """Return the elements in another shape, in row-major order; one length may be -1."""
