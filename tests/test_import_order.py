@@ -30,7 +30,8 @@ ORDER = {
     "tinygrad_lab/program": "lines passes memory replay lanes program capture",
     "tinygrad_lab/codegen": "kinds dimensions passes nests merging source native",
     "tinygrad_lab/training": (
-        "data history noise step snapshots parameters captured structure engines run checkpoints callbacks trainer lanes"
+        "data history noise step snapshots parameters captured structure changes setup engines "
+        "run checkpoints callbacks trainer lanes"
     ),
     "tinygrad_lab/training/snapshots": "users_code nodes reading writing snapshot",
     "tinygrad_lab/training/engines": "engine eager replay compiled choice",

@@ -17,6 +17,7 @@ from tinygrad_lab.training.engines.choice import first_engine, make_engine
 from tinygrad_lab.training.engines.eager import EagerEngine
 from tinygrad_lab.training.engines.engine import Batch, Engine, Epoch
 from tinygrad_lab.training.history import History
+from tinygrad_lab.training.setup import Setup
 from tinygrad_lab.training.step import TrainingStep
 from tinygrad_lab.training.structure import describe_step, scheduler_acts
 
@@ -115,6 +116,8 @@ class Run:
         What was recorded so far: empty at first, unless a checkpoint was loaded.
     error : NonFiniteLossError or None
         Why the run ended early, if it is a lane. `train` raises this error instead.
+    setup : Setup
+        The Trainer as it was when the run was made.
     checkpoint_obstacle : str
         Why no checkpoint can be made; empty if one can.
     """
@@ -137,6 +140,7 @@ class Run:
         self.history = History()
         self.error: NonFiniteLossError | None = None
         self.checkpoint_obstacle = ""
+        self.setup = Setup(trainer)
 
     # Sizes -----------------------------------------------------------------------------------------------------------
 

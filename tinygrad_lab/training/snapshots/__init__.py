@@ -1,6 +1,20 @@
-"""Snapshots of what a training step reads, to see what a trial run has changed and to put it back."""
+"""Snapshots of what a training step reads, to see what has changed and to put it back."""
 
-from tinygrad_lab.training.snapshots.nodes import Node, Opaque
+from tinygrad_lab.training.snapshots.nodes import MISSING, Node, Opaque, label, leaf, native_owner, path
 from tinygrad_lab.training.snapshots.snapshot import Difference, Snapshot, roots_of, trial_run
+from tinygrad_lab.training.snapshots.writing import write
 
-__all__ = ["Difference", "Node", "Opaque", "Snapshot", "roots_of", "trial_run"]
+__all__ = [
+    "MISSING",
+    "Difference",
+    "Node",
+    "Opaque",
+    "Snapshot",
+    "label",
+    "leaf",
+    "native_owner",
+    "path",
+    "roots_of",
+    "trial_run",
+    "write",
+]

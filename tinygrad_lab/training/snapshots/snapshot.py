@@ -45,12 +45,13 @@ GLOBAL_GENERATORS = {name: x.__self__ for name, x in (("numpy.random", np.random
 
 @dataclass(frozen=True)
 class Difference:
-    """A part that is not what it was: a value, or the elements of an array or a Tensor; `MISSING` if there is none."""
+    """A part that is not what it was, `MISSING` if there is none. In place: the elements of an array or a Tensor."""
 
     owner: Node
     key: Key
     before: Any
     after: Any
+    is_in_place: bool = False
 
     def __str__(self) -> str:
         native = native_owner(self.owner, self.key)
@@ -171,7 +172,7 @@ class Snapshot:
                         continue
                     before, after = elements(first), elements(second)
                     if id(y) not in later.results and before.tobytes() != after.tobytes():
-                        yield Difference(one, key, before, after)
+                        yield Difference(one, key, before, after, is_in_place=True)
                     pairs.append((first, second))
 
     def shares_state_with(self, other: Snapshot) -> bool:
