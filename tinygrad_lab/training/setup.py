@@ -72,7 +72,7 @@ class Setup:
     # Changes ---------------------------------------------------------------------------------------------------------
 
     def changes(self) -> tuple[list[Entry], dict[str, np.ndarray]]:
-        """Return what has changed since, except for the parameters and the optimizer's state.
+        """Return what has changed since, except for the parameters, the buffers and the optimizer's state.
 
         Returns
         -------
@@ -93,7 +93,8 @@ class Setup:
                 f"{kind} has created its state {', '.join(new)} during the training, where a checkpoint could not be loaded; "
                 "create it with add_slots in the constructor"
             )
-        now = Snapshot(self._roots(), {id(parameter) for parameter in optimizer.parameters})
+        buffers = [buffer.tensor for _, buffer in self._trainer.model.named_buffers()]
+        now = Snapshot(self._roots(), {id(tensor) for tensor in (*optimizer.parameters, *buffers)})
         return list_changes(self._snapshot, now, lambda x: x is optimizer.state)
 
     def apply(self, entries: Sequence[Entry], arrays: Mapping[str, np.ndarray]) -> None:
