@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+import tinygrad_lab.functions  # noqa: F401 (its ops are in the table, too)
 from tinygrad_lab.autodiff.ops import OP_TABLE, VJP, Op, Shape, equal_shapes
 from tinygrad_lab.autodiff.tensor import Tensor, apply, wrap
 from tinygrad_lab.codegen.source import PRELUDE

@@ -1,5 +1,8 @@
 """Ops that users define: on every engine, in lanes, and refused if a part of them is wrong."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -162,3 +165,9 @@ def test_a_wrong_op_is_refused_and_not_registered(changes, error, message):
     with pytest.raises(error, match=message):
         tl.define_op(**({"name": "softsign_"} | SOFTSIGN | changes))
     assert known == OP_TABLE
+
+
+def test_the_name_of_an_op_beside_numpys_functions_is_taken():
+    code = "import tinygrad_lab as tl; tl.define_op('hypot', abs, [None], [[1.0]])"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "there is an op 'hypot' already" in result.stderr
