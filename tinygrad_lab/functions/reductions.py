@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import wraps
 from math import inf, nan
 from typing import Any
 
@@ -32,25 +34,25 @@ def _true_elements(mask: Tensor, axis: Any, keepdims: bool) -> Tensor:
     return ops.astype(mask, dtype=np.dtype(np.float64)).sum(axis, keepdims)
 
 
-@implements("sum")
+@implements("sum add.reduce")
 def sum_(a: Any, axis: Any = None, dtype: Any = None, keepdims: bool = False, initial: Any = None, where: Any = True) -> Tensor:
     total = _selected(a, dtype, where, 0).sum(axis, keepdims)
     return total if initial is None else total + initial
 
 
-@implements("prod")
+@implements("prod multiply.reduce")
 def prod(a: Any, axis: Any = None, dtype: Any = None, keepdims: bool = False, initial: Any = None, where: Any = True) -> Tensor:
     product = _selected(a, dtype, where, 1).prod(axis, keepdims)
     return product if initial is None else product * initial
 
 
-@implements("max amax")
+@implements("max amax maximum.reduce")
 def max_(a: Any, axis: Any = None, keepdims: bool = False, initial: Any = None, where: Any = True) -> Tensor:
     largest = _selected(a, None, where, _needed(initial, where)).max(axis, keepdims)
     return largest if initial is None else ops.maximum(largest, initial)
 
 
-@implements("min amin")
+@implements("min amin minimum.reduce")
 def min_(a: Any, axis: Any = None, keepdims: bool = False, initial: Any = None, where: Any = True) -> Tensor:
     smallest = _selected(a, None, where, _needed(initial, where)).min(axis, keepdims)
     return smallest if initial is None else ops.minimum(smallest, initial)
@@ -60,30 +62,6 @@ def _needed(initial: Any, where: Any) -> Any:
     if initial is None and where is not True:
         raise ValueError("where= is given without initial=, so the result for no element is unknown; give both")
     return initial
-
-
-@implements("add.reduce")
-def add_reduce(
-    array: Any, axis: Any = 0, dtype: Any = None, keepdims: bool = False, initial: Any = None, where: Any = True
-) -> Tensor:
-    return sum_(array, axis, dtype, keepdims, initial, where)
-
-
-@implements("multiply.reduce")
-def multiply_reduce(
-    array: Any, axis: Any = 0, dtype: Any = None, keepdims: bool = False, initial: Any = None, where: Any = True
-) -> Tensor:
-    return prod(array, axis, dtype, keepdims, initial, where)
-
-
-@implements("maximum.reduce")
-def maximum_reduce(array: Any, axis: Any = 0, keepdims: bool = False, initial: Any = None, where: Any = True) -> Tensor:
-    return max_(array, axis, keepdims, initial, where)
-
-
-@implements("minimum.reduce")
-def minimum_reduce(array: Any, axis: Any = 0, keepdims: bool = False, initial: Any = None, where: Any = True) -> Tensor:
-    return min_(array, axis, keepdims, initial, where)
 
 
 @implements("ptp")
@@ -180,39 +158,19 @@ def _numbers(a: Any, where: Any) -> Tensor:
     return ops.logical_and(ops.logical_not(isnan(a)), where)
 
 
-@implements("nansum")
-def nansum(
-    a: Any, axis: Any = None, dtype: Any = None, keepdims: bool = False, initial: Any = None, where: Any = True
-) -> Tensor:
-    return sum_(a, axis, dtype, keepdims, initial, _numbers(a, where))
+def _without_nan(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    @wraps(function)
+    def own(a: Any, *args: Any, where: Any = True, **kwargs: Any) -> Tensor:
+        return function(a, *args, where=_numbers(a, where), **kwargs)
+
+    return own
 
 
-@implements("nanprod")
-def nanprod(
-    a: Any, axis: Any = None, dtype: Any = None, keepdims: bool = False, initial: Any = None, where: Any = True
-) -> Tensor:
-    return prod(a, axis, dtype, keepdims, initial, _numbers(a, where))
-
-
-@implements("nanmean")
-def nanmean(a: Any, axis: Any = None, dtype: Any = None, keepdims: bool = False, where: Any = True) -> Tensor:
-    return mean(a, axis, dtype, keepdims, _numbers(a, where))
-
-
-@implements("nanvar")
-def nanvar(
-    a: Any, axis: Any = None, dtype: Any = None, ddof: Any = 0, keepdims: bool = False,
-    where: Any = True, mean: Any = None, correction: Any = None,
-) -> Tensor:  # fmt: skip
-    return var(a, axis, dtype, ddof, keepdims, _numbers(a, where), mean, correction)
-
-
-@implements("nanstd")
-def nanstd(
-    a: Any, axis: Any = None, dtype: Any = None, ddof: Any = 0, keepdims: bool = False,
-    where: Any = True, mean: Any = None, correction: Any = None,
-) -> Tensor:  # fmt: skip
-    return nanvar(a, axis, dtype, ddof, keepdims, where, mean, correction)._root()
+implements("nansum")(_without_nan(sum_))
+implements("nanprod")(_without_nan(prod))
+implements("nanmean")(_without_nan(mean))
+implements("nanvar")(_without_nan(var))
+implements("nanstd")(_without_nan(std))
 
 
 @implements("nanmax")
@@ -236,18 +194,15 @@ def nanmin(a: Any, axis: Any = None, keepdims: bool = False, initial: Any = None
 # Sums and products of the first elements -----------------------------------------------------------------------------
 
 
-def _accumulate(x: Any, *, axis: int, out: Any = None) -> Any:
-    return np.add.accumulate(x, axis=axis, out=out)
-
-
-def _reverse(x: Any, axis: int) -> Any:
-    return ops.getitem(x, index=(..., slice(None, None, -1), *[slice(None)] * (-axis - 1)))
+def _cut(x: Any, axis: int, start: int | None = None, stop: int | None = None, step: int | None = None) -> Any:
+    """Return ``x[start:stop:step]`` along an axis, which counts from the right."""
+    return ops.getitem(x, index=(..., slice(start, stop, step), *[slice(None)] * (-axis - 1)))
 
 
 # yₖ = x₀ + ... + xₖ       x̄ₖ = gₖ + gₖ₊₁ + ..., the same from the other end
 accumulate: Op = Op(
-    "accumulate", _accumulate, lambda shape, *, axis: shape,
-    (lambda g, y, x, axis: _reverse(accumulate(_reverse(g, axis), axis=axis), axis),),
+    "accumulate", np.add.accumulate, lambda shape, *, axis: shape,
+    (lambda g, y, x, axis: _cut(accumulate(_cut(g, axis, step=-1), axis=axis), axis, step=-1),),
 )  # fmt: skip
 
 
@@ -257,21 +212,19 @@ def _along(a: Any, axis: int | None, dtype: Any) -> tuple[Tensor, int]:
     return x, normalize_axis_index(axis or 0, x.ndim) - x.ndim
 
 
-@implements("cumsum")
+@implements("cumsum add.accumulate")
 def cumsum(a: Any, axis: int | None = None, dtype: Any = None) -> Tensor:
     x, axis = _along(a, axis, dtype)
     return accumulate(x, axis=axis)
 
 
-@implements("cumprod")
+@implements("cumprod multiply.accumulate")
 def cumprod(a: Any, axis: int | None = None, dtype: Any = None) -> Tensor:
     """Multiply each element by the product that ends `step` elements before it, for steps 1, 2, 4, ... It never divides."""
     x, axis = _along(a, axis, dtype)
     step = 1
     while step < x.shape[axis]:
-        first, _ = x._split_along(axis, [step])
-        earlier, _ = x._split_along(axis, [x.shape[axis] - step])
-        x = ops.concatenate(first, x._split_along(axis, [step])[1] * earlier, axis=axis)
+        x = ops.concatenate(_cut(x, axis, stop=step), _cut(x, axis, step) * _cut(x, axis, stop=-step), axis=axis)
         step *= 2
     return x
 
@@ -300,16 +253,6 @@ def _with_first(x: Tensor, axis: int | None, first: Any) -> Tensor:
     return concatenate([start, x], axis)
 
 
-@implements("add.accumulate")
-def add_accumulate(array: Any, axis: int = 0, dtype: Any = None) -> Tensor:
-    return cumsum(array, axis, dtype)
-
-
-@implements("multiply.accumulate")
-def multiply_accumulate(array: Any, axis: int = 0, dtype: Any = None) -> Tensor:
-    return cumprod(array, axis, dtype)
-
-
 @implements("nancumsum")
 def nancumsum(a: Any, axis: int | None = None, dtype: Any = None) -> Tensor:
     return cumsum(_selected(a, None, _numbers(a, True), 0), axis, dtype)
@@ -318,10 +261,6 @@ def nancumsum(a: Any, axis: int | None = None, dtype: Any = None) -> Tensor:
 @implements("nancumprod")
 def nancumprod(a: Any, axis: int | None = None, dtype: Any = None) -> Tensor:
     return cumprod(_selected(a, None, _numbers(a, True), 1), axis, dtype)
-
-
-def _slices(x: Tensor, axis: int, cut: slice) -> Tensor:
-    return ops.getitem(x, index=(..., cut, *[slice(None)] * (-axis - 1)))
 
 
 @implements("diff")
@@ -335,7 +274,7 @@ def diff(a: Any, n: int = 1, axis: int = -1, prepend: Any = None, append: Any = 
     parts = [e for e in (ends[0], x, ends[1]) if e is not None]
     x = concatenate(parts, axis) if len(parts) > 1 else x
     for _ in range(n):
-        later, earlier = _slices(x, axis, slice(1, None)), _slices(x, axis, slice(None, -1))
+        later, earlier = _cut(x, axis, 1), _cut(x, axis, stop=-1)
         x = ops.not_equal(later, earlier) if x.dtype == bool else later - earlier
     return x
 
@@ -350,6 +289,5 @@ def trapezoid(y: Any, x: Any = None, dx: Any = 1.0, axis: int = -1) -> Tensor:
     y = as_tensor(y)
     axis = normalize_axis_index(axis, y.ndim) - y.ndim
     if x is not None:
-        dx = diff(x) if np.ndim(x) != 1 else diff(x).reshape(-1, *[1] * (-axis - 1))
-    heights = _slices(y, axis, slice(1, None)) + _slices(y, axis, slice(None, -1))
-    return (heights * dx / 2.0).sum(axis)
+        dx = diff(x, axis=axis) if np.ndim(x) != 1 else diff(x).reshape(-1, *[1] * (-axis - 1))
+    return ((_cut(y, axis, 1) + _cut(y, axis, stop=-1)) * dx / 2.0).sum(axis)

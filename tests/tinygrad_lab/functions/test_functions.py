@@ -78,6 +78,8 @@ np.cumprod(z,axis=-1)  np.add.accumulate(x)  np.multiply.accumulate(x,1)  np.cum
 np.cumulative_prod(z,axis=-1,include_initial=True)  np.cumulative_sum(v,include_initial=True)  np.diff(z)
 np.diff(z,n=2,axis=0+1)  np.diff(x,prepend=0.0)  np.diff(x,axis=0,append=y)  np.ediff1d(x)  np.trapezoid(x)
 np.trapezoid(x,dx=0.5,axis=0)  np.trapezoid(x,np.cumsum(v))  np.trapezoid(x,np.cumsum(y,1))
+np.trapezoid(x,np.cumsum(y,0),axis=0)  np.nansum(np.where(M,nan,x),axis=1,where=x>0.4)
+np.nanmean(np.where(M,nan,x),0,keepdims=True)
 np.nansum(np.where(M,nan,x),axis=0)  np.nanprod(np.where(M,nan,x))  np.nanmean(np.where(M,nan,x),axis=1)
 np.nanvar(np.where(M,nan,x),ddof=1)  np.nanstd(np.where(M,nan,x),axis=1)  np.nanmax(np.where(M,nan,x),axis=0)
 np.nanmin(np.where(M,nan,x),keepdims=True)  np.nancumsum(np.where(M,nan,x),axis=1)  np.nancumprod(np.where(M,nan,x))
