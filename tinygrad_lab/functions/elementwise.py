@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import inf, log, pi
 from operator import index
 from typing import Any
@@ -13,6 +14,20 @@ from tinygrad_lab.autodiff.functions import matmul
 from tinygrad_lab.autodiff.methods.protocol import FUNCTIONS, implements
 from tinygrad_lab.autodiff.ops import Op, equal_shapes
 from tinygrad_lab.autodiff.tensor import Tensor, as_tensor
+
+
+def allocating(run: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the parameter `out` to a function that always makes a new array."""
+
+    def with_out(*arrays: Any, out: Any = None, **params: Any) -> Any:
+        result = run(*arrays, **params)
+        if out is None:
+            return result
+        out[...] = result
+        return out
+
+    return with_out
+
 
 # Ops: trigonometric and hyperbolic -----------------------------------------------------------------------------------
 
@@ -152,7 +167,7 @@ def _sine(x: Any, n: int) -> Any:
     return (1 - n % 4 // 2 * 2) * (np.cos(x) if n % 2 else np.sin(x))
 
 
-def _sinc(x: Any, *, n: int, out: Any = None) -> Any:
+def _sinc(x: Any, *, n: int) -> Any:
     # Near 0: Gauss's rule with 20 points, exact to rounding. Elsewhere: x yₙ = πⁿ⁻¹ sin(πx + nπ/2) - n yₙ₋₁.
     nodes, weights = np.polynomial.legendre.leggauss(20)
     t = pi * (nodes + 1) / 2
@@ -164,10 +179,10 @@ def _sinc(x: Any, *, n: int, out: Any = None) -> Any:
     far = np.sinc(outside)
     for k in range(1, n + 1):
         far = (pi ** (k - 1) * _sine(pi * outside, k) - k * far) / outside
-    return ops._astype(np.where(near, result, far) if n else np.sinc(wide), dtype=np.asarray(x).dtype, out=out)
+    return np.asarray(np.where(near, result, far) if n else np.sinc(wide), np.asarray(x).dtype)
 
 
-sinc: Op = Op("sinc", _sinc, lambda shape, *, n: shape, (lambda g, y, x, n: g * sinc(x, n=n + 1),))
+sinc: Op = Op("sinc", allocating(_sinc), lambda shape, *, n: shape, (lambda g, y, x, n: g * sinc(x, n=n + 1),))
 
 # Enter the ops under the ufuncs that they run ------------------------------------------------------------------------
 

@@ -7,7 +7,6 @@ singular values are equal, numpy.linalg.LinAlgError says so.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from math import inf
 from operator import index
 from typing import Any
@@ -21,6 +20,7 @@ from tinygrad_lab.autodiff.functions import concatenate, matmul
 from tinygrad_lab.autodiff.methods.protocol import implements
 from tinygrad_lab.autodiff.ops import Op, Shape
 from tinygrad_lab.autodiff.tensor import Tensor, as_tensor
+from tinygrad_lab.functions.elementwise import allocating
 from tinygrad_lab.functions.movement import moveaxis
 
 
@@ -33,19 +33,6 @@ def _mm(*factors: Any) -> Any:
     for factor in factors[1:]:
         product = ops.matmul(product, factor)
     return product
-
-
-def _allocating(run: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the parameter `out` to a function that always makes a new array."""
-
-    def with_out(*arrays: Any, out: Any = None, **params: Any) -> Any:
-        result = run(*arrays, **params)
-        if out is None:
-            return result
-        out[...] = result
-        return out
-
-    return with_out
 
 
 def _square(shape: Shape) -> Shape:
@@ -85,12 +72,12 @@ def _solved(a: Shape, b: Shape) -> Shape:
 
 
 solve: Op = Op(
-    "solve", _allocating(np.linalg.solve), _solved,
+    "solve", allocating(np.linalg.solve), _solved,
     (lambda g, y, a, b: -_mm(solve(_t(a), g), _t(y)), lambda g, y, a, b: solve(_t(a), g)),
 )  # fmt: skip
 
 # y = a⁻¹              ā = -yᵀ g yᵀ
-inv: Op = Op("inv", _allocating(np.linalg.inv), _square, (lambda g, y, a: -_mm(_t(y), g, _t(y)),))
+inv: Op = Op("inv", allocating(np.linalg.inv), _square, (lambda g, y, a: -_mm(_t(y), g, _t(y)),))
 
 
 # y = det a            ā = g times the matrix of cofactors
@@ -102,7 +89,7 @@ def _determinant(shape: Shape) -> Shape:
     return _square(shape)[:-2]
 
 
-det: Op = Op("det", _allocating(np.linalg.det), _determinant, (lambda g, y, a: _scaled(g, cofactors(a)),))
+det: Op = Op("det", allocating(np.linalg.det), _determinant, (lambda g, y, a: _scaled(g, cofactors(a)),))
 
 
 # y = det(a) a⁻ᵀ, which exists for a singular a too       ā = (Σ g y - y gᵀ) a⁻ᵀ
@@ -118,16 +105,16 @@ def _cofactors_vjp(g: Any, y: Any, a: Any) -> Any:
     return _t(solve(a, _times(ops.broadcast_to(total, shape=a.shape), np.eye(a.shape[-1])) - _mm(g, _t(y))))
 
 
-cofactors: Op = Op("cofactors", _allocating(_cofactors), _square, (_cofactors_vjp,), analytic=False)
+cofactors: Op = Op("cofactors", allocating(_cofactors), _square, (_cofactors_vjp,), analytic=False)
 
 # y = log |det a|      ā = g a⁻ᵀ
 logdet: Op = Op(
-    "logdet", _allocating(lambda a: np.linalg.slogdet(a)[1]), _determinant, (lambda g, y, a: _scaled(g, _t(inv(a))),),
+    "logdet", allocating(lambda a: np.linalg.slogdet(a)[1]), _determinant, (lambda g, y, a: _scaled(g, _t(inv(a))),),
     analytic=False,
 )  # fmt: skip
 
 # y = the sign of det a, constant between its jumps
-detsign: Op = Op("detsign", _allocating(lambda a: np.linalg.slogdet(a)[0]), _determinant, analytic=False)
+detsign: Op = Op("detsign", allocating(lambda a: np.linalg.slogdet(a)[0]), _determinant, analytic=False)
 
 
 # LAPACK reads only the lower triangle of a symmetric matrix. So does the derivative of an op that takes one.
@@ -144,7 +131,7 @@ def _cholesky_vjp(g: Any, y: Any, a: Any) -> Any:
     return _in_lower_triangle(solve(_t(y), _t(solve(_t(y), _t(middle)))))
 
 
-cholesky: Op = Op("cholesky", _allocating(np.linalg.cholesky), _square, (_cholesky_vjp,), analytic=False)
+cholesky: Op = Op("cholesky", allocating(np.linalg.cholesky), _square, (_cholesky_vjp,), analytic=False)
 
 
 # y = the pseudo-inverse of a, of constant rank
@@ -156,7 +143,7 @@ def _pinv_vjp(g: Any, y: Any, a: Any, **_: Any) -> Any:
 
 
 pinv: Op = Op(
-    "pinv", _allocating(np.linalg.pinv), lambda shape, **_: (*shape[:-2], shape[-1], shape[-2]), (_pinv_vjp,), analytic=False
+    "pinv", allocating(np.linalg.pinv), lambda shape, **_: (*shape[:-2], shape[-1], shape[-2]), (_pinv_vjp,), analytic=False
 )
 
 
@@ -177,7 +164,7 @@ def _qr_shape(shape: Shape) -> Shape:
     return (*shape[:-2], shape[-2] + shape[-1], shape[-1])
 
 
-qr: Op = Op("qr", _allocating(lambda a: np.concatenate(np.linalg.qr(a), axis=-2)), _qr_shape, (_qr_vjp,), analytic=False)
+qr: Op = Op("qr", allocating(lambda a: np.concatenate(np.linalg.qr(a), axis=-2)), _qr_shape, (_qr_vjp,), analytic=False)
 
 
 # Eigenvalues and singular values -------------------------------------------------------------------------------------
@@ -201,7 +188,7 @@ def _gaps_vjp(g: Any, y: Any, x: Any, of: str) -> Any:
     return -ops.reshape(total, shape=(*x.shape[:-1], n))
 
 
-reciprocal_gaps: Op = Op("reciprocal_gaps", _allocating(_gaps), lambda shape, *, of: (*shape, shape[-1]), (_gaps_vjp,))
+reciprocal_gaps: Op = Op("reciprocal_gaps", allocating(_gaps), lambda shape, *, of: (*shape, shape[-1]), (_gaps_vjp,))
 
 
 # y = the eigenvalues of a symmetric a, v = the eigenvectors       ā = v diag(g) vᵀ
@@ -211,7 +198,7 @@ def _eigvalsh_vjp(g: Any, y: Any, a: Any) -> Any:
 
 
 eigvalsh: Op = Op(
-    "eigvalsh", _allocating(np.linalg.eigvalsh), lambda shape: _square(shape)[:-1],
+    "eigvalsh", allocating(np.linalg.eigvalsh), lambda shape: _square(shape)[:-1],
     (_eigvalsh_vjp,), analytic=False,
 )  # fmt: skip
 
@@ -221,9 +208,7 @@ def _eigenvectors_vjp(g: Any, y: Any, a: Any) -> Any:
     return _in_lower_triangle(_mm(y, reciprocal_gaps(eigvalsh(a), of="eigenvalues") * _mm(_t(y), g), _t(y)))
 
 
-eigenvectors: Op = Op(
-    "eigenvectors", _allocating(lambda a: np.linalg.eigh(a)[1]), _square, (_eigenvectors_vjp,), analytic=False
-)
+eigenvectors: Op = Op("eigenvectors", allocating(lambda a: np.linalg.eigh(a)[1]), _square, (_eigenvectors_vjp,), analytic=False)
 
 
 # y = the singular values of a = u diag(y) vᵀ       ā = u diag(g) vᵀ
@@ -233,7 +218,7 @@ def _svdvals_vjp(g: Any, y: Any, a: Any) -> Any:
 
 
 svdvals: Op = Op(
-    "svdvals", _allocating(np.linalg.svdvals), lambda shape: (*shape[:-2], min(shape[-2:])), (_svdvals_vjp,), analytic=False
+    "svdvals", allocating(np.linalg.svdvals), lambda shape: (*shape[:-2], min(shape[-2:])), (_svdvals_vjp,), analytic=False
 )
 
 
@@ -269,7 +254,7 @@ def _vectors(a: Any) -> Any:
 
 
 singular_vectors: Op = Op(
-    "singular_vectors", _allocating(_vectors), lambda shape: (*shape[:-2], sum(shape[-2:]), min(shape[-2:])),
+    "singular_vectors", allocating(_vectors), lambda shape: (*shape[:-2], sum(shape[-2:]), min(shape[-2:])),
     (_singular_vectors_vjp,), analytic=False,
 )  # fmt: skip
 

@@ -89,6 +89,8 @@ def _new_order(function: Any, data: tuple[int, ...] = (0,), fills: bool = False)
             return _map(lambda order: elements[order], call(lambda x: x))
         dtype = elements.dtype if elements.dtype.kind != "c" else np.float64  # check_grad takes complex steps
         zeros = call(lambda x: np.zeros(x.shape, dtype))
+        if not elements.size:
+            return as_tensor(zeros)
         moved = zeros != call(lambda x: np.ones(x.shape, dtype))
         return ops.where(moved, elements[np.where(moved, call(lambda x: x), 0)], zeros)
 

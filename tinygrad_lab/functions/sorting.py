@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from math import inf, nan
 from typing import Any
 
@@ -14,30 +13,19 @@ from tinygrad_lab.autodiff.functions import stack
 from tinygrad_lab.autodiff.methods.protocol import implements
 from tinygrad_lab.autodiff.ops import Op
 from tinygrad_lab.autodiff.tensor import Tensor, as_tensor
-from tinygrad_lab.functions.elementwise import isnan
+from tinygrad_lab.functions.elementwise import allocating, isnan
 from tinygrad_lab.functions.reductions import count_nonzero
 
 # Positions are integers, which are constant between jumps: no VJP.
-
-
-def _positions(find: Callable[..., Any]) -> Callable[..., Any]:
-    def run(x: Any, *, axis: int, out: Any = None, **options: Any) -> Any:
-        found = find(x, axis=axis, **options)
-        if out is None:
-            return found
-        out[...] = found
-        return out
-
-    return run
 
 
 def _without(shape: ops.Shape, *, axis: int) -> ops.Shape:
     return shape[:axis] + shape[len(shape) + axis + 1 :]
 
 
-argmax: Op = Op("argmax", _positions(np.argmax), _without)
-argmin: Op = Op("argmin", _positions(np.argmin), _without)
-argsort: Op = Op("argsort", _positions(np.argsort), lambda shape, *, axis, kind=None: shape)
+argmax: Op = Op("argmax", allocating(np.argmax), _without)
+argmin: Op = Op("argmin", allocating(np.argmin), _without)
+argsort: Op = Op("argsort", allocating(np.argsort), lambda shape, *, axis, kind=None: shape)
 
 
 def _prepared(a: Any, axis: int | None) -> tuple[Tensor, int]:

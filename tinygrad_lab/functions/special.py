@@ -12,7 +12,7 @@ from tinygrad_lab.autodiff import ops
 from tinygrad_lab.autodiff.methods.protocol import SCIPY
 from tinygrad_lab.autodiff.ops import Op, _special, equal_shapes
 from tinygrad_lab.autodiff.tensor import Tensor, as_tensor
-from tinygrad_lab.functions.elementwise import cbrt, exp2, rint
+from tinygrad_lab.functions.elementwise import allocating, cbrt, exp2, rint
 
 
 def _ufunc(name: str) -> Callable[..., Any]:
@@ -36,21 +36,25 @@ log_ndtr: Op = Op("log_ndtr", _ufunc("log_ndtr"), lambda shape: shape, (lambda g
 
 
 # y = r(x)             x̄ = -g y (x + y)
-def _normal_ratio(x: Any, out: Any = None) -> Any:
+def _normal_ratio(x: Any) -> Any:
     wide = np.asarray(x, np.float64)
     low = np.minimum(wide, 0)
     ratio = sqrt(2 / pi) / _special("erfcx")(-low * sqrt(0.5))
     density = np.exp(-0.5 * wide * wide) / sqrt(2 * pi)
-    return ops._astype(np.where(wide < 0, ratio, density / _special("ndtr")(wide)), dtype=np.asarray(x).dtype, out=out)
+    return np.asarray(np.where(wide < 0, ratio, density / _special("ndtr")(wide)), np.asarray(x).dtype)
 
 
 normal_ratio: Op = Op(
-    "normal_ratio", _normal_ratio, lambda shape: shape, (lambda g, y, x: -g * y * normal_ratio_excess(x),), analytic=False
+    "normal_ratio",
+    allocating(_normal_ratio),
+    lambda shape: shape,
+    (lambda g, y, x: -g * y * normal_ratio_excess(x),),
+    analytic=False,
 )
 
 
 # y = x + r(x), which is about -1/x for x far below 0       x̄ = g (1 - r y)
-def _normal_ratio_excess(x: Any, out: Any = None) -> Any:
+def _normal_ratio_excess(x: Any) -> Any:
     # Far below 0: the asymptotic series 1 - z √π erfcx z = 1/2z² - 3/4z⁴ + 15/8z⁶ - ..., times r, where x = -√2 z.
     wide = np.asarray(x, np.float64)
     ratio = _normal_ratio(wide)
@@ -59,11 +63,11 @@ def _normal_ratio_excess(x: Any, out: Any = None) -> Any:
     series = np.zeros_like(squared)
     for k in range(16, 0, -1):
         series = (2 * k - 1) / squared * (1 - series)
-    return ops._astype(np.where(far, ratio * series, wide + ratio), dtype=np.asarray(x).dtype, out=out)
+    return np.asarray(np.where(far, ratio * series, wide + ratio), np.asarray(x).dtype)
 
 
 normal_ratio_excess: Op = Op(
-    "normal_ratio_excess", _normal_ratio_excess, lambda shape: shape,
+    "normal_ratio_excess", allocating(_normal_ratio_excess), lambda shape: shape,
     (lambda g, y, x: g * (1.0 - normal_ratio(x) * y),), analytic=False,
 )  # fmt: skip
 
@@ -88,12 +92,16 @@ digamma: Op = Op("digamma", _ufunc("psi"), lambda shape: shape, (lambda g, y, x:
 
 
 # y = the n-th derivative of ψ(x), n > 0, x > 0       x̄ = g times derivative n + 1
-def _polygamma(x: Any, *, n: int, out: Any = None) -> Any:
-    return ops._astype(np.asarray(_special("polygamma")(n, x)), dtype=np.asarray(x).dtype, out=out)
+def _polygamma(x: Any, *, n: int) -> Any:
+    return np.asarray(_special("polygamma")(n, x), np.asarray(x).dtype)
 
 
 polygamma: Op = Op(
-    "polygamma", _polygamma, lambda shape, *, n: shape, (lambda g, y, x, n: g * polygamma(x, n=n + 1),), analytic=False
+    "polygamma",
+    allocating(_polygamma),
+    lambda shape, *, n: shape,
+    (lambda g, y, x, n: g * polygamma(x, n=n + 1),),
+    analytic=False,
 )
 
 # y = log |B(a, b)|    ā = g (ψ(a) - ψ(a + b)),  b̄ likewise

@@ -129,6 +129,10 @@ def test_reductions_of_nothing_are_numpys():
     for function in (np.nanmax, np.nanmin, np.nanmean, np.nanmedian):
         assert np.isnan(function(Tensor(missing), axis=0).data).all()
     assert np.nansum(Tensor(missing)).item() == 0.0
+    assert np.median(Tensor(empty), axis=1).shape == (0,)
+    with np.errstate(all="ignore"), pytest.warns(RuntimeWarning):
+        np.testing.assert_array_equal(np.median(Tensor(empty), axis=0).data, np.median(empty, axis=0))
+    assert np.pad(Tensor(empty[:, 0]), 1).data.tolist() == [0.0, 0.0]
     for function in (np.max, np.min, np.argmax):
         with pytest.raises(ValueError, match="zero-size array|empty sequence"):
             function(Tensor(empty), axis=0)
