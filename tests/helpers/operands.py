@@ -155,6 +155,12 @@ def _unary(low=-2.0, high=2.0, **params):
 
 
 @st.composite
+def _polygamma_difference(draw, dtype):
+    shape = draw(shapes())
+    return [draw(values(shape, dtype, low=0.5, high=2.0, grid=i)) for i in range(2)], {"n": 0}
+
+
+@st.composite
 def _along_an_axis(draw, dtype):
     shape = draw(shapes(min_dims=1))
     return [draw(values(shape, dtype))], {"axis": draw(st.integers(-len(shape), -1))}
@@ -205,6 +211,7 @@ OPERANDS = {op.name: _elementwise(op) for op in ops.OP_TABLE.values() if op.elem
     "normal_ratio_excess": _unary(),
     "digamma": _unary(0.25),
     "polygamma": _unary(0.5, n=1),
+    "polygamma_difference": _polygamma_difference,
     "accumulate": _along_an_axis,
     "argmax": _along_an_axis,
     "argmin": _along_an_axis,

@@ -104,10 +104,31 @@ polygamma: Op = Op(
     analytic=False,
 )
 
+
+# y = ψₙ(a + b) - ψₙ(a), where ψₙ is the n-th derivative of ψ       ā = g (ψₙ₊₁(a + b) - ψₙ₊₁(a)),  b̄ = g ψₙ₊₁(a + b)
+def _polygamma_difference(a: Any, b: Any, *, n: int) -> Any:
+    # If b is small beside a, the difference would lose digits. Instead, Gauss's rule integrates ψₙ₊₁ from a to a + b.
+    psi = _special("polygamma")
+    small = (a > 0) & (b > 0) & (b < a)
+    start, length = (np.asarray(np.where(small, x, 1), np.float64)[..., None] for x in (a, b))
+    nodes, weights = np.polynomial.legendre.leggauss(20)
+    integral = (length * psi(n + 1, start + length * (nodes + 1) / 2) * weights / 2).sum(-1)
+    return np.asarray(np.where(small, integral, psi(n, np.add(a, b)) - psi(n, a)), np.asarray(a).dtype)
+
+
+polygamma_difference: Op = Op(
+    "polygamma_difference", allocating(_polygamma_difference), lambda a, b, *, n: equal_shapes(a, b),
+    (
+        lambda g, y, a, b, n: g * polygamma_difference(a, b, n=n + 1),
+        lambda g, y, a, b, n: g * polygamma(a + b, n=n + 1),
+    ),
+    analytic=False,
+)  # fmt: skip
+
 # y = log |B(a, b)|    ā = g (ψ(a) - ψ(a + b)),  b̄ likewise
 betaln: Op = Op(
     "betaln", _ufunc("betaln"), equal_shapes,
-    (lambda g, y, a, b: g * (digamma(a) - digamma(a + b)), lambda g, y, a, b: g * (digamma(b) - digamma(a + b))),
+    (lambda g, y, a, b: -g * polygamma_difference(a, b, n=0), lambda g, y, a, b: -g * polygamma_difference(b, a, n=0)),
     "(lgamma({0}) + lgamma({1}) - lgamma({0} + {1}))", analytic=False, smooth=((0.25, 2.0), (0.25, 2.0)),
 )  # fmt: skip
 
@@ -141,9 +162,13 @@ xlog1py: Op = Op(
 )  # fmt: skip
 
 
+def _are_near(a: Any, b: Any) -> Any:
+    return ops.logical_and(ops.less(a, 2.0 * b), ops.less(b, 2.0 * a))
+
+
 def _log_ratio(a: Any, b: Any) -> Any:
     """Return log(a / b), to full precision also if a is near b."""
-    near = ops.logical_and(ops.less(a, 2.0 * b), ops.less(b, 2.0 * a))
+    near = _are_near(a, b)
     change = ops.where(near, a - b, 0.0) / ops.where(near, b, 1.0)
     return ops.where(near, ops.log1p(change), ops.log(ops.where(near, 1.0, a)) - ops.log(ops.where(near, 1.0, b)))
 
@@ -160,7 +185,10 @@ rel_entr: Op = Op(
 # y = a log(a / b) - a + b, and b at a = 0                     ā = g log(a / b),  b̄ = g (b - a) / b
 kl_div: Op = Op(
     "kl_div", _ufunc("kl_div"), equal_shapes,
-    (lambda g, y, a, b: g * _log_ratio(a, b), lambda g, y, a, b: g * _quotient(b - a, b)),
+    (
+        lambda g, y, a, b: g * _log_ratio(a, b),
+        lambda g, y, a, b: g * ops.where(_are_near(a, b), _quotient(b - a, b), 1.0 - _quotient(a, b)),
+    ),
     f"({{0}} * log({{0}} / {{1}}) - {{0}} + {{1}} if {{0}} > 0 and {{1}} > 0 else "
     f"({{1}} if {{0}} == 0 and {{1}} >= 0 else {_OUTSIDE}))",
     analytic=False, smooth=((0.25, 2.0), (0.25, 2.0)),

@@ -92,6 +92,7 @@ def test_derivatives_near_the_edges_of_the_domain():
     assert slopes(np.arccosh, 1e200)[0] == pytest.approx(1e-200, rel=1e-14)
     assert slopes(np.arcsinh, -1e200)[0] == pytest.approx(1e-200, rel=1e-14)
     assert slopes(np.arctan2, 1e-200, 1e-200) == [pytest.approx(5e199), pytest.approx(-5e199)]
+    assert slopes(sp.betaln, 1e10, 1e-3) == [pytest.approx(-1e-13, rel=1e-9), pytest.approx(-1023.6014228617, rel=1e-12)]
     assert slopes(sp.rel_entr, 1.0 + 2**-40, 1.0)[0] - 1.0 == pytest.approx(2.0**-40, rel=1e-4)
     assert slopes(sp.kl_div, 1.0 + 2**-40, 1.0)[0] == pytest.approx(2.0**-40, rel=1e-11)
 

@@ -218,6 +218,7 @@ EXAMPLES = {
            ("eigenvectors", linalg.eigenvectors, 4), ("svdvals", linalg.svdvals, 5),
            ("singular_vectors", linalg.singular_vectors, 5)]},
     "solve": [(lambda a, b: np.linalg.solve(a + np.diag([4, 4, 4, 4]), b), (4, 4), (4, 3))],
+    "polygamma_difference": [(lambda a, b: special.polygamma_difference(a, b, n=1), (7, 33), (7, 33))],
     "reciprocal_gaps": [(lambda x: linalg.reciprocal_gaps(x + np.arange(0, 20, 4), of="values"), (5,))],
 }  # fmt: skip
 
