@@ -131,7 +131,7 @@ class Jump(tl.Scheduler):
 
 
 def report_trainer(i, engine="compiled", **options):
-    """As those of tests/tinygrad_lab/codegen/test_codegen.py, so that all share one compilation."""
+    """As those of tests/tinygrad_lab/codegen/test_trainings.py, so that all share one compilation."""
     net = TwoHiddenLayerNet(1, 7, 5, 1, activation="leaky_relu", rng=np.random.default_rng(i))
     return tl.Trainer(
         net,
