@@ -361,6 +361,48 @@ reduce_min: Op = Op(
 )
 
 
+# y = √Σ x² over the last `ndims` axes of all operands      x̄ = g x / y, and 0 at y = 0
+HUGE_SQUARES = 2.0**998
+"""The sum of squares from which the elements are scaled, so that no square overflows."""
+SCALE = 2.0**-540
+"""The factor for that, a power of two, which changes no digit."""
+
+
+def _sum_of_squares(arrays: Sequence[Any], ndims: Sequence[int]) -> Any:
+    sums = [np.add.reduce(np.square(x), axis=tuple(range(-ndim, 0))) for x, ndim in zip(arrays, ndims, strict=True)]
+    return sum(sums[1:], sums[0])
+
+
+def _norm(*arrays: Any, ndims: tuple[int, ...], out: Any = None) -> Any:
+    squares = _sum_of_squares(arrays, ndims)
+    norm = np.sqrt(squares)
+    if not (squares < HUGE_SQUARES).all():
+        scaled = np.sqrt(_sum_of_squares([x * SCALE for x in arrays], ndims)) / SCALE
+        norm = np.where(squares < HUGE_SQUARES, norm, scaled)
+    if out is None:
+        return norm
+    out[...] = norm
+    return out
+
+
+def _norm_shape(*shapes: Shape, ndims: tuple[int, ...]) -> Shape:
+    return equal_shapes(*[shape[: len(shape) - ndim] for shape, ndim in zip(shapes, ndims, strict=True)])
+
+
+def _norm_vjp(position: int) -> VJP:
+    def vjp(g: Any, y: Any, *inputs: Any, ndims: tuple[int, ...]) -> Any:
+        x = inputs[position]
+        zero = equal(y, 0.0)
+        unit = where(zero, 0.0, g), where(zero, 1.0, y)
+        top, bottom = (broadcast_to(reshape(v, shape=(*y.shape, *[1] * ndims[position])), shape=x.shape) for v in unit)
+        return x / bottom * top
+
+    return vjp
+
+
+norm: Op = Op("norm", _norm, _norm_shape, _norm_vjp)
+
+
 def _stretched(old: Shape, *, shape: Shape) -> Shape:
     lead = len(shape) - len(old)
     if lead < 0 or any(n not in (1, m) for n, m in zip(old, shape[lead:], strict=True)):

@@ -1,6 +1,7 @@
 """Code generation: a Program as loops over scalars, in Python source that people can read and Numba can compile.
 
-    Program --> sums of squares of outer products, factored         (`factor_squares`)
+    Program --> norms as sums of squares                             (`expand_norms`)
+            --> sums of squares of outer products, factored         (`factor_squares`)
             --> sums over several axes as sums over columns first   (`split_sums`)
             --> transposed products as products of transposes       (`transpose_factors`)
             --> a separate value for each use of a view             (`separate_uses`)

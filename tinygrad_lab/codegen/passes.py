@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial, reduce
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,33 @@ def _append(lines: list[Line], op: Op, *operands: Value, **params: Any) -> Value
     array = op.run(*[x.array for x in operands], **params)
     lines.append(Line(op, operands, params, Value("new", "result", array)))
     return lines[-1].result
+
+
+def expand_norms(program: Program) -> Program:
+    """Write the norm of several arrays as the root of their sums of squares, with a second sum if the first one overflows."""
+    lines: list[Line] = []
+    for line in program.lines:
+        if line.op is ops.norm:
+            dtype = line.result.array.dtype
+            scale, huge = (Value("scale", "constant", np.array(x, dtype)) for x in (ops.SCALE, ops.HUGE_SQUARES))
+            ndims = line.params["ndims"]
+            squares = _append_squares(lines, line.operands, ndims)
+            scaled = _append_squares(lines, [_scaled(lines, x, scale) for x in line.operands], ndims)
+            plain = _append(lines, ops.sqrt, squares)
+            rescaled = _append(lines, ops.divide, _append(lines, ops.sqrt, scaled), scale)
+            line = Line(ops.where, (_append(lines, ops.less, squares, huge), plain, rescaled), {}, line.result)
+        lines.append(line)
+    return replace(program, lines=lines)
+
+
+def _append_squares(lines: list[Line], operands: Sequence[Value], ndims: Sequence[int]) -> Value:
+    """Append the sum of the squares of the elements of all operands, a number."""
+    totals = []
+    for x, ndim in zip(operands, ndims, strict=True):
+        square = _append(lines, ops.multiply, x, x)
+        total = _append(lines, ops.reduce_sum, square, axes=tuple(range(-ndim, 0)))
+        totals.append(_append(lines, ops.reshape, total, shape=()))
+    return reduce(partial(_append, lines, ops.add), totals)
 
 
 def factor_squares(program: Program) -> Program:

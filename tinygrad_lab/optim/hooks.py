@@ -6,12 +6,12 @@ gradients --> ClipGradValue --> ClipGradNorm --> ... --> optimizer
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
-from functools import reduce
-from operator import add
+from collections.abc import Sequence
+from math import nan
 
 import numpy as np
 
+from tinygrad_lab.autodiff import ops
 from tinygrad_lab.autodiff.ops import maximum, where
 from tinygrad_lab.autodiff.tensor import Tensor
 from tinygrad_lab.optim.hyperparameters import hyperparameter
@@ -28,11 +28,12 @@ class GradientHook(ABC):
 class ClipGradNorm(GradientHook):
     """Rescale all gradients together so that their global norm is at most `max_norm`.
 
-    The factor is max_norm / √max(Σ g², max_norm²) (Pascanu, Mikolov & Bengio, ICML 2013). The maximum is taken before the
-    root. So the factor is exactly 1 below the limit, and its derivative is finite even if all gradients are 0.
+    The factor is max_norm / max(norm, max_norm) (Pascanu, Mikolov & Bengio, ICML 2013). So it is exactly 1 below the limit,
+    and its derivative is finite even if all gradients are 0. The norm of finite gradients does not overflow.
 
-    All finite gradients are clipped to full precision, even if their squares overflow. If an element is infinite, it becomes
-    nan and the finite ones become 0. If an element is nan, all become nan.
+    If an element is infinite or nan, all become nan, and the training reports a loss that is not finite. So does a gradient
+    for which the factor is no normal number of its dtype, instead of 0: this takes a norm of 1e307 times `max_norm`, or of
+    1e37 times in single precision.
 
     Parameters
     ----------
@@ -54,34 +55,24 @@ class ClipGradNorm(GradientHook):
         if not 1e-150 <= self.max_norm.item() <= 1e150:
             raise ValueError(f"ClipGradNorm: max_norm is {max_norm!r}, expected a number from 1e-150 to 1e150")
 
-    @np.errstate(over="ignore")  # of the first sum, which then selects the scale
+    @np.errstate(over="ignore", invalid="ignore")  # of the first sum of squares, or of gradients that are not finite
     def __call__(self, gradients: Sequence[Tensor]) -> list[Tensor]:
         gradients = list(gradients)
         if not gradients:
             return []
         limit = self.max_norm
-        doubles = [g.astype_like(limit) for g in gradients]
-        squares = _sum_of_squares(doubles)
-        # Write the factor as a product of two. Then neither underflows, and no square overflows. A power of two, and 1,
-        # change no digit.
-        if all(g.dtype == np.float32 for g in gradients):  # the square of such a number is finite in double precision
-            factor = limit / maximum(squares, limit * limit).sqrt()
-            is_small = factor < 2.0**-100
-            first, second = where(is_small, factor.sqrt(), 1.0), where(is_small, factor.sqrt(), factor)
-            scaled = [g * first.astype_like(g) for g in gradients]
-        else:
-            first = where(squares > 2.0**998, 2.0**-540, 1.0)
-            scaled = [g * first for g in doubles]
-            scaled_limit = limit * first
-            second = limit / maximum(_sum_of_squares(scaled), scaled_limit * scaled_limit).sqrt()
-        return [(x * second.astype_like(x)).astype_like(g) for g, x in zip(gradients, scaled, strict=True)]
+        norm = ops.norm(*[g.astype_like(limit) for g in gradients], ndims=tuple(g.ndim for g in gradients))
+        factor = limit / maximum(norm, limit)
+        factors = {tiny: where(factor < tiny, nan, factor) for tiny in {_smallest(g) for g in gradients}}
+        return [g * factors[_smallest(g)].astype_like(g) for g in gradients]
 
     def __repr__(self) -> str:
         return f"ClipGradNorm({self.max_norm.item()})"
 
 
-def _sum_of_squares(tensors: Iterable[Tensor]) -> Tensor:
-    return reduce(add, [x.square().sum() for x in tensors])
+def _smallest(x: Tensor) -> float:
+    """Return the smallest normal number of a Tensor's dtype."""
+    return float(np.finfo(x.dtype).tiny)
 
 
 class ClipGradValue(GradientHook):
