@@ -29,7 +29,7 @@ from tinygrad_lab.program.memory import aligned_empty
 from tinygrad_lab.training.history import History
 from tinygrad_lab.training.noise import EpochNumbers, Key, key_of
 from tinygrad_lab.training.parameters import check_kept_parameters, owners_of_parameters
-from tinygrad_lab.training.snapshots import Snapshot, trial_run
+from tinygrad_lab.training.snapshots import Snapshot, snapshot_of, trial_run
 from tinygrad_lab.training.step import TrainingStep, Update
 
 DATA = ("x", "y", "sample_weight")
@@ -199,7 +199,7 @@ class CapturedStep:
                 assert current.recording is not None
                 recordings.append(current.recording)
                 computed = {id(line.result) for line in current.recording.lines} | set(map(id, given.values()))
-                later.append(Snapshot(before.roots, computed))
+                later.append(snapshot_of(self._step, computed))
                 return results
 
             inputs = {**tensors, **drawn, **self.settings}

@@ -5,8 +5,7 @@ Run.train: engine --> some epochs: orders, learning rates --> losses --> History
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from math import isfinite
 from typing import Any, ClassVar
 
@@ -141,6 +140,7 @@ class Run:
         self.error: NonFiniteLossError | None = None
         self.checkpoint_obstacle = ""
         self.setup = Setup(trainer)
+        self._description: Hashable = None
 
     # Sizes -----------------------------------------------------------------------------------------------------------
 
@@ -247,10 +247,8 @@ class Run:
         is_loaded = False
         try:
             while self.is_active:
-                epochs: list[Epoch] = []
                 count = min(at_once, self.until - self.epoch)
-                ask = partial(epochs.extend, map(self.plan, range(self.epoch, self.epoch + count)))
-                engine = self._follow(ask, engine, may_change=scheduler_may_act)
+                engine, epochs = self._ask_for_plans(engine, range(self.epoch, self.epoch + count), scheduler_may_act)
                 if not is_loaded:
                     engine.load()
                     is_loaded = True
@@ -263,6 +261,11 @@ class Run:
             if is_loaded:
                 engine.store()
         self.check_parameters()
+
+    def _ask_for_plans(self, engine: Engine, epochs: range, scheduler_may_act: bool) -> tuple[Engine, list[Epoch]]:
+        plans: list[Epoch] = []
+        engine = self._follow(lambda: plans.extend(map(self.plan, epochs)), engine, scheduler_may_act)
+        return engine, plans
 
     def _train_epochs(self, engine: Engine, epochs: Sequence[Epoch]) -> None:
         """Train for some epochs and record them. An interruption goes back to where they began."""
@@ -302,9 +305,14 @@ class Run:
     def _follow(self, act: Callable[[], None], engine: Engine, may_change: bool) -> Engine:
         """Let something act between epochs, and return the engine to go on with: another one if the step has changed."""
         may_change = may_change and not isinstance(engine, EagerEngine)
-        before = describe_step(self.trainer) if may_change else None
+        if not may_change:
+            act()
+            return engine
+        before = self._description or describe_step(self.trainer)
         act()
-        if not may_change or not self.is_active or describe_step(self.trainer) == before:
+        # Nothing else changes the step until the next call, so that it need not be described again then.
+        self._description = describe_step(self.trainer)
+        if not self.is_active or self._description == before:
             return engine
         # A program holds the Python numbers of its capture, so the step is captured again. Who changed it once may do so
         # after every epoch. Compiling each time would be slow, so replay.

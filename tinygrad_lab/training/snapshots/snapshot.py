@@ -40,7 +40,8 @@ from tinygrad_lab.training.step import TrainingStep
 
 # Attributes of a Trainer that its step does not read.
 NOT_READ_BY_THE_STEP = {"scheduler", "epochs", "shuffle", "seed", "engine", "history"}
-GLOBAL_GENERATORS = {name: x.__self__ for name, x in (("numpy.random", np.random.random), ("random", random.random))}  # type: ignore
+GENERATORS = ("numpy.random", "random")
+"""The random generators of the whole process."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,8 @@ class Difference:
         if native is not None:
             return f"{native}, a {type(native.x).__name__}, changed its state"
         name = label(self.owner, self.key)
+        if name in GENERATORS:
+            return f"{name} changed its state"
         if self.before is MISSING:
             return f"{name} was added"
         if self.after is MISSING:
@@ -195,6 +198,8 @@ class Snapshot:
         """
         for node in self.nodes.values():
             write(node)
+        if not any(("state", "state") in node.parts for node in self.nodes.values()):
+            return
         for difference in list(self.differences(Snapshot(self.roots))):
             native = native_owner(difference.owner, difference.key)
             if native is None or native.content is None:
@@ -207,11 +212,22 @@ def roots_of(step: TrainingStep) -> dict[str, Any]:
     return {name: x for name, x in vars(step).items() if name not in NOT_READ_BY_THE_STEP} | {"class": type(step)}
 
 
+def snapshot_of(step: TrainingStep, results: Collection[int] = ()) -> Snapshot:
+    """Return a snapshot of what a training step reads, and of the global random generators."""
+    legacy: Any = np.random.get_state()  # noqa: NPY002
+    name, words, *rest = legacy
+    states = (name, words.tobytes(), *rest), random.getstate()
+    return Snapshot(roots_of(step) | dict(zip(GENERATORS, map(hash, states), strict=True)), results)
+
+
 @contextmanager
 def trial_run(step: TrainingStep) -> Iterator[Snapshot]:
     """Take back what a block changes in all that a step reads, and in the global random generators."""
-    before = Snapshot(roots_of(step) | GLOBAL_GENERATORS)
+    before = snapshot_of(step)
+    states = np.random.get_state(), random.getstate()  # noqa: NPY002
     try:
         yield before
     finally:
+        np.random.set_state(states[0])  # noqa: NPY002
+        random.setstate(states[1])
         before.put_back()
