@@ -206,8 +206,13 @@ class CapturedStep:
             again = partial(observed, others), others
             try:
                 program = capture(partial(observed, tensors), inputs, self._named_state(), again)
-            finally:  # that an attribute has changed says more than that the second run differs
-                _check_unchanged(before, *later)
+            except CaptureError as error:
+                change = _change(before, *later)
+                if change:
+                    raise CaptureError(f"{error}; {change} during the step") from None
+                raise
+            if change := _change(before, *later):
+                raise CaptureError(f"{change} during the step, which a replay would not repeat; train with engine='eager'")
         read = {x for line in program.lines for x in line.operands} | {*program.outputs.values(), *program.new_state.values()}
         kept = {name: x for name, x in program.inputs.items() if name in tensors or x in read}
         return replace(program, inputs=kept)
@@ -288,20 +293,17 @@ def _check_repeatable(before: Snapshot) -> None:
             raise CaptureError(f"{node} is the history, which grows during the training; train with engine='eager'")
 
 
-def _check_unchanged(before: Snapshot, first: Snapshot | None = None, second: Snapshot | None = None) -> None:
-    """Raise CaptureError if a step has changed anything in its runs, except that it may keep results to be looked at."""
+def _change(before: Snapshot, first: Snapshot | None = None, second: Snapshot | None = None) -> str:
+    """Name something that a step has changed in its runs. It may keep results to be looked at."""
 
     def is_result(x: Any) -> bool:
         if isinstance(x, Tensor):
             return first is not None and id(x) in first.results
         return isinstance(x, (list, tuple, dict)) and len(x) > 0 and all(is_result(part) for _, part in children(x))
 
-    differences = [] if first is None else [*before.differences(first, is_result)]
-    differences += [] if first is None or second is None else [*first.differences(second)]
-    for difference in differences:
-        raise CaptureError(
-            f"{difference} during the step, which a replay would not repeat; train with engine='eager'"
-        ) from None
+    changes = [] if first is None else [*before.differences(first, is_result)]
+    changes += [] if first is None or second is None else [*first.differences(second)]
+    return str(changes[0]) if changes else ""
 
 
 def _parameter_names(step: TrainingStep) -> list[str]:
