@@ -253,8 +253,11 @@ def _compare(op: Op, dtype: Any, arrays: Sequence[np.ndarray], wrt: Sequence[int
         if true and not number:  # a rounding error of the reference, which more digits make smaller, or an error of the op
             with mp.workdps(2 * digits(point)):
                 true = true if abs(_true(op, point, wrt)) > abs(true) / 2 else 0
-        if true is None or not true or not DOMAINS.get(op.name, _everywhere)((tiny, largest), *point):
+        is_compared = true is not None and DOMAINS.get(op.name, _everywhere)((tiny, largest), *point)
+        if not is_compared or not true:
             row.zero_or_none += 1
+            if is_compared and not abs(number) < tiny:  # nan, too
+                row.error, row.where = np.inf, _text(point)
             continue
         row.compared += 1
         if abs(true) > largest:
@@ -268,8 +271,12 @@ def _compare(op: Op, dtype: Any, arrays: Sequence[np.ndarray], wrt: Sequence[int
             error = float(abs(mpmath.mpf(number) - true) / max(abs(true), tiny, term))
         if error > row.error:
             row.error = error
-            row.where = ", ".join(f"{name} = {float(x):.6g}" for name, x in zip(names, point, strict=False))
+            row.where = _text(point)
     return row
+
+
+def _text(point: Sequence[Any]) -> str:
+    return ", ".join(f"{x}" if isinstance(x, bool) else f"{float(x):.6g}" for x in point)
 
 
 def _true(op: Op, point: Sequence[Any], wrt: Sequence[int]) -> Any:
