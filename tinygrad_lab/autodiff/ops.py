@@ -364,8 +364,8 @@ reduce_min: Op = Op(
 # y = √Σ x² over the last `ndims` axes of all operands      x̄ = g x / y, and 0 at y = 0
 HUGE_SQUARES = 2.0**998
 """The sum of squares from which the elements are scaled, so that no square overflows."""
-SCALE = 2.0**-540
-"""The factor for that, a power of two, which changes no digit."""
+SCALE = 2.0**-530
+"""The factor for that: a power of two, which changes no digit, and whose square is still a number."""
 
 
 def _sum_of_squares(arrays: Sequence[Any], ndims: Sequence[int]) -> Any:

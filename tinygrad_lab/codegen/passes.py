@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import partial, reduce
+from functools import cache, partial, reduce
 from typing import Any
 
 import numpy as np
@@ -23,20 +23,29 @@ def _append(lines: list[Line], op: Op, *operands: Value, **params: Any) -> Value
 
 
 def expand_norms(program: Program) -> Program:
-    """Write the norm of several arrays as the root of their sums of squares, with a second sum if the first one overflows."""
+    """Write the norm of several arrays as the root of their sums of squares, and of scaled ones where a square may overflow."""
+    producers = {line.result: line for line in program.lines}
     lines: list[Line] = []
     for line in program.lines:
         if line.op is ops.norm:
-            dtype = line.result.array.dtype
-            scale, huge = (Value("scale", "constant", np.array(x, dtype)) for x in (ops.SCALE, ops.HUGE_SQUARES))
-            ndims = line.params["ndims"]
+            dtype, ndims = line.result.array.dtype, line.params["ndims"]
             squares = _append_squares(lines, line.operands, ndims)
-            scaled = _append_squares(lines, [_scaled(lines, x, scale) for x in line.operands], ndims)
-            plain = _append(lines, ops.sqrt, squares)
-            rescaled = _append(lines, ops.divide, _append(lines, ops.sqrt, scaled), scale)
-            line = Line(ops.where, (_append(lines, ops.less, squares, huge), plain, rescaled), {}, line.result)
+            if all(_is_single(x, producers) for x in line.operands):  # whose squares are finite in double precision
+                line = Line(ops.sqrt, (squares,), {}, line.result)
+            else:
+                scale, huge = (Value("number", "constant", np.array(x, dtype)) for x in (ops.SCALE, ops.HUGE_SQUARES))
+                scaled = _append_squares(lines, [_scaled(lines, x, scale) for x in line.operands], ndims)
+                plain = _append(lines, ops.sqrt, squares)
+                rescaled = _append(lines, ops.divide, _append(lines, ops.sqrt, scaled), scale)
+                line = Line(ops.where, (_append(lines, ops.less, squares, huge), plain, rescaled), {}, line.result)
         lines.append(line)
     return replace(program, lines=lines)
+
+
+def _is_single(x: Value, producers: Mapping[Value, Line]) -> bool:
+    """Whether the elements of `x` are numbers of single precision."""
+    line = producers.get(x)
+    return line is not None and line.op is ops.astype and line.operands[0].array.dtype == np.float32
 
 
 def _append_squares(lines: list[Line], operands: Sequence[Value], ndims: Sequence[int]) -> Value:
@@ -50,46 +59,42 @@ def _append_squares(lines: list[Line], operands: Sequence[Value], ndims: Sequenc
 
 
 def factor_squares(program: Program) -> Program:
-    """Write the sum of (a_i b_j)² over all i and j as (Σ a_i²) (Σ b_j²), and that of (c a_i b_j)² with a number c alike.
+    """Write the sum of (a_i b_j)² over all i and j as (Σ a_i²) (Σ b_j²).
 
+    The elements may be multiplied by the scale c of a norm, too.
     This is the squared norm of a weight's gradient for one sample. It takes n + m multiplications instead of n m.
     """
     producers = {line.result: line for line in program.lines}
     lines: list[Line] = []
     replaced: dict[Value, Value] = {}
+
+    @cache  # the same vector may be a factor of two sums
+    def sum_of_squares(x: Value, dtype: np.dtype) -> Value:
+        y = x if x.array.dtype == dtype else _append(lines, ops.astype, x, dtype=dtype)
+        return _append(lines, ops.reduce_sum, _append(lines, ops.multiply, y, y), axes=(-2, -1))
+
     for line in program.lines:
         outer, scale = _squared_outer_product(line, producers)
         if outer is None:
             lines.append(Line(line.op, tuple(replaced.get(x, x) for x in line.operands), line.params, line.result))
             continue
-        a, b = (_converted(lines, replaced.get(x, x), line.result.array.dtype) for x in outer.operands)
-        sum_a, sum_b = (_append_sum_of_squares(lines, x) for x in (a, b))
-        if scale is None:
-            replaced[line.result] = _append(lines, ops.multiply, sum_a, sum_b)
-        else:  # c is there so that no square overflows, so it belongs to the larger factor
-            scaled_a, scaled_b = (_append_sum_of_squares(lines, _scaled(lines, x, scale)) for x in (a, b))
-            replaced[line.result] = _append(
-                lines, ops.where,
-                _append(lines, ops.greater, sum_a, sum_b),
-                _append(lines, ops.multiply, scaled_a, sum_b),
-                _append(lines, ops.multiply, sum_a, scaled_b),
-            )  # fmt: skip
+        a, b = (sum_of_squares(replaced.get(x, x), line.result.array.dtype) for x in outer.operands)
+        if scale is not None:  # so that nothing overflows, c² goes to the larger sum
+            square = Value("number", "constant", scale.array * scale.array)
+            is_larger = _append(lines, ops.greater, a, b)
+            a, b = (
+                _append(lines, ops.where, is_larger, _scaled(lines, a, square), a),
+                _append(lines, ops.where, is_larger, b, _scaled(lines, b, square)),
+            )
+        replaced[line.result] = _append(lines, ops.multiply, a, b)
     outputs = {name: replaced.get(x, x) for name, x in program.outputs.items()}
     new_state = {name: replaced.get(x, x) for name, x in program.new_state.items()}
     lines = drop_dead(lines, [*outputs.values(), *new_state.values()])
     return replace(program, lines=lines, outputs=outputs, new_state=new_state)
 
 
-def _converted(lines: list[Line], x: Value, dtype: np.dtype) -> Value:
-    return x if x.array.dtype == dtype else _append(lines, ops.astype, x, dtype=dtype)
-
-
 def _scaled(lines: list[Line], x: Value, scale: Value) -> Value:
     return _append(lines, ops.multiply, x, _append(lines, ops.broadcast_to, scale, shape=x.array.shape))
-
-
-def _append_sum_of_squares(lines: list[Line], x: Value) -> Value:
-    return _append(lines, ops.reduce_sum, _append(lines, ops.multiply, x, x), axes=(-2, -1))
 
 
 def _squared_outer_product(line: Line, producers: Mapping[Value, Line]) -> tuple[Line | None, Value | None]:
@@ -103,7 +108,7 @@ def _squared_outer_product(line: Line, producers: Mapping[Value, Line]) -> tuple
     if outer is not None and outer.op is ops.multiply:
         x, factor = outer.operands
         scale = follow_views(factor, producers)
-        if scale.array.ndim or scale.array.dtype != line.result.array.dtype:
+        if scale.kind != "constant" or scale.array.ndim or scale.array != ops.SCALE:
             return None, None
         outer = producers.get(follow_views(x, producers, _is_transpose_or_rounding))
     return (outer, scale) if outer is not None and outer.op is ops.matmul and not is_reduction(outer) else (None, None)

@@ -160,12 +160,24 @@ class CapturedStep:
         self.program(batch)
         return self._drawn[shapes_of(batch)]
 
-    def update(self, batch: Sequence[np.ndarray]) -> BoundProgram:
-        """Return the program of the update on batches of this shape, ready to run on `state`."""
+    def update(self, batch: Sequence[np.ndarray], numbers: EpochNumbers | None = None) -> BoundProgram:
+        """Return the program of the update on batches of this shape, ready to run on `state`.
+
+        Parameters
+        ----------
+        batch : sequence of ndarray
+        numbers : EpochNumbers, optional
+            If they are given, the inputs of the program are this batch and the next of these random numbers.
+        """
         shapes = shapes_of(batch)
-        if shapes not in self._updates:
-            self._updates[shapes] = self.program(batch).bind(self.state)
-        return self._updates[shapes]
+        program = self._updates.get(shapes)
+        if program is None:
+            program = self._updates[shapes] = self.program(batch).bind(self.state)
+        if numbers is not None:
+            program.set_inputs(**dict(zip(DATA, batch, strict=False)))
+            for name, drawn in self._drawn[shapes].items():
+                program.set_inputs(**{name: drawn.next(numbers)})
+        return program
 
     def evaluate(self, data: Sequence[np.ndarray]) -> float:
         """Return the data loss on x, y and perhaps weights, with the parameters in `state`."""

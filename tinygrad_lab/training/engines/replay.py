@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from typing import ClassVar
 
 from tinygrad_lab.program import BoundProgram
-from tinygrad_lab.training.captured import DATA
 from tinygrad_lab.training.engines.engine import Batch, CapturedEngine, StepwiseEngine
 from tinygrad_lab.training.noise import EpochNumbers
 from tinygrad_lab.training.step import TrainingStep
@@ -35,9 +34,7 @@ class ReplayEngine(CapturedEngine, StepwiseEngine):
         self.captured.set_rate(rate)
 
     def compute(self, batch: Batch, numbers: EpochNumbers) -> float:
-        self._latest = self.captured.update(batch)
-        drawn = {name: x.next(numbers) for name, x in self.captured.drawn(batch).items()}
-        self._latest.set_inputs(**dict(zip(DATA, batch, strict=False)), **drawn)
+        self._latest = self.captured.update(batch, numbers)
         return float(self._latest.run()["loss"])
 
     def commit(self) -> None:
