@@ -149,6 +149,14 @@ def _einsum(draw, dtype):
     return [draw(values(tuple(lengths[x] for x in term), dtype)) for term in terms], {"subscripts": subscripts}
 
 
+@st.composite
+def _norm(draw, dtype):
+    lead = draw(shapes(max_dims=1, max_side=2))
+    own = draw(st.lists(shapes(max_dims=2, max_side=2), min_size=1, max_size=3))
+    parts = [draw(values((*lead, *shape), dtype, low=0.5, high=2.0)) for shape in own]
+    return parts, {"ndims": tuple(map(len, own))}
+
+
 def _unary(low=-2.0, high=2.0, **params):
     """A function of each element that has no expression."""
     return lambda dtype: st.tuples(values(shapes(), dtype, low=low, high=high).map(lambda x: [x]), st.just(params))
@@ -196,6 +204,7 @@ OPERANDS = {op.name: _elementwise(op) for op in ops.OP_TABLE.values() if op.elem
     "reduce_sum": _reduce,
     "reduce_max": _reduce_max,
     "reduce_min": _reduce_max,
+    "norm": _norm,
     "broadcast_to": _broadcast_to,
     "reshape": _reshape,
     "transpose": _transpose,

@@ -374,6 +374,9 @@ def _sum_of_squares(arrays: Sequence[Any], ndims: Sequence[int]) -> Any:
 
 
 def _norm(*arrays: Any, ndims: tuple[int, ...], out: Any = None) -> Any:
+    if arrays[0].dtype == np.float32:  # whose squares are finite in double precision
+        double = _norm(*[x.astype(np.float64) for x in arrays], ndims=ndims)
+        return _astype(double, dtype=np.dtype(np.float32), out=out)
     squares = _sum_of_squares(arrays, ndims)
     norm = np.sqrt(squares)
     if not (squares < HUGE_SQUARES).all():

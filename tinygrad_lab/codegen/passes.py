@@ -29,6 +29,11 @@ def expand_norms(program: Program) -> Program:
     for line in program.lines:
         if line.op is ops.norm:
             dtype, ndims = line.result.array.dtype, line.params["ndims"]
+            if dtype == np.float32:
+                doubles = [_append(lines, ops.astype, x, dtype=np.dtype(np.float64)) for x in line.operands]
+                norm = _append(lines, ops.sqrt, _append_squares(lines, doubles, ndims))
+                lines.append(Line(ops.astype, (norm,), {"dtype": dtype}, line.result))
+                continue
             squares = _append_squares(lines, line.operands, ndims)
             if all(_is_single(x, producers) for x in line.operands):  # whose squares are finite in double precision
                 line = Line(ops.sqrt, (squares,), {}, line.result)

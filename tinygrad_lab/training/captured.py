@@ -262,6 +262,7 @@ class DrawnInputs:
         self._example = EpochNumbers(step.seed, 0)
 
     def mode(self) -> TrainingMode:
+        """Return a training mode for one more run of the step."""
         return TrainingMode(self._draw)
 
     def _draw(self, source: RandomInput, call: int, shape: Shape, dtype: np.dtype) -> Tensor:

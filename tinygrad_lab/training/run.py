@@ -115,8 +115,6 @@ class Run:
         What was recorded so far: empty at first, unless a checkpoint was loaded.
     error : NonFiniteLossError or None
         Why the run ended early, if it is a lane. `train` raises this error instead.
-    setup : Setup
-        The Trainer as it was when the run was made.
     checkpoint_obstacle : str
         Why no checkpoint can be made; empty if one can.
     """
@@ -139,8 +137,19 @@ class Run:
         self.history = History()
         self.error: NonFiniteLossError | None = None
         self.checkpoint_obstacle = ""
-        self.setup = Setup(trainer)
+        self._setup: Setup | None = None
         self._description: Hashable = None
+
+    @property
+    def setup(self) -> Setup:
+        """The Trainer as it was when the run began.
+
+        It takes as long to make as a short training. So it is made at the first use, unless something may change the parts:
+        a callback, a scheduler, or the user's code on the eager engine.
+        """
+        if self._setup is None:
+            self._setup = Setup(self.trainer)
+        return self._setup
 
     # Sizes -----------------------------------------------------------------------------------------------------------
 
@@ -210,6 +219,8 @@ class Run:
         ------
         NonFiniteLossError
         """
+        if self.callbacks:
+            _ = self.setup
         try:
             for callback in self.callbacks:
                 callback.on_fit_start(self)
@@ -242,6 +253,8 @@ class Run:
 
     def _train(self, engine: Engine) -> None:
         scheduler_may_act = scheduler_acts(self.trainer)
+        if scheduler_may_act or isinstance(engine, EagerEngine):
+            _ = self.setup
         one_by_one = self.callbacks or self.held_out is not None or scheduler_may_act
         at_once = 1 if one_by_one else max(1, engine.samples_per_run // self.samples)
         is_loaded = False

@@ -230,7 +230,7 @@ def test_the_engine_that_auto_would_choose_is_measured(monkeypatch):
 
         def forward(self, x):
             y = self.inner(x)
-            return y if y.sum().item() > 0.0 else 2.0 * y
+            return y if y.sum() > 0.0 else 2.0 * y
 
     def build(configuration, rng):
         trainer = build_network(configuration, rng)

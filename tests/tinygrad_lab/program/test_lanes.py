@@ -163,6 +163,10 @@ EXAMPLES = {
         (lambda a, b: tl.concatenate([a, b]), (2, 3), (1, 3)), (lambda a, b: tl.concatenate([a, b.T], axis=1), (2, 3), (3, 2)),
         (lambda a, b: tl.stack([a, b]), (), ()), (lambda a, b: tl.stack([a.T, b.T], axis=-1).sum(), (9, 8), (9, 8)),
     ],
+    "norm": [
+        (lambda a: ops.norm(a, ndims=(2,)), (3, 4)), (lambda a, b: ops.norm(a, b.T, ndims=(1, 2)), (3,), (4, 5)),
+        (lambda a, b: ops.norm(a, b, ndims=(1, 1)), (9, 8), (9, 2)), (lambda a: ops.norm(a, ndims=(0,)), (3,)),
+    ],
     "getitem": [
         (lambda x: x[1], (3, 4)), (lambda x: x[..., 1], (3, 4)), (lambda x: x[::-1, None, 1:3], (3, 4)),
         (lambda x: x[1, 2], (3, 4)), (lambda x: ops.getitem(x, index=(0, ..., 1)), (3, 4, 5)),
