@@ -51,7 +51,7 @@ arcsin: Op = Op("arcsin", np.arcsin, equal_shapes, (lambda g, y, x: g / cathetus
 arccos: Op = Op("arccos", np.arccos, equal_shapes, (lambda g, y, x: -g / cathetus(x),), "acos({0})", smooth=((-0.875, 0.875),))
 
 # y = arctan x         x̄ = g / (1 + x²)
-arctan: Op = Op("arctan", np.arctan, equal_shapes, (lambda g, y, x: g / (1.0 + x * x),), "atan({0})")
+arctan: Op = Op("arctan", np.arctan, equal_shapes, (lambda g, y, x: g * inversion(1.0, x),), "atan({0})", analytic=False)
 
 # y = sinh x           x̄ = g cosh x
 sinh: Op = Op("sinh", np.sinh, equal_shapes, (lambda g, y, x: g * cosh(x),), "sinh({0})")
@@ -76,13 +76,27 @@ arctanh: Op = Op(
 
 
 # Ops: lengths and angles ---------------------------------------------------------------------------------------------
+#
+# Below, r = √(a² + b²). Squares of a and b would overflow or vanish, so only quotients by r are multiplied.
 
 
-# y = a / √(a² + b²), and 0 at a = b = 0. With z = direction(b, a) and r = √(a² + b²): ā = g z² / r,  b̄ = -g y z / r.
-# As an op: the quotient would give 1 - y² instead of z², which has no right digit if b is small beside a.
-def _direction(a: Any, b: Any, out: Any = None) -> Any:
+def _scaled(a: Any, b: Any) -> tuple[Any, Any, Any]:
+    """Return a and b times the power of 2 that makes r about 1, and the exponent. Subnormal numbers keep their digits."""
+    exponent = -np.frexp(np.maximum(np.abs(a), np.abs(b)))[1]
+    return np.ldexp(a, exponent), np.ldexp(b, exponent), exponent
+
+
+def _direction(a: Any, b: Any) -> Any:
+    a, b, _ = _scaled(a, b)
     length = np.hypot(a, b)
-    return np.divide(a, np.where(length == 0, 1, length), out=out)
+    return a / np.where(length == 0, 1, length)
+
+
+def _inversion(a: Any, b: Any) -> Any:
+    u, v, exponent = _scaled(a, b)
+    length = np.hypot(u, v)
+    length = np.where(length == 0, 1, length)
+    return np.ldexp(u / length / length, exponent)
 
 
 def _per_length(share: Any, a: Any, b: Any) -> Any:
@@ -91,29 +105,39 @@ def _per_length(share: Any, a: Any, b: Any) -> Any:
     return ops.where(zero, 0.0, share / ops.where(zero, 1.0, length))
 
 
+# y = a / r, and 0 at a = b = 0       ā = g z² / r,  b̄ = -g y z / r, with z = b / r
+# As an op: the quotient would give 1 - y² instead of z², which has no right digit if b is small beside a.
 direction: Op = Op(
-    "direction", _direction, equal_shapes,
+    "direction", allocating(_direction), equal_shapes,
     (
-        lambda g, y, a, b: _per_length(g * direction(b, a) * direction(b, a), a, b),
-        lambda g, y, a, b: _per_length(-g * y * direction(b, a), a, b),
+        lambda g, y, a, b: _per_length(g * direction(b, a), a, b) * direction(b, a),
+        lambda g, y, a, b: -_per_length(g * direction(b, a), a, b) * y,
     ),
     "({0} / hypot({0}, {1}) if {0} != 0 else {0})", analytic=False, smooth=((0.25, 2.0), (0.25, 2.0)),
 )  # fmt: skip
 
-# y = √(a² + b²)       ā = g a / y,  b̄ = g b / y, and 0 at a = b = 0
+# y = r                ā = g a / r,  b̄ = g b / r, and 0 at a = b = 0
 hypot: Op = Op(
     "hypot", np.hypot, equal_shapes,
     (lambda g, y, a, b: g * direction(a, b), lambda g, y, a, b: g * direction(b, a)),
     "hypot({0}, {1})", analytic=False, smooth=((0.25, 2.0), (0.25, 2.0)),
 )  # fmt: skip
 
-# y = the angle of the point (b, a), r = √(a² + b²)       ā = g b / r²,  b̄ = -g a / r², and 0 at a = b = 0
+# y = a / r², and 0 at a = b = 0      ā = g (b - a) (b + a) / r⁴,  b̄ = -2 g a b / r⁴
+inversion: Op = Op(
+    "inversion", allocating(_inversion), equal_shapes,
+    (
+        lambda g, y, a, b: _per_length(_per_length(g * _per_length(b - a, a, b) * _per_length(b + a, a, b), a, b), a, b),
+        lambda g, y, a, b: -2.0 * g * y * inversion(b, a),
+    ),
+    "({0} / hypot({0}, {1}) / hypot({0}, {1}) if {0} != 0 else {0})", analytic=False, smooth=((0.25, 2.0), (0.25, 2.0)),
+)  # fmt: skip
+
+
+# y = the angle of the point (b, a)   ā = g b / r²,  b̄ = -g a / r², and 0 at a = b = 0
 arctan2: Op = Op(
     "arctan2", np.arctan2, equal_shapes,
-    (
-        lambda g, y, a, b: _per_length(g * direction(b, a), a, b),
-        lambda g, y, a, b: _per_length(-g * direction(a, b), a, b),
-    ),
+    (lambda g, y, a, b: g * inversion(b, a), lambda g, y, a, b: -g * inversion(a, b)),
     "atan2({0}, {1})", analytic=False, smooth=((0.25, 2.0), (0.25, 2.0)),
 )  # fmt: skip
 

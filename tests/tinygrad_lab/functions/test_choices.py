@@ -78,6 +78,8 @@ def test_second_derivatives_where_a_composition_would_lose_them():
     assert curvature(np.sinc, 1e-8) == pytest.approx(-(pi**2) / 3, rel=1e-14)
     assert curvature(lambda x: np.hypot(x, 1e-9), 1.0) == pytest.approx(1e-18, rel=1e-14)
     assert curvature(lambda x: np.hypot(x, 1e200), 1e200) == pytest.approx(8**-0.5 * 1e-200, rel=1e-14)
+    assert curvature(np.arctan, 1e102) == pytest.approx(-2e-306, rel=1e-14)
+    assert curvature(lambda x: np.arctan2(x, 1e-155), 1e-213) == pytest.approx(-2e252, rel=1e-13)
     assert curvature(np.arcsin, 1e-12) == pytest.approx(1e-12, rel=1e-14)
     assert curvature(np.arctanh, 1e-12) == pytest.approx(2e-12, rel=1e-14)
     assert curvature(sp.log_ndtr, -1e6) == pytest.approx(-1.0, rel=1e-11)
@@ -92,6 +94,7 @@ def test_derivatives_near_the_edges_of_the_domain():
     assert slopes(np.arccosh, 1e200)[0] == pytest.approx(1e-200, rel=1e-14)
     assert slopes(np.arcsinh, -1e200)[0] == pytest.approx(1e-200, rel=1e-14)
     assert slopes(np.arctan2, 1e-200, 1e-200) == [pytest.approx(5e199), pytest.approx(-5e199)]
+    assert slopes(np.hypot, 5e-324, 5e-324) == [pytest.approx(0.5**0.5, rel=1e-15)] * 2
     assert slopes(sp.betaln, 1e10, 1e-3) == [pytest.approx(-1e-13, rel=1e-9), pytest.approx(-1023.6014228617, rel=1e-12)]
     assert slopes(sp.rel_entr, 1.0 + 2**-40, 1.0)[0] - 1.0 == pytest.approx(2.0**-40, rel=1e-4)
     assert slopes(sp.kl_div, 1.0 + 2**-40, 1.0)[0] == pytest.approx(2.0**-40, rel=1e-11)
