@@ -88,7 +88,16 @@ def _trigamma(x: Any) -> Any:
     return ops.where(negative, (pi / sine) * (pi / sine) - right, right)
 
 
-digamma: Op = Op("digamma", _ufunc("psi"), lambda shape: shape, (lambda g, y, x: g * _trigamma(x),), analytic=False)
+def _digamma(x: Any) -> Any:
+    # SciPy's function has no right digit near the poles below 0. There, ψ(x) = ψ(1 - x) - π / tan πx.
+    wide = np.asarray(x, np.float64)
+    beside = wide - np.rint(wide)
+    near_pole = (wide < -0.5) & (np.abs(beside) < 0.01) & (beside != 0)
+    psi, pole = _special("psi"), pi / np.tan(pi * np.where(near_pole, beside, 0.5))
+    return np.asarray(np.where(near_pole, psi(np.where(near_pole, 1 - wide, 1)) - pole, psi(wide)), np.asarray(x).dtype)
+
+
+digamma: Op = Op("digamma", allocating(_digamma), lambda shape: shape, (lambda g, y, x: g * _trigamma(x),), analytic=False)
 
 
 # y = the n-th derivative of ψ(x), n > 0, x > 0       x̄ = g times derivative n + 1
