@@ -139,7 +139,7 @@ def test_a_function_may_reuse_its_memory():
 @pytest.mark.parametrize(
     ("changes", "error", "message"),
     [
-        ({"vjps": [lambda g, y, x: 1.01 * g / (1.0 + abs(x)) ** 2]}, AssertionError, "(?s)derivative of order 1 .* is wrong.*softsign_"),
+        ({"vjps": [lambda g, y, x: 1.01 * g / (1.0 + abs(x)) ** 2]}, AssertionError, "(?s)order 1 .*softsign_"),
         ({"vjps": [None]}, AssertionError, "derivative of order 1"),
         ({"vjps": []}, AssertionError, "derivative of order 1"),
         # The right numbers, but no graph: only the second order shows it.

@@ -265,7 +265,10 @@ class Tensor(TensorMethods):
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> np.ndarray:
         self._check_stays("an array")
         if self._requires_grad:
-            raise TypeError("this Tensor requires a gradient, which an array would lose; use .detach() or .numpy() to say so")
+            raise TypeError(
+                "this Tensor requires a gradient, which an array would lose; use .detach() or .numpy() to say so, "
+                "or tl.stack to join Tensors"
+            )
         return np.array(self.data, dtype=dtype, copy=copy)
 
 

@@ -9,6 +9,7 @@ x, y --> model --> loss --> grad --> hooks, in order --> optimizer --> new param
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -115,7 +116,7 @@ class TrainingStep:
         with differentiating("a training step"):
             data_loss = self.loss(self.model(x), y, sample_weight)
             objective = data_loss + penalty.value(parameters) if penalty and placement == "loss" else data_loss
-        gradients = grad(objective, parameters, unused="zeros")
+        gradients = self._with_zeros(grad(objective, parameters, unused="none"))
         with no_grad():
             gradients = optimizer.run_hooks(gradients)
             if penalty and placement == "decoupled":
@@ -125,6 +126,19 @@ class TrainingStep:
                 updated = penalty.shrink(updated, optimizer.lr)
             reported = data_loss + penalty.value(updated) if penalty else data_loss
         return reported, updated, state
+
+    def _with_zeros(self, gradients: Sequence[Tensor | None]) -> list[Tensor]:
+        """Replace missing gradients by zeros, with a warning that names the parameters on which the loss does not depend."""
+        parameters = self.optimizer.parameters
+        unused = {id(w) for w, g in zip(parameters, gradients, strict=True) if g is None}
+        if unused:
+            names = [name for name, tensor in self.model.named_state().items() if id(tensor) in unused]
+            warnings.warn(
+                f"the loss does not depend on {', '.join(names)}, so this step does not train them; if this is meant in every "
+                "step, freeze them (requires_grad = False) and do not give them to the optimizer",
+                stacklevel=2,
+            )
+        return [wrap(np.zeros_like(w._array)) if g is None else g for w, g in zip(parameters, gradients, strict=True)]
 
     def commit(self, parameters: Sequence[Tensor], state: State, buffers: Mapping[Buffer, Tensor]) -> None:
         """Assign the results of `training_step` to the parameters, the optimizer's state and the buffers."""

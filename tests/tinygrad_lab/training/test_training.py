@@ -453,3 +453,25 @@ def test_history_plots_its_losses():
     axes = make_trainer().fit(X, Y, validation=VALIDATION).plot()
     assert [text.get_text() for text in axes.get_legend().get_texts()] == ["train loss", "validation loss"]
     assert axes.get_yscale() == "log"
+
+
+class HalfUsed(tl.Layer):
+    def __init__(self):
+        self.used = tl.Linear(1, 1, rng=np.random.default_rng(0))
+        self.idle = tl.Linear(1, 1, rng=np.random.default_rng(0))
+
+    def forward(self, x):
+        return self.used(x) + self.idle(x).detach()
+
+
+@pytest.mark.parametrize("engine", ["eager", "replay", "auto"])
+def test_parameters_on_which_the_loss_does_not_depend_are_named(engine):
+    net = HalfUsed()
+    one = tl.Trainer(net, tl.HalfSquaredError(), optimizer=tl.SGD(net.parameters(), lr=0.1), epochs=2, engine=engine)
+    with pytest.warns(UserWarning, match=r"does not depend on idle\.weight, idle\.bias, so this step does not train them"):
+        one.fit([1.0, 2.0], [1.0, 3.0])
+    frozen = HalfUsed()
+    for parameter in frozen.idle.parameters():
+        parameter.requires_grad = False
+    one = tl.Trainer(frozen, tl.HalfSquaredError(), optimizer=tl.SGD(frozen.parameters(), lr=0.1), epochs=2, engine=engine)
+    one.fit([1.0, 2.0], [1.0, 3.0])
