@@ -65,6 +65,7 @@ class _Linking(threading.local):
         self.excluded: frozenset[int] = frozenset()
         self.constants: frozenset[int] | None = self.excluded
         self.block = ""
+        self.again = False
 
 
 linking = _Linking()
@@ -75,6 +76,7 @@ linking = _Linking()
 - `constants`: `excluded` if results are linked, else None. `apply` reads only this field: reading it takes about 0.1 µs.
 - `block`: the name of the innermost block that will be differentiated, or "". There, a Tensor that requires a gradient must
   not become a number, because its graph would be lost.
+- `again`: whether a function that has run before runs again for its gradient.
 """
 
 

@@ -19,6 +19,7 @@ from contextlib import contextmanager
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
+from tinygrad_lab.autodiff.graph import linking
 from tinygrad_lab.autodiff.tensor import Tensor, as_tensor, wrap
 
 Shape = tuple[int, ...]
@@ -83,7 +84,8 @@ class Buffer:
                 f"Buffer: the new value is {result.dtype} of shape {result.shape}, "
                 f"expected {self.tensor.dtype} of shape {self.tensor.shape}"
             )
-        _current.mode.new_values[self] = result
+        if not linking.again:  # a function under `checkpoint` has set it in its first run
+            _current.mode.new_values[self] = result
 
     def __repr__(self) -> str:
         return f"Buffer(shape={self.tensor.shape}, dtype={self.tensor.dtype})"

@@ -73,7 +73,7 @@ def checkpoint(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
         def pull(g: Tensor, needed: list[Tensor]) -> list[Any]:
             create_graph = linking.enabled
-            with set_linking(True):
+            with set_linking(True, again=True):
                 again = function(*arguments, **options)
             found = {id(x) for x in ancestors([again], stop=read)}
             same = np.array_equal(again._array, array, equal_nan=array.dtype.kind in "fc")

@@ -255,3 +255,29 @@ def test_numbers_of_another_shape_each_time_are_refused_by_a_capture():
         source((2,))
     with entered(inputs.mode()), pytest.raises(tl.CaptureError, match=r"source: the step draws numbers of shape \(2,\), then"):
         source((3,))
+
+
+class Checkpointed(tl.Layer):
+    def __init__(self, *layers):
+        self.inner = tl.Sequential(*layers)
+
+    def forward(self, x):
+        return tl.checkpoint(self.inner)(x)
+
+
+@pytest.mark.parametrize("engine", ["eager", "replay"])
+def test_a_buffer_under_checkpoint_gets_its_value_once(engine):
+    both = []
+    for wrap in (tl.Sequential, Checkpointed):
+        net = wrap(tl.Linear(3, 4, rng=np.random.default_rng(0)), tl.BatchNorm(4), tl.Linear(4, 1, rng=np.random.default_rng(1)))
+        both.append(tl.Trainer(net, tl.HalfSquaredError(), optimizer=tl.SGD(net.parameters(), lr=0.1), epochs=2, engine=engine))
+        both[-1].fit(X, Y)
+    for one, other in zip(both[0].model.state_dict().values(), both[1].model.state_dict().values(), strict=True):
+        np.testing.assert_allclose(other, one, rtol=1e-12)
+
+
+def test_random_numbers_under_checkpoint_are_refused():
+    net = Checkpointed(tl.Linear(3, 1, rng=np.random.default_rng(0)), tl.Dropout(0.5))
+    one = tl.Trainer(net, tl.HalfSquaredError(), optimizer=tl.SGD(net.parameters(), lr=0.1), engine="eager")
+    with pytest.raises(RuntimeError, match="must not draw random numbers"):
+        one.fit(X, Y)
