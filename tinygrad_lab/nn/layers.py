@@ -89,7 +89,7 @@ class Layer(ABC):
         for found in walk(self, (Tensor, Buffer), (Layer,)):
             tensor = found.value.tensor if isinstance(found.value, Buffer) else found.value
             if tensor is not found.value or tensor.is_parameter:  # rather than a constant, or a result that the layer keeps
-                first.setdefault(id(tensor), found._replace(value=tensor))
+                first.setdefault(id(tensor), found if tensor is found.value else found._replace(value=tensor))
         return by_name(self, first.values())
 
     def named_buffers(self) -> list[tuple[str, Buffer]]:

@@ -8,12 +8,19 @@ For example, the keys ("blocks", 0, "weight") lead to a Tensor of a Linear, whos
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from types import NoneType
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from tinygrad_lab.contents import children
 
 DEEPEST = 100
 """How deeply layers may be nested. Each level takes some levels of Python's stack when the layers are called."""
+
+
+PLAIN = {NoneType, bool, int, float, str, np.ndarray}
+"""Types of which most attributes are. They hold nothing to be found, and to ask what else they are takes longer."""
 
 
 class Found(NamedTuple):
@@ -67,6 +74,8 @@ def walk(
     is_part = not isinstance(part, (dict, list, tuple))
     owner = type(part).__name__ if is_part else owner
     for key, value in children(vars(part) if is_part else part):
+        if type(value) in PLAIN:
+            continue
         keys = (*path, key)
         if isinstance(value, kinds):
             yield Found(keys, owner, value)

@@ -268,8 +268,9 @@ class Checkpointed(tl.Layer):
 @pytest.mark.parametrize("engine", ["eager", "replay"])
 def test_a_buffer_under_checkpoint_gets_its_value_once(engine):
     both = []
-    for wrap in (tl.Sequential, Checkpointed):
-        net = wrap(tl.Linear(3, 4, rng=np.random.default_rng(0)), tl.BatchNorm(4), tl.Linear(4, 1, rng=np.random.default_rng(1)))
+    for kind in (tl.Sequential, Checkpointed):
+        rng = np.random.default_rng(0)
+        net = kind(tl.Linear(3, 4, rng=rng), tl.BatchNorm(4), tl.Linear(4, 1, rng=rng))
         both.append(tl.Trainer(net, tl.HalfSquaredError(), optimizer=tl.SGD(net.parameters(), lr=0.1), epochs=2, engine=engine))
         both[-1].fit(X, Y)
     for one, other in zip(both[0].model.state_dict().values(), both[1].model.state_dict().values(), strict=True):

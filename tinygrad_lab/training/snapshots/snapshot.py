@@ -214,20 +214,26 @@ def roots_of(step: TrainingStep) -> dict[str, Any]:
 
 def snapshot_of(step: TrainingStep, results: Collection[int] = ()) -> Snapshot:
     """Return a snapshot of what a training step reads, and of the global random generators."""
+    return Snapshot(roots_of(step) | dict(zip(GENERATORS, map(hash, _generator_states()), strict=True)), results)
+
+
+def _generator_states() -> tuple[Any, Any]:
     legacy: Any = np.random.get_state()  # noqa: NPY002
     name, words, *rest = legacy
-    states = (name, words.tobytes(), *rest), random.getstate()
-    return Snapshot(roots_of(step) | dict(zip(GENERATORS, map(hash, states), strict=True)), results)
+    return (name, words.tobytes(), *rest), random.getstate()
 
 
 @contextmanager
 def trial_run(step: TrainingStep) -> Iterator[Snapshot]:
     """Take back what a block changes in all that a step reads, and in the global random generators."""
     before = snapshot_of(step)
-    states = np.random.get_state(), random.getstate()  # noqa: NPY002
+    states = _generator_states()
     try:
         yield before
     finally:
-        np.random.set_state(states[0])  # noqa: NPY002
-        random.setstate(states[1])
-        before.put_back()
+        if _generator_states() != states:  # to set them takes longer
+            (name, words, *rest), others = states
+            np.random.set_state((name, np.frombuffer(words, np.uint32), *rest))  # noqa: NPY002
+            random.setstate(others)
+        if before.has_users_code:  # the parts of this package keep no state of their own
+            before.put_back()
