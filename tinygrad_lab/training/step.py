@@ -131,8 +131,8 @@ class TrainingStep:
         """Replace missing gradients by zeros, with a warning that names the parameters on which the loss does not depend."""
         parameters = self.optimizer.parameters
         unused = {id(w) for w, g in zip(parameters, gradients, strict=True) if g is None}
-        if unused:
-            names = [name for name, tensor in self.model.named_state().items() if id(tensor) in unused]
+        names = [name for name, x in self.model.named_state().items() if id(x) in unused] if unused else []
+        if names:  # a parameter that is no longer in the model is refused elsewhere
             warnings.warn(
                 f"the loss does not depend on {', '.join(names)}, so this step does not train them; if this is meant in every "
                 "step, freeze them (requires_grad = False) and do not give them to the optimizer",
