@@ -395,7 +395,7 @@ def test_two_at_once_in_one_folder(reference, tmp_path):
         if status:  # the store has one owner at a time
             assert status == 1
             [line] = complaints(errors)
-            assert line.startswith("reproduce_report.py: error: store out/search.sqlite is in use by process ")
+            assert line.startswith("reproduce_report.py: error: store out/search.sqlite is in use by ")
     assert sorted(status for _, status in ended)[0] == 0
     assert sorted(os.listdir("out")) == WRITTEN
     assert Path("out", "ranking.csv").read_bytes() == (reference / "ranking.csv").read_bytes()

@@ -118,7 +118,8 @@ def test_an_expression_may_use_math():
 @pytest.mark.parametrize("op", [op for op in ops.OP_TABLE.values() if op.loop], ids=str)
 def test_the_text_defines_every_name_of_an_expression(op):
     defined = vars(interpret(source_of(report_program(hidden=(2, 2)))))
-    names = compile(op.loop.format("1.0", "1.0", "1.0"), op.name, "eval").co_names
+    expression = ast.parse(op.loop.format("1.0", "1.0", "1.0"))
+    names = [node.id for node in ast.walk(expression) if isinstance(node, ast.Name)]
     assert [name for name in names if name not in defined and name not in dir(builtins)] == []
 
 
