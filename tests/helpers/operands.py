@@ -152,9 +152,9 @@ def _einsum(draw, dtype):
 @st.composite
 def _norm(draw, dtype):
     lead = draw(shapes(max_dims=1, max_side=2))
-    own = draw(st.lists(shapes(max_dims=2, max_side=2), min_size=1, max_size=3))
-    parts = [draw(values((*lead, *shape), dtype, low=0.5, high=2.0)) for shape in own]
-    return parts, {"ndims": tuple(map(len, own))}
+    rests = draw(st.lists(shapes(max_dims=2, max_side=3), min_size=3, max_size=3))
+    arrays = [draw(values((*lead, *rest), dtype, low=0.25, high=2.0)) for rest in rests]
+    return arrays, {"ndims": tuple(map(len, rests))}
 
 
 def _unary(low=-2.0, high=2.0, **params):
@@ -214,6 +214,7 @@ OPERANDS = {op.name: _elementwise(op) for op in ops.OP_TABLE.values() if op.elem
     "scatter_add": _scatter_add,
     "matmul": _matmul,
     "einsum": _einsum,
+    "norm": _norm,
     "sinc": _unary(n=0),
     "log_ndtr": _unary(),
     "normal_ratio": _unary(),
