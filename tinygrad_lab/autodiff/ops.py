@@ -23,7 +23,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from math import inf, pi, prod
+from math import inf, nan, pi, prod
 from typing import Any
 
 import numpy as np
@@ -226,20 +226,20 @@ def _power_exponent(g: Any, y: Any, a: Any, b: Any) -> Any:
 power: Op = _elementwise("power", np.power, "({0} ** {1})", _power_base, _power_exponent, smooth=((0.25, 2.0), (-2.0, 2.0)))
 
 
-# y = max(a, b)    ā = g where a > b, g/2 where a = b, else 0;  b̄ likewise with a and b exchanged
-def _share(g: Any, wins: Any, ties: Any) -> Any:
-    return where(wins, g, where(ties, 0.5 * g, 0.0))
+# y = max(a, b)    ā = g where a > b, g/2 where a = b, 0 where a < b, and nan where y is nan;  b̄ likewise
+def _share_of_greater(g: Any, a: Any, b: Any) -> Any:
+    return where(greater(a, b), g, where(less(a, b), 0.0, where(equal(a, b), 0.5 * g, nan)))
 
 
 maximum: Op = _elementwise(
     "maximum", np.maximum, "max({0}, {1})",
-    lambda g, y, a, b: _share(g, greater(a, b), equal(a, b)),
-    lambda g, y, a, b: _share(g, less(a, b), equal(a, b)),
+    lambda g, y, a, b: _share_of_greater(g, a, b),
+    lambda g, y, a, b: _share_of_greater(g, b, a),
 )  # fmt: skip
 minimum: Op = _elementwise(
     "minimum", np.minimum, "min({0}, {1})",
-    lambda g, y, a, b: _share(g, less(a, b), equal(a, b)),
-    lambda g, y, a, b: _share(g, greater(a, b), equal(a, b)),
+    lambda g, y, a, b: _share_of_greater(g, b, a),
+    lambda g, y, a, b: _share_of_greater(g, a, b),
 )  # fmt: skip
 
 # y = -x           x̄ = -g
@@ -346,11 +346,11 @@ reduce_sum: Op = Op(
 )  # fmt: skip
 
 
-# y = max x or min x over axes                     x̄ = g, shared evenly by the elements equal to y
+# y = max x or min x over axes                     x̄ = g, shared evenly by the elements equal to y; nan if y is nan
 def _extremum_vjp(g: Any, y: Any, x: Any, axes: tuple[int, ...]) -> Any:
     attains = equal(x, broadcast_to(y, shape=x.shape))
-    share = g / reduce_sum(astype(attains, dtype=g.dtype), axes=axes)
-    return where(attains, broadcast_to(share, shape=x.shape), 0.0)
+    count = reduce_sum(astype(attains, dtype=g.dtype), axes=axes)  # 0 if y is nan
+    return where(attains, broadcast_to(g / count, shape=x.shape), broadcast_to(0.0 / count, shape=x.shape))
 
 
 reduce_max: Op = Op(

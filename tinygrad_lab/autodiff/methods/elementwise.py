@@ -193,13 +193,9 @@ class Elementwise:
     def clip(self, min: Any = None, max: Any = None) -> Self:
         """Limit each element to [min, max]; at a bound and beyond, the gradient goes to the bound."""
         clipped = self
-        for bound, reaches in ((min, ops.less_equal), (max, ops.greater_equal)):
-            if bound is not None:
-                is_nan = ops.not_equal(bound, bound)
-                beyond = reaches(clipped, bound)
-                if hasattr(is_nan, "__op__") or np.any(is_nan):
-                    beyond = ops.logical_or(beyond, is_nan)
-                clipped = ops.where(beyond, bound, clipped)
+        for bound, reaches, extremum in ((min, ops.less_equal, ops.maximum), (max, ops.greater_equal, ops.minimum)):
+            if bound is not None:  # the extremum is nan, and so is its gradient, if the element or the bound is nan
+                clipped = ops.where(reaches(clipped, bound), bound, extremum(clipped, bound))
         return clipped
 
     def astype(self, dtype: DTypeLike) -> Self:
