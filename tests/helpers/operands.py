@@ -204,7 +204,6 @@ OPERANDS = {op.name: _elementwise(op) for op in ops.OP_TABLE.values() if op.elem
     "reduce_sum": _reduce,
     "reduce_max": _reduce_max,
     "reduce_min": _reduce_max,
-    "norm": _norm,
     "broadcast_to": _broadcast_to,
     "reshape": _reshape,
     "transpose": _transpose,

@@ -200,9 +200,10 @@ def _sinc(x: Any, *, n: int) -> Any:
     inside = np.where(near, wide, 0)
     result = (_sine(inside[..., None] * t, n + 1) * (weights / 2 * t**n)).sum(-1)
     outside = np.where(near, 1, wide)
-    far = np.sinc(outside)
+    angle = pi * (outside - 2 * np.rint(outside / 2))  # of the same sine; rounding πx would lose the digits of a large x
+    far = np.sin(angle) / (pi * outside)
     for k in range(1, n + 1):
-        far = (pi ** (k - 1) * _sine(pi * outside, k) - k * far) / outside
+        far = (pi ** (k - 1) * _sine(angle, k) - k * far) / outside
     return np.asarray(np.where(near, result, far) if n else np.sinc(wide), np.asarray(x).dtype)
 
 

@@ -40,7 +40,7 @@ def _normal_ratio(x: Any) -> Any:
     wide = np.asarray(x, np.float64)
     low = np.minimum(wide, 0)
     ratio = sqrt(2 / pi) / _special("erfcx")(-low * sqrt(0.5))
-    density = np.exp(-0.5 * wide * wide) / sqrt(2 * pi)
+    density = np.exp(-0.5 * np.clip(wide, 0, 40) ** 2) / sqrt(2 * pi)  # 0 from 39 on
     return np.asarray(np.where(wide < 0, ratio, density / _special("ndtr")(wide)), np.asarray(x).dtype)
 
 
@@ -55,15 +55,16 @@ normal_ratio: Op = Op(
 
 # y = x + r(x), which is about -1/x for x far below 0       x̄ = g (1 - r y)
 def _normal_ratio_excess(x: Any) -> Any:
-    # Far below 0: the asymptotic series 1 - z √π erfcx z = 1/2z² - 3/4z⁴ + 15/8z⁶ - ..., times r, where x = -√2 z.
+    # Far below 0: the asymptotic series x + r = r (1/x² - 3/x⁴ + 15/x⁶ - ...). With r / x / x, no square of x overflows.
     wide = np.asarray(x, np.float64)
     ratio = _normal_ratio(wide)
     far = wide < -14
-    squared = np.where(far, wide, 14) ** 2
+    low = np.where(far, wide, -14)
+    squared = np.maximum(low, -1e100) ** 2
     series = np.zeros_like(squared)
-    for k in range(16, 0, -1):
+    for k in range(16, 1, -1):
         series = (2 * k - 1) / squared * (1 - series)
-    return np.asarray(np.where(far, ratio * series, wide + ratio), np.asarray(x).dtype)
+    return np.asarray(np.where(far, ratio / low / low * (1 - series), wide + ratio), np.asarray(x).dtype)
 
 
 normal_ratio_excess: Op = Op(

@@ -89,6 +89,8 @@ def test_second_derivatives_where_a_composition_would_lose_them():
 def test_derivatives_near_the_edges_of_the_domain():
     assert slopes(sp.log_ndtr, -1e10)[0] == pytest.approx(1e10, rel=1e-14)
     assert slopes(sp.log_ndtr, 40.0) == [0.0]
+    assert curvature(sp.log_ndtr, -1e300) == pytest.approx(-1.0, rel=1e-14)
+    assert slopes(np.sinc, 1e15 + 0.5)[0] == pytest.approx(-np.sinc(0.5) * 0.5e-30, rel=1e-14)
     assert slopes(sp.logit, 1.0 - 2**-50)[0] == pytest.approx(2.0**50, rel=1e-14)
     assert slopes(np.arcsin, 1.0 - 2**-50)[0] == pytest.approx(2.0**24.5, rel=1e-14)
     assert slopes(np.arccosh, 1e200)[0] == pytest.approx(1e-200, rel=1e-14)
