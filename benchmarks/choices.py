@@ -64,6 +64,44 @@ KINKS = [
     Row("mean absolute error at 0", "mean_absolute_error(x, y)", [[1.0], [1.0]], "[0]; [0]", "as abs"),
     Row("huber at delta", "huber(x, y)", [[1.0], [0.0]], "[1]; [-1]", "both branches agree"),
     Row("softplus at 0", "softplus(x)", [0.0], "0.5", "smooth there, and computed without a kink"),
+    Row("logaddexp at equality", "logaddexp(x, y)", [2.0, 2.0], "0.5; 0.5", "as softplus"),
+    Row("norm of several arrays at 0", "norms(x, y)", [[0.0, 0.0], [0.0]], "[0, 0]; [0]", "as norm; ClipGradNorm uses it"),
+    Row(
+        "norm of several huge arrays",
+        "norms(x, y)",
+        [[3e200], [4e200]],
+        "[0.6]; [0.8]",
+        "squares are scaled, and never overflow",
+    ),
+    Row("ClipGradNorm of zeros", "clip_grad_norm(x)", [[0.0, 0.0]], "[1, 1]", "below the limit, the factor is 1"),
+    Row("hypot at 0", "hypot(x, y)", [0.0, 0.0], "0; 0", "as norm"),
+    Row("arctan2 at 0", "arctan2(x, y)", [0.0, 0.0], "0; 0", "the angle jumps there; 0 is the mean over all directions"),
+    Row("arctan2 at its cut", "arctan2(x, y)", [0.0, -1.0], "-1; 0", "both sides have this slope; only the value jumps"),
+    Row(
+        "remainder at a multiple",
+        "remainder(x, y)",
+        [4.0, 2.0],
+        "1; -2",
+        "the value jumps; the slope is that of ⌊x / y⌋ at the point",
+    ),
+    Row("ties of sort", "sort(x) @ y", [[3.0, 1.0, 1.0], [1.0, 2.0, 4.0]], "[4, 1, 2]; [1, 1, 3]", "ties keep their order"),
+    Row("ties of median", "median(x)", [[1.0, 1.0, 1.0, 5.0]], "[0.3333, 0.3333, 0.3333, 0]", "as max"),
+    Row(
+        "eigvalsh with equal eigenvalues",
+        "eigvalsh(x) @ y",
+        [[[1.0, 0.0], [0.0, 1.0]], [1.0, 3.0]],
+        "[[1, 0], [0, 3]]; [1, 1]",
+        "one subgradient: that of the eigenvectors that LAPACK returns",
+    ),
+    Row(
+        "eigh with equal eigenvalues",
+        "eigh(x)[1]",
+        [[[1.0, 0.0], [0.0, 1.0]]],
+        "LinAlgError",
+        "the eigenvectors are not unique",
+    ),
+    Row("svdvals of a singular matrix", "svdvals(x)", [[[1.0, 0.0], [0.0, 0.0]]], "[[1, 0], [0, 1]]", "as eigvalsh"),
+    Row("svd with equal singular values", "svd(x)[0]", [[[1.0, 0.0], [0.0, 1.0]]], "LinAlgError", "as eigh"),
 ]
 
 POWERS = [
@@ -101,6 +139,59 @@ POLES = [
     Row("softplus at -infinity", "softplus(x)", [-INF], "0", "the limit"),
     Row("erf at infinity", "erf(x)", [INF], "0", "the limit"),
     Row("sin at infinity", "sin(x)", [INF], "nan"),
+    Row("tan at infinity", "tan(x)", [INF], "nan"),
+    Row("arcsin at 1", "arcsin(x)", [1.0], "inf", "the limit"),
+    Row("arcsin of 2", "arcsin(x)", [2.0], "nan", "the value is nan too"),
+    Row("arccos at 1", "arccos(x)", [1.0], "-inf", "the limit"),
+    Row("arctan at infinity", "arctan(x)", [INF], "0", "the limit"),
+    Row("arcsinh at infinity", "arcsinh(x)", [INF], "0", "the limit"),
+    Row("arccosh at 1", "arccosh(x)", [1.0], "inf", "the limit"),
+    Row("arctanh at 1", "arctanh(x)", [1.0], "inf", "the limit"),
+    Row("arctan2 at infinities", "arctan2(x, y)", [INF, INF], "nan; nan", "not defined; the value is NumPy's"),
+    Row("hypot at infinity", "hypot(x, y)", [INF, 1.0], "nan; 0", "not computed as a limit"),
+    Row("cbrt at 0", "cbrt(x)", [0.0], "inf", "the limit from both sides"),
+    Row("log2 at 0", "log2(x)", [0.0], "inf", "as log"),
+    Row("log10 at 0", "log10(x)", [0.0], "inf", "as log"),
+    Row("sinc at 0", "sinc(x)", [0.0], "0", "the limit"),
+    Row("logaddexp of infinities", "logaddexp(x, y)", [INF, INF], "0.5; 0.5", "as at equality"),
+    Row("x % 0", "remainder(x, y)", [1.0, 0.0], "1; -inf", "the value is nan"),
+    Row("gammaln at 0", "gammaln(x)", [0.0], "-inf", "the limit from the right"),
+    Row("gammaln at -1", "gammaln(x)", [-1.0], "nan", "the limits differ"),
+    Row("digamma at 0", "digamma(x)", [0.0], "inf", "the limit from both sides"),
+    Row("digamma at -1", "digamma(x)", [-1.0], "inf", "as at 0"),
+    Row("betaln at 0", "betaln(x, y)", [0.0, 1.0], "-inf; 0", "the limit from the right"),
+    Row("logit at 0", "logit(x)", [0.0], "inf", "the limit"),
+    Row("logit at 1", "logit(x)", [1.0], "inf", "the limit"),
+    Row("log_ndtr at -infinity", "log_ndtr(x)", [-INF], "inf", "the limit"),
+    Row("log_ndtr at infinity", "log_ndtr(x)", [INF], "0", "the limit"),
+    Row("xlogy at (0, 0)", "xlogy(x, y)", [0.0, 0.0], "-inf; 0", "log 0, and x log y is 0 around y"),
+    Row("xlogy at (1, 0)", "xlogy(x, y)", [1.0, 0.0], "-inf; inf", "log 0, and 1 / 0"),
+    Row("xlog1py at (0, -1)", "xlog1py(x, y)", [0.0, -1.0], "-inf; 0", "as xlogy"),
+    Row("rel_entr at (0, 1)", "rel_entr(x, y)", [0.0, 1.0], "-inf; 0", "the limit from the right"),
+    Row("rel_entr at (1, 0)", "rel_entr(x, y)", [1.0, 0.0], "inf; -inf", "the limit from the right"),
+    Row("kl_div at (0, 1)", "kl_div(x, y)", [0.0, 1.0], "-inf; 1", "the limit from the right"),
+    Row("kl_div at (1, 0)", "kl_div(x, y)", [1.0, 0.0], "inf; -inf", "the limit from the right"),
+    Row(
+        "det of a singular matrix",
+        "det(x)",
+        [[[1.0, 2.0], [2.0, 4.0]]],
+        "[[4, -2], [-2, 1]]",
+        "the cofactors, never det times the inverse",
+    ),
+    Row(
+        "logdet of a singular matrix", "slogdet(x)[1]", [[[1.0, 0.0], [0.0, 0.0]]], "LinAlgError", "the inverse does not exist"
+    ),
+    Row("inv of a singular matrix", "inv(x)", [[[1.0, 0.0], [0.0, 0.0]]], "LinAlgError", "as NumPy"),
+    Row("cholesky of a singular matrix", "cholesky(x)", [[[1.0, 0.0], [0.0, 0.0]]], "LinAlgError", "as NumPy"),
+    Row(
+        "pinv of a singular matrix",
+        "pinv(x)",
+        [[[2.0, 0.0], [0.0, 0.0]]],
+        "[[-0.25, 0.25], [0.25, 0]]",
+        "the derivative at constant rank",
+    ),
+    Row("qr of a singular matrix", "qr(x)[1]", [[[1.0, 0.0], [0.0, 0.0]]], "LinAlgError", "r has no inverse"),
+    Row("ClipGradNorm with infinity", "clip_grad_norm(x)", [[INF, 1.0]], "[nan, nan]", "all elements of the result are nan"),
     Row("silu at 1000", "silu(x)", [1000.0], "1", "never an overflow"),
     Row("gelu at -1000", "gelu(x)", [-1000.0], "0", "never an overflow"),
     Row("elu at 1000", "elu(x)", [1000.0], "1", "the branch that is not selected may overflow"),
@@ -127,6 +218,14 @@ EMPTY = [
     Row("max over an empty last axis", "max(x, -1)", [np.zeros((0, 3))], "[]", "no maximum is asked for"),
     Row("x @ y over an empty axis", "x @ y", [np.zeros((2, 0)), np.zeros((0, 2))], "[[], []]; []", "the values are 0"),
     Row("concatenate with nothing", "concatenate(x, y)", [[], [1.0]], "[]; [1]"),
+    Row("norm of several arrays of nothing", "norms(x, y)", [[], []], "[]; []", "the value is 0"),
+    Row("cumsum of nothing", "cumsum(x)", [[]], "[]"),
+    Row("sort of nothing", "sort(x)", [[]], "[]"),
+    Row("median of nothing", "median(x)", [[]], "[]", "the value is nan"),
+    Row("hypot of nothing", "hypot(x, y)", [[], []], "[]; []"),
+    Row("det of an empty matrix", "det(x)", [np.zeros((0, 0))], "[]", "the value is 1"),
+    Row("inv of an empty matrix", "inv(x)", [np.zeros((0, 0))], "[]"),
+    Row("eigvalsh of an empty matrix", "eigvalsh(x)", [np.zeros((0, 0))], "[]"),
     Row("an empty slice", "x[2:]", [[1.0, 2.0]], "[0, 0]"),
 ]
 
@@ -139,6 +238,11 @@ SCALARS = [
     Row("var of a 0-d operand", "var(x)", [3.0], "0", "the value is 0"),
     Row("std of a 0-d operand", "std(x)", [3.0], "0", "as norm at 0"),
     Row("var of one element, ddof 1", "var1(x)", [[3.0]], "[nan]", "0 / 0; the value is nan"),
+    Row("norm of several 0-d operands", "norms(x, y)", [3.0, 4.0], "0.6; 0.8"),
+    Row("cumsum of a 0-d operand", "cumsum(x)", [3.0], "1", "the result has shape (1,), as NumPy's"),
+    Row("median of a 0-d operand", "median(x)", [3.0], "1"),
+    Row("hypot of 0-d operands", "hypot(x, y)", [3.0, 4.0], "0.6; 0.8"),
+    Row("det of a 0-d operand", "det(x)", [3.0], "ValueError", "as NumPy"),
     Row("x @ y of 0-d operands", "x @ y", [3.0, 2.0], "ValueError", "as NumPy"),
 ]
 
@@ -157,6 +261,27 @@ NANS = [
     Row("tanh of nan", "tanh(x)", [NAN], "nan"),
     Row("softplus of nan", "softplus(x)", [NAN], "nan"),
     Row("elu of nan", "elu(x)", [NAN], "nan"),
+    Row("norm with nan", "norm(x)", [[NAN, 1.0]], "[nan, nan]"),
+    Row("norm of several arrays with nan", "norms(x, y)", [[NAN], [1.0]], "[nan]; [nan]", "the value is nan"),
+    Row("hypot with nan", "hypot(x, y)", [NAN, 1.0], "nan; nan"),
+    Row("arctan2 with nan", "arctan2(x, y)", [NAN, 1.0], "nan; nan"),
+    Row("logaddexp with nan", "logaddexp(x, y)", [NAN, 1.0], "nan; nan"),
+    Row("remainder with nan", "remainder(x, y)", [NAN, 1.0], "1; nan", "the value is nan; x - y ⌊x / y⌋ is linear in x"),
+    Row("cbrt of nan", "cbrt(x)", [NAN], "nan"),
+    Row("gammaln of nan", "gammaln(x)", [NAN], "nan"),
+    Row("log_ndtr of nan", "log_ndtr(x)", [NAN], "nan"),
+    Row("xlogy at (0, nan)", "xlogy(x, y)", [0.0, NAN], "nan; nan", "the value is nan"),
+    Row("kl_div with nan", "kl_div(x, y)", [NAN, 1.0], "nan; nan"),
+    Row("cumsum with nan", "cumsum(x)", [[NAN, 1.0]], "[2, 1]", "a sum; only values from nan on are nan"),
+    Row("sort with nan", "sort(x)", [[NAN, 1.0]], "[1, 1]", "nan comes last, and each element keeps its own derivative"),
+    Row("median with nan", "median(x)", [[NAN, 1.0]], "[nan, nan]", "the value is nan"),
+    Row(
+        "det with nan",
+        "det(x)",
+        [[[NAN, 0.0], [0.0, 1.0]]],
+        "LinAlgError",
+        "the value is nan; its singular vectors do not exist",
+    ),
     Row("softmax of nan", "softmax(x)[1]", [[NAN, 0.0]], "[nan, nan]"),
     Row(
         "where not selecting nan", "where(x > 0.0, y, x)", [-1.0, NAN], "1; 0", "where selects, it never multiplies by the mask"
@@ -197,11 +322,28 @@ def evaluate_ours(expression: str, point: Sequence[Any]) -> tuple[Any, list[Any]
         "cross_entropy": lambda x: tl.CrossEntropy()(x, np.array([1])),
         "binary_cross_entropy": lambda x: tl.BinaryCrossEntropy()(x, np.zeros((1, 1))),
     }
+    from scipy import special
+
+    from tinygrad_lab.autodiff import ops
+
+    names |= {name: getattr(np, name) for name in _NUMPY} | {name: getattr(special, name) for name in _SCIPY}
+    names |= {name: getattr(np.linalg, name) for name in _LINALG}
+    names |= {
+        "norms": lambda *arrays: ops.norm(*arrays, ndims=tuple(x.ndim for x in arrays)),
+        "clip_grad_norm": lambda x: tl.ClipGradNorm(1.0)([x])[0],
+    }
     variables = [Tensor(x, requires_grad=True, dtype=float) for x in point]
     y = eval(expression, {"nan": NAN}, names | dict(zip("xyz", variables, strict=False)))
     gradients = tl.grad(y.sum(), variables) if y.requires_grad else [Tensor(np.zeros(x.shape)) for x in variables]
     return y.numpy(), [g.numpy() for g in gradients]
 
+
+_NUMPY = (
+    "arccos", "arccosh", "arcsin", "arcsinh", "arctan", "arctan2", "arctanh", "cbrt", "cumsum", "hypot", "log10", "log2",
+    "logaddexp", "median", "remainder", "sinc", "sort", "tan",
+)  # fmt: skip
+_SCIPY = ("betaln", "digamma", "gammaln", "kl_div", "log_ndtr", "logit", "rel_entr", "xlog1py", "xlogy")
+_LINALG = ("cholesky", "det", "eigh", "eigvalsh", "inv", "pinv", "qr", "slogdet", "svd", "svdvals")
 
 _METHODS = (
     "relu", "abs", "sign", "max", "min", "sqrt", "log", "log1p", "exp", "expm1", "sin", "tanh", "sigmoid", "softplus", "erf",
@@ -216,7 +358,9 @@ def evaluate_jax(expression: str, point: Sequence[Any]) -> tuple[Any, list[Any]]
 
     jax.config.update("jax_enable_x64", True)
     names = {name: getattr(jnp, name) for name in dir(jnp)} | {name: getattr(jax.nn, name) for name in dir(jax.nn)}
+    names |= {name: getattr(jax.scipy.special, name) for name in _SCIPY} | {n: getattr(jnp.linalg, n) for n in _LINALG}
     names |= {
+        "norms": lambda *arrays: jnp.sqrt(sum((x * x).sum() for x in arrays)),
         "leaky_relu": partial(jax.nn.leaky_relu, negative_slope=0.05),
         "elu": partial(jax.nn.elu, alpha=0.5),
         "gelu": partial(jax.nn.gelu, approximate=False),
@@ -244,7 +388,13 @@ def evaluate_torch(expression: str, point: Sequence[Any]) -> tuple[Any, list[Any
     from torch.nn import functional
 
     names = {name: getattr(torch, name) for name in dir(torch)}
+    names |= {name: getattr(torch.special, name) for name in dir(torch.special)}
+    names |= {name: getattr(torch.linalg, name) for name in _LINALG}
     names |= {
+        "norms": lambda *arrays: torch.linalg.vector_norm(torch.cat([x.ravel() for x in arrays])),
+        "cumsum": partial(torch.cumsum, dim=0),
+        "sort": lambda x: torch.sort(x)[0],
+        "median": lambda x: torch.quantile(x, 0.5),
         "leaky_relu": partial(functional.leaky_relu, negative_slope=0.05),
         "elu": partial(functional.elu, alpha=0.5),
         "selu": functional.selu,
@@ -276,13 +426,16 @@ def evaluate_torch(expression: str, point: Sequence[Any]) -> tuple[Any, list[Any
 
 
 def text_of(evaluate: Evaluate, row: Row) -> str:
-    """Return the derivatives at the point of a row as a text, or the class of the error."""
+    """Return the derivatives at the point of a row as a text, or the class of the error; "-" if there is no such function."""
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
         try:
             _, gradients = evaluate(row.expression, row.point)
+        except NameError:
+            return "-"
         except Exception as error:
-            return "ValueError" if isinstance(error, ValueError) else type(error).__name__
+            refusals = (np.linalg.LinAlgError, ValueError)  # of which there are subclasses
+            return next((kind.__name__ for kind in refusals if isinstance(error, kind)), type(error).__name__.lstrip("_"))
     return "; ".join(_number(g.tolist()) for g in gradients)
 
 
