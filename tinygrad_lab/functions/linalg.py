@@ -415,12 +415,16 @@ def _vector_norm(x: Tensor, order: Any, axis: Any, keepdims: bool) -> Tensor:
         return ops.astype(ops.not_equal(x, 0.0), dtype=x.dtype).sum(axis, keepdims)
     if order == 1:
         return size.sum(axis, keepdims)
-    # The derivative at 0 is 0, as that of the Euclidean norm: 0 and its power are constants.
+    # Divide by the element that counts most, so that no power overflows. As in the Euclidean norm, derivatives may take it for
+    # a constant, and the derivative at 0 is 0: 0 and its power are constants.
+    extreme = size._top(axis) if order > 0 else -(-size)._top(axis)
+    scale = ops.where(ops.equal(extreme, 0.0), 1.0, extreme)
     zero, power_of_zero = ops.equal(x, 0.0), 0.0 if order > 0 else inf
-    powers = ops.where(zero, power_of_zero, ops.power(ops.where(zero, 1.0, size), float(order)))
-    total = powers.sum(axis, keepdims)
+    powers = ops.where(zero, power_of_zero, ops.power(ops.where(zero, 1.0, size / scale), float(order)))
+    total = powers.sum(axis, keepdims=True)
     zero = ops.equal(total, power_of_zero)
-    return ops.where(zero, 0.0, ops.power(ops.where(zero, 1.0, total), 1.0 / order))
+    root = ops.where(zero, 0.0, ops.power(ops.where(zero, 1.0, total), 1.0 / order))
+    return ops.multiply(root, scale)._without(axis, keepdims)
 
 
 def _matrix_norm(x: Tensor, order: Any, axes: tuple[int, ...], keepdims: bool) -> Tensor:

@@ -102,6 +102,17 @@ def test_derivatives_near_the_edges_of_the_domain():
     assert slopes(sp.kl_div, 1.0 + 2**-40, 1.0)[0] == pytest.approx(2.0**-40, rel=1e-11)
 
 
+@pytest.mark.parametrize("size", [1e-200, 1e200])
+@pytest.mark.parametrize("order", [3, 1.5, 0.5, -2, 2, 1])
+def test_a_norm_neither_overflows_nor_underflows(order, size):
+    x = Tensor(size * np.array([1.0, 2.0, -2.0]), requires_grad=True)
+    y = np.linalg.norm(x, order)
+    assert y.item() / size == pytest.approx(np.linalg.norm([1.0, 2.0, -2.0], order), rel=1e-14)
+    near = Tensor([1.0, 2.0, -2.0], requires_grad=True)
+    expected = tl.grad(np.linalg.norm(near, order), [near])[0].data
+    np.testing.assert_allclose(tl.grad(y, [x])[0].data, expected, rtol=1e-13)
+
+
 @pytest.mark.parametrize(
     ("function", "point"),
     [(np.log2, [8.0]), (np.log10, [1000.0]), (np.exp2, [1000.0]), (np.cbrt, [27.0]), (np.hypot, [3e200, 4e200]),
