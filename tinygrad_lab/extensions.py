@@ -5,6 +5,7 @@ name, run, vjps, samples --check values, shapes, derivatives, loop form--> Op, f
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from string import Formatter
 from typing import Any
@@ -87,6 +88,9 @@ def define_op(
     if not samples:
         raise ValueError(f"define_op: {name} has no samples, expected at least one list of operands to check it with")
 
+    if loop is not None and (params or _has_parameters(run)):
+        raise ValueError(f"define_op: {name} has a loop form and parameters; make them operands, or give no loop")
+
     def run_to(*arrays: Any, out: Any = None, **params: Any) -> Any:
         arrays = tuple(map(np.asarray, arrays))
         result = np.array(run(*arrays, **params))  # a copy: the function may keep its array and write to it later
@@ -116,6 +120,15 @@ def define_op(
     if loop is None:
         RULES[op] = each_lane
     return op
+
+
+def _has_parameters(run: Callable[..., Any]) -> bool:
+    """Whether a function takes more than operands."""
+    try:
+        parameters = inspect.signature(run).parameters.values()
+    except ValueError:  # a function in C, such as a ufunc
+        return False
+    return any(p.kind in (p.KEYWORD_ONLY, p.VAR_KEYWORD) or p.default is not p.empty for p in parameters)
 
 
 def _check(op: Op, operands: list[np.ndarray], params: dict[str, Any]) -> None:

@@ -155,6 +155,7 @@ def test_a_function_may_reuse_its_memory():
         ({"run": lambda x: x * 1j}, TypeError, "softsign_: returned an array of complex128"),
         ({"run": lambda x: np.add(x, 1.0, out=x)}, ValueError, "read-only"),
         ({"run": lambda x: x + np.random.default_rng().normal()}, ValueError, "returned something else at its second call"),
+        ({"run": lambda x, slope=0.1: x, "loop": "({0})"}, ValueError, "has a loop form and parameters; make them operands"),
         ({"samples": []}, ValueError, "softsign_ has no samples"),
         ({"name": "exp"}, ValueError, "there is an op 'exp' already; choose another name"),
         ({"name": "soft sign"}, ValueError, "name is 'soft sign', expected an identifier"),
