@@ -150,9 +150,7 @@ class Optimizer:
         TypeError, ValueError
             If `rule` returns anything but a new parameter and slots like those that it was given.
         """
-        numbers, shared = self.shared(state, lr)
-        if not shared.keys() <= state.keys():
-            raise ValueError(f"{type(self).__name__}: shared returned the state {list(shared)}, expected some of {list(state)}")
+        numbers, shared = self._checked_shared(state, lr)
         kept = {name: entries for name, entries in state.items() if name not in shared}
         slots: list[Slots] = [{} for _ in parameters]
         if kept:
@@ -166,6 +164,23 @@ class Optimizer:
             results.append(self._checked_rule(w, g, own, converted[dtype]))
         new_state = {name: shared[name] if name in shared else [new[name] for _, new in results] for name in state}
         return [w for w, _ in results], new_state
+
+    def _checked_shared(self, state: State, lr: Tensor) -> tuple[dict[str, Tensor], State]:
+        result = self.shared(state, lr)
+        owner = type(self).__name__
+        if not isinstance(result, tuple) or len(result) != 2 or not all(isinstance(x, dict) for x in result):
+            raise TypeError(f"{owner}: shared returned {describe(result)}, expected two dicts: numbers and shared state")
+        numbers, shared = result
+        for name, x in numbers.items():
+            check_tensor(self, "shared", x, (), what=f"number {name!r}")
+        if not shared.keys() <= state.keys():
+            raise ValueError(f"{owner}: shared returned the state {list(shared)}, expected some of {list(state)}")
+        for name, entries in shared.items():
+            if len(entries) != len(state[name]):
+                raise ValueError(f"{owner}: shared returned {len(entries)} of {name!r}, expected {len(state[name])}")
+            for i, (old, new) in enumerate(zip(state[name], entries, strict=True)):
+                check_tensor(self, "shared", new, old.shape, old.dtype, f"state {name}.{i}")
+        return numbers, shared
 
     def _checked_rule(self, w: Tensor, g: Tensor, slots: Slots, numbers: dict[str, Tensor]) -> tuple[Tensor, Slots]:
         result = self.rule(w, g, slots, **numbers)

@@ -186,3 +186,34 @@ def test_a_scheduler_is_named(rate, given, engine):
     assert refusal(lambda: trainer(scheduler=Own(), engine=engine).fit(X, X)) == message
     assert refusal(lambda: tl.WarmUp(Own(), epochs=2)(3)) == message
     assert type(Own().checked_rate(0)) is float
+
+
+@pytest.mark.parametrize(
+    ("returned", "error", "message"),
+    [
+        (lambda state, lr: {"lr": lr}, TypeError, "Sharing: shared returned a value of type dict, expected two dicts"),
+        (lambda state, lr: ({"lr": 0.1}, {}), TypeError, "Sharing: shared returned as number 'lr' 0.1, expected a Tensor"),
+        (lambda state, lr: ({"lr": lr}, {"m": state["m"][:1]}), ValueError, "Sharing: shared returned 1 of 'm', expected 2"),
+        (
+            lambda state, lr: ({"lr": lr}, {"m": [x.reshape(1) for x in state["m"]]}),
+            ValueError,
+            r"shared returned as state m.0 a Tensor of shape \(1,\), expected \(\)",
+        ),
+    ],
+)
+def test_what_an_optimizer_shares_is_checked(returned, error, message):
+    class Sharing(tl.Optimizer):
+        def __init__(self, parameters):
+            super().__init__(parameters, 0.1)
+            self.state["m"] = [tl.Tensor(0.0), tl.Tensor(1.0)]
+
+        def shared(self, state, lr):
+            return returned(state, lr)
+
+        def rule(self, w, g, slots, lr):
+            return w - lr * g, {}
+
+    w = tl.Tensor([1.0], requires_grad=True)
+    w.sum().backward()
+    with pytest.raises(error, match=message):
+        Sharing([w]).step()
