@@ -76,10 +76,18 @@ def _content(run: Run) -> tuple[dict[str, np.ndarray], dict[str, str]]:
         "optimizer": run.trainer.optimizer.state_dict(),
         "history": run.history.state_dict(),
         "changes": changed_arrays,
-    } | {f"callback{i}": callback.state_dict() for i, callback in enumerate(_acting_callbacks(run))}
+    } | {f"callback{i}": _state_of(callback) for i, callback in enumerate(_acting_callbacks(run))}
     arrays = {f"{part}.{name}": array for part, entries in parts.items() for name, array in entries.items()}
     texts = {"stop_reason": run.history.stop_reason, "changes": json.dumps(changes), "arrays": json.dumps(_forms(arrays))}
     return arrays, _settings(run) | texts
+
+
+def _state_of(callback: Callback) -> dict[str, np.ndarray]:
+    """Return the state of a callback, which a user may have written."""
+    state = callback.state_dict()
+    if not isinstance(state, dict) or not all(isinstance(x, np.ndarray) for x in state.values()):
+        raise TypeError(f"{type(callback).__name__}: state_dict returned no dict of arrays, expected {{name: ndarray}}")
+    return state
 
 
 def load_checkpoint(run: Run, source: str | os.PathLike[str] | bytes) -> None:

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from tinygrad_lab.returned import describe
 from tinygrad_lab.seeds import ORDER, stream
 from tinygrad_lab.training.engines.choice import first_engine, make_engine
 from tinygrad_lab.training.engines.eager import EagerEngine
@@ -309,9 +310,14 @@ class Run:
 
     def _call_back(self) -> None:
         """Let the callbacks act."""
-        for callback in self.callbacks:
-            if not self.history.stop_reason:
-                self.history.stop(callback.on_epoch_end(self) or "")
+        for callback in self.callbacks:  # all of them, also after the first reason to stop: an epoch is seen by all or none
+            reason = callback.on_epoch_end(self)
+            if reason is not None and not isinstance(reason, str):
+                raise TypeError(
+                    f"{type(callback).__name__}: on_epoch_end returned {describe(reason)}, expected a reason to stop, as text, "
+                    "or an empty text"
+                )
+            self.history.stop(self.history.stop_reason or reason or "")
         for callback in self.callbacks:
             callback.on_epoch_seen(self)
 

@@ -132,3 +132,44 @@ def test_a_resumed_training_keeps_the_best_epoch(tmp_path):
     second.fit(X, Y, validation=HELD_OUT, callbacks=[again], resume=path)
     assert (again.best_value, again.best_epoch) == (expected.best_value, expected.best_epoch)
     assert second.history.stop_reason == history.stop_reason
+
+
+class StopsAt(tl.Callback):
+    def __init__(self, epoch, reason="enough"):
+        self.epoch = epoch
+        self.reason = reason
+
+    def on_epoch_end(self, run):
+        return self.reason if run.history.epochs >= self.epoch else ""
+
+
+def test_all_callbacks_see_the_epoch_in_which_one_of_them_stops():
+    class Recorder(tl.Callback):
+        only_watches = True
+
+        def on_epoch_end(self, run):
+            run.history.record(seen=1.0)
+            return "later"
+
+    net = tl.Linear(1, 1, rng=np.random.default_rng(0))
+    one = tl.Trainer(net, tl.HalfSquaredError(), optimizer=tl.SGD(net.parameters(), lr=0.1), epochs=5)
+    history = one.fit([1.0, 2.0], [1.0, 3.0], callbacks=[StopsAt(1), Recorder()])
+    assert (history["seen"].tolist(), history.stop_reason) == ([1.0], "enough")
+
+
+def test_a_reason_that_is_no_text_is_refused():
+    net = tl.Linear(1, 1, rng=np.random.default_rng(0))
+    one = tl.Trainer(net, tl.HalfSquaredError(), optimizer=tl.SGD(net.parameters(), lr=0.1), epochs=5)
+    with pytest.raises(TypeError, match="StopsAt: on_epoch_end returned True, expected a reason to stop, as text"):
+        one.fit([1.0, 2.0], [1.0, 3.0], callbacks=[StopsAt(1, True)])
+
+
+def test_a_state_that_is_no_dict_of_arrays_is_refused(tmp_path):
+    class Half(tl.Callback):
+        def state_dict(self):
+            return {"half": 0.5}
+
+    net = tl.Linear(1, 1, rng=np.random.default_rng(0))
+    one = tl.Trainer(net, tl.HalfSquaredError(), optimizer=tl.SGD(net.parameters(), lr=0.1), epochs=5)
+    with pytest.raises(TypeError, match="Half: state_dict returned no dict of arrays"):
+        one.fit([1.0, 2.0], [1.0, 3.0], callbacks=[Half(), tl.Checkpoint(tmp_path / "run")])
