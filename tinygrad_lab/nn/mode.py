@@ -229,8 +229,14 @@ def training_mode(rng: np.random.Generator | None = None) -> Iterator[None]:
             raise RuntimeError("training_mode: a layer reads random numbers; give it a generator, training_mode(rng)")
         return wrap(DISTRIBUTIONS[source.distribution](rng, shape, dtype))
 
+    outer = _current.mode
     mode = TrainingMode(draw)
+    if outer is not None:  # go on from the values that the outer block has set
+        mode.new_values.update(outer.new_values)
     with entered(mode):
         yield
+    if outer is not None:
+        outer.new_values.update(mode.new_values)
+        return
     for buffer, value in mode.new_values.items():
         buffer.tensor.assign(value)

@@ -22,7 +22,7 @@ import numpy as np
 from tinygrad_lab.autodiff.recording import CaptureError, current
 from tinygrad_lab.autodiff.tensor import Tensor, wrap
 from tinygrad_lab.contents import children
-from tinygrad_lab.nn.mode import Buffer, RandomInput, Shape, TrainingMode, entered
+from tinygrad_lab.nn.mode import Buffer, RandomInput, Shape, TrainingMode
 from tinygrad_lab.optim.optimizer import State
 from tinygrad_lab.program import BoundProgram, Program, capture
 from tinygrad_lab.program.memory import aligned_empty
@@ -30,7 +30,7 @@ from tinygrad_lab.training.history import History
 from tinygrad_lab.training.noise import EpochNumbers, Key, key_of
 from tinygrad_lab.training.parameters import check_kept_parameters, owners_of_parameters
 from tinygrad_lab.training.snapshots import Snapshot, snapshot_of, trial_run
-from tinygrad_lab.training.step import TrainingStep, Update
+from tinygrad_lab.training.step import TrainingStep
 
 DATA = ("x", "y", "sample_weight")
 """The inputs of a program that differ from batch to batch."""
@@ -64,7 +64,7 @@ class Drawn:
 class CapturedStep:
     """A training step as programs, one for each shape of batch, with the memory that they share.
 
-    Between `load` and `store` the parameters and the optimizer's state are those in `state`.
+    Between `load` and `store` the parameters, the optimizer's state and the buffers are those in `state`.
 
     Parameters
     ----------
@@ -140,8 +140,7 @@ class CapturedStep:
             source = DrawnInputs(self._step)
 
             def step(*data: Tensor) -> Results:
-                with entered(source.mode()):
-                    update = Update(*self._step.training_step(*data))
+                update = self._step.run_in(source.mode(), data)
                 if update.state.keys() != names:
                     self._refuse_new_state([name for name in update.state if name not in names])
                 return {"loss": update.loss}, self._named(update.parameters, update.state, update.buffers)
@@ -239,7 +238,7 @@ class CapturedStep:
     # Names -----------------------------------------------------------------------------------------------------------
 
     def _named_state(self) -> dict[str, Tensor]:
-        """Name the parameters, then the entries of the optimizer's state."""
+        """Name the parameters, the entries of the optimizer's state, then the buffers."""
         optimizer = self._step.optimizer
         buffers = {buffer: buffer.tensor for _, buffer in self._step.model.named_buffers()}
         return self._named(optimizer.parameters, optimizer.state, buffers)
@@ -290,7 +289,7 @@ def settings_of(step: TrainingStep) -> dict[str, Tensor]:
     optimizer = step.optimizer
     changing = {id(tensor) for tensor in chain(optimizer.parameters, *optimizer.state.values())}
     settings: dict[str, Tensor] = {}
-    for name, tensor in step.named_objects(Tensor):
+    for _, name, tensor in step.named_objects(Tensor):
         if id(tensor) not in changing:
             changing.add(id(tensor))
             settings[_unused(name.lstrip("_"), {*DATA, *settings})] = tensor

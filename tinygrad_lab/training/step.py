@@ -10,9 +10,10 @@ x, y --> model --> loss --> grad --> hooks, in order --> optimizer --> new param
 from __future__ import annotations
 
 import warnings
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -23,12 +24,13 @@ from tinygrad_lab.autodiff.tensor import Tensor, wrap
 from tinygrad_lab.nn.activations import Activation
 from tinygrad_lab.nn.layers import Layer
 from tinygrad_lab.nn.losses import Loss
-from tinygrad_lab.nn.mode import Buffer, RandomInput, current_mode, entered
+from tinygrad_lab.nn.mode import Buffer, RandomInput, TrainingMode, current_mode, entered
 from tinygrad_lab.nn.naming import walk
 from tinygrad_lab.optim.hooks import GradientHook
 from tinygrad_lab.optim.optimizer import Optimizer, State
 from tinygrad_lab.optim.penalties import Penalty
 from tinygrad_lab.optim.schedulers import Scheduler
+from tinygrad_lab.returned import describe
 from tinygrad_lab.training.data import check_labels, check_rows, check_same_length, check_weights
 from tinygrad_lab.training.noise import EpochNumbers, eager_mode
 
@@ -104,14 +106,30 @@ class TrainingStep:
         mode = current_mode() or eager_mode(EpochNumbers(self.seed, 0), self.random_inputs())
         with entered(mode):
             loss, parameters, state = self._update(x, y, sample_weight)
+        return Update(loss, parameters, state, mode.new_values)
+
+    def run_in(self, mode: TrainingMode, batch: Sequence[Tensor]) -> Update:
+        """Run `training_step`, which a subclass may have overridden, in a training mode, and return all that it computed.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If it does not return an `Update`, or if it has set a Buffer that is not in the model.
+        """
+        with entered(mode):
+            result = self.training_step(*batch)
+        if not isinstance(result, tuple) or len(result) not in (3, 4):
+            raise TypeError(f"{type(self).__name__}: training_step returned {describe(result)}, expected an Update")
         if mode.new_values and not mode.new_values.keys() <= {buffer for _, buffer in self.model.named_buffers()}:
             raise ValueError("the step has set a Buffer that is not in the model; make it an attribute of one of the layers")
-        return Update(loss, parameters, state, mode.new_values)
+        return Update(*result[:3], mode.new_values)
 
     def _update(self, x: Tensor, y: Tensor, sample_weight: Tensor | None) -> tuple[Tensor, list[Tensor], State]:
         optimizer, penalty = self.optimizer, self.penalty
         placement = penalty.placement if penalty is not None else ""
         parameters = optimizer.parameters
+        if not all(parameter.requires_grad for parameter in parameters):
+            self._refuse_frozen()
 
         with differentiating("a training step"):
             data_loss = self.loss(self.model(x), y, sample_weight)
@@ -126,6 +144,14 @@ class TrainingStep:
                 updated = penalty.shrink(updated, optimizer.lr)
             reported = data_loss + penalty.value(updated) if penalty else data_loss
         return reported, updated, state
+
+    def _refuse_frozen(self) -> NoReturn:
+        frozen = {id(w) for w in self.optimizer.parameters if not w.requires_grad}
+        names = ", ".join(name for name, x in self.model.named_state().items() if id(x) in frozen)
+        raise ValueError(
+            f"{names or 'a parameter'}: is frozen (requires_grad = False), but the optimizer moves it; "
+            "make a new optimizer without it"
+        )
 
     def _with_zeros(self, gradients: Sequence[Tensor | None]) -> list[Tensor]:
         """Replace missing gradients by zeros, with a warning that names the parameters on which the loss does not depend."""
@@ -146,19 +172,30 @@ class TrainingStep:
         for buffer, value in buffers.items():
             buffer.tensor.assign(value)
 
-    def named_objects(self, *kinds: type) -> Iterator[tuple[str, Any]]:
-        """Yield the objects of some kinds in the parts of the step, however they are nested, with their names in their part."""
+    def named_objects(self, *kinds: type) -> Iterator[tuple[str, str, Any]]:
+        """Yield the objects of some kinds in the parts of the step, however they are nested: part, name in the part, object."""
         optimizer = self.optimizer
         own_fields = {name: x for name, x in vars(optimizer).items() if name != "hooks"}  # hooks have fields of their own
-        for part in (own_fields, *optimizer.hooks, self.penalty, self.loss, self.model):
+        hooks = {f"hooks.{i}": hook for i, hook in enumerate(optimizer.hooks)}
+        parts = {"optimizer": own_fields, **hooks, "penalty": self.penalty, "loss": self.loss, "model": self.model}
+        for owner, part in parts.items():
             if part is not None:
-                yield from ((found.name, found.value) for found in walk(part, kinds, PARTS_WITH_SETTINGS))
+                yield from ((owner, found.name, found.value) for found in walk(part, kinds, PARTS_WITH_SETTINGS))
 
     def random_inputs(self) -> dict[RandomInput, str]:
-        """Return the name of each RandomInput of the step. It decides which numbers the RandomInput gives."""
+        """Return the name of each RandomInput of the step. It decides which numbers the RandomInput gives.
+
+        Raises
+        ------
+        ValueError
+            If two of them have the same name.
+        """
         names: dict[RandomInput, str] = {}
-        for name, source in self.named_objects(RandomInput):
-            names.setdefault(source, name)
+        for owner, name, source in self.named_objects(RandomInput):
+            names.setdefault(source, name if owner == "model" else f"{owner}.{name}")
+        for name, count in Counter(names.values()).items():
+            if count > 1:
+                raise ValueError(f"{name!r} names {count} RandomInputs, expected one; rename a key or an attribute")
         return names
 
     def data_loss(self, x: Tensor, y: Tensor, sample_weight: Tensor | None = None) -> Tensor:

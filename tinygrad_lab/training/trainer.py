@@ -19,6 +19,7 @@ from tinygrad_lab.autodiff.tensor import Tensor, wrap
 from tinygrad_lab.checks import is_positive_integer
 from tinygrad_lab.nn.layers import Layer
 from tinygrad_lab.nn.losses import Loss
+from tinygrad_lab.nn.mode import entered
 from tinygrad_lab.optim.optimizer import Optimizer
 from tinygrad_lab.optim.penalties import Penalty
 from tinygrad_lab.optim.schedulers import Scheduler
@@ -258,7 +259,7 @@ class Trainer(TrainingStep):
         the result is None, and the loss checks the first prediction of the training.
         """
         few = inputs if self.batch_size is None else inputs[: max(2, self.batch_size)]
-        with trial_run(self) as before, np.errstate(all="ignore"):
+        with entered(None), trial_run(self) as before, np.errstate(all="ignore"):
             if before.iterators:
                 return None
             prediction = without_gradients_of(self.model.parameters(), lambda: self.model(wrap(few)))

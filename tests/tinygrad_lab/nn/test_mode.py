@@ -38,6 +38,17 @@ def test_evaluation_is_the_mode_outside_of_a_block():
     assert layer.seen.value.item() == 12.0
 
 
+def test_a_block_inside_a_block_goes_on_from_its_values():
+    layer = Counter()
+    with tl.training_mode():
+        layer(X)
+        with tl.training_mode():
+            layer(X)
+        assert layer.seen.value.item() == 12.0
+        layer(X)
+    assert layer.seen.value.item() == 18.0
+
+
 def test_an_exception_in_a_block_changes_no_buffer():
     layer = Counter()
     net = tl.Sequential(layer, tl.BatchNorm(3))  # which refuses a single sample

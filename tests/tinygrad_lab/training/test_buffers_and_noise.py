@@ -282,3 +282,78 @@ def test_random_numbers_under_checkpoint_are_refused():
     one = tl.Trainer(net, tl.HalfSquaredError(), optimizer=tl.SGD(net.parameters(), lr=0.1), engine="eager")
     with pytest.raises(RuntimeError, match="must not draw random numbers"):
         one.fit(X, Y)
+
+
+class NoisyHook(tl.GradientHook):
+    def __init__(self, factor):
+        self.factor = factor
+        self.noise = tl.RandomInput("normal")
+
+    def __call__(self, gradients):
+        return [g + self.factor * self.noise(g.shape) for g in gradients]
+
+
+@pytest.mark.parametrize("engine", ENGINES[1:])
+def test_random_inputs_of_one_name_in_several_parts_have_numbers_of_their_own(engine):
+    def make(name):
+        net = tl.Sequential(tl.Linear(3, 1, rng=np.random.default_rng(0)))
+        optimizer = tl.SGD(net.parameters(), lr=0.1, hooks=[NoisyHook(1.0), NoisyHook(-1.0)])
+        return tl.Trainer(net, NoisyLoss(), optimizer=optimizer, epochs=2, batch_size=10, engine=name)
+
+    one, other = make("eager"), make(engine)
+    assert list(one.random_inputs().values()) == ["hooks.0.noise", "hooks.1.noise", "loss.noise"]
+    for each in (one, other):
+        each.fit(X, Y)
+    assert_equal(one, other, 1e-12)
+
+
+def test_two_random_inputs_of_one_name_are_refused():
+    net = DropConnect(np.random.default_rng(0))
+    net.sources = {1: tl.RandomInput("normal"), "1": tl.RandomInput("normal")}
+    one = tl.Trainer(net, tl.MeanSquaredError(), optimizer=tl.SGD(net.parameters(), lr=0.1))
+    with pytest.raises(ValueError, match="'sources.1' names 2 RandomInputs"):
+        one.fit(X, Y)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_training_in_a_block_of_training_mode_is_the_same(engine):
+    one, other = trainer(engine), trainer(engine)
+    one.fit(X, Y)
+    with tl.training_mode():
+        other.fit(X, Y)
+    assert_equal(one, other)
+
+
+class ReturnsThree(tl.Trainer):
+    def training_step(self, x, y, sample_weight=None):
+        loss, parameters, state, _ = super().training_step(x, y, sample_weight)
+        return loss, parameters, state
+
+
+class ReturnsNone(tl.Trainer):
+    def training_step(self, x, y, sample_weight=None):
+        super().training_step(x, y, sample_weight)
+
+
+@pytest.mark.parametrize("engine", ["eager", "replay"])
+def test_a_step_of_a_users_own_keeps_the_buffers(engine):
+    def make(kind):
+        net = tl.Sequential(tl.BatchNorm(3), tl.Linear(3, 1, rng=np.random.default_rng(0)))
+        optimizer = tl.SGD(net.parameters(), lr=0.1)
+        return kind(net, tl.HalfSquaredError(), optimizer=optimizer, epochs=2, engine=engine)
+
+    one, other = make(tl.Trainer), make(ReturnsThree)
+    for each in (one, other):
+        each.fit(X, Y)
+    assert_equal(one, other)
+    with pytest.raises(TypeError, match="ReturnsNone: training_step returned None, expected an Update"):
+        make(ReturnsNone).fit(X, Y)
+
+
+@pytest.mark.parametrize("engine", ["eager", "replay"])
+def test_a_frozen_parameter_of_the_optimizer_is_named(engine):
+    net = tl.Sequential(tl.Linear(3, 1, rng=np.random.default_rng(0)))
+    one = tl.Trainer(net, tl.HalfSquaredError(), optimizer=tl.SGD(net.parameters(), lr=0.1), engine=engine)
+    net[0].weight.requires_grad = False
+    with pytest.raises(ValueError, match=r"0\.weight: is frozen \(requires_grad = False\), but the optimizer moves it"):
+        one.fit(X, Y)

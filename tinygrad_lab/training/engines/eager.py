@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import ClassVar
 
 from tinygrad_lab.autodiff.tensor import Tensor, wrap
-from tinygrad_lab.nn.mode import Buffer, RandomInput, entered
+from tinygrad_lab.nn.mode import Buffer, RandomInput
 from tinygrad_lab.optim.optimizer import State
 from tinygrad_lab.training.engines.engine import Batch, StepwiseEngine
 from tinygrad_lab.training.noise import EpochNumbers, eager_mode
@@ -65,8 +65,7 @@ class EagerEngine(StepwiseEngine):
         self._is_checked = False
 
     def compute(self, batch: Batch, numbers: EpochNumbers) -> float:
-        with entered(eager_mode(numbers, self._random_inputs)):
-            self._update = Update(*self._step.training_step(*map(wrap, batch)))
+        self._update = self._step.run_in(eager_mode(numbers, self._random_inputs), [wrap(array) for array in batch])
         if not self._is_checked:  # once in an epoch, as it takes time
             check_kept_parameters(self._step, self._owners)
             self._is_checked = True

@@ -49,7 +49,7 @@ class Epoch(NamedTuple):
 
 
 class Engine(ABC):
-    """Runs updates. Between `load` and `store`, only the engine has the current parameters and optimizer state.
+    """Runs updates. Between `load` and `store`, only the engine has the current parameters, state and buffers.
 
     Attributes
     ----------
