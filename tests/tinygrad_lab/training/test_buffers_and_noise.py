@@ -7,6 +7,7 @@ import tinygrad_lab as tl
 from tests.helpers.compilation import compiling, interpreted  # noqa: F401 (a fixture)
 from tinygrad_lab.nn.mode import entered
 from tinygrad_lab.training.captured import DrawnInputs
+from tinygrad_lab.training.engines import compiled
 from tinygrad_lab.training.noise import EpochNumbers, eager_mode
 
 X = np.random.default_rng(0).normal(size=(37, 3))
@@ -64,7 +65,9 @@ def test_compiled_loops_train_the_same(monkeypatch):
     assert_equal(*both, 1e-12)
 
 
-def test_epochs_in_one_native_call_have_the_numbers_of_epochs_one_by_one():
+@pytest.mark.parametrize("most", [1, 1_000, 1_000_000])
+def test_epochs_in_one_native_call_have_the_numbers_of_epochs_one_by_one(most, monkeypatch):
+    monkeypatch.setattr(compiled, "MOST_NUMBERS", most)
     for batch_size in (37, 10):
         one, other = (trainer("compiled", batch_size=batch_size) for _ in range(2))
         one.fit(X, Y)

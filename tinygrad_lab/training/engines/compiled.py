@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from math import isfinite
 from typing import ClassVar
 
@@ -20,6 +21,9 @@ from tinygrad_lab.training.captured import DATA, Drawn, Shapes, shapes_of
 from tinygrad_lab.training.engines.engine import Batch, CapturedEngine, Epoch
 from tinygrad_lab.training.noise import EpochNumbers
 from tinygrad_lab.training.step import TrainingStep
+
+MOST_NUMBERS = 1_000_000
+"""How many random numbers are drawn at once, unless one epoch needs more."""
 
 
 class CompiledEngine(CapturedEngine):
@@ -64,7 +68,7 @@ class CompiledEngine(CapturedEngine):
         """Make up to `limit` updates, and return their losses, up to the first that is not finite."""
         losses = [np.empty(0)]
         done = 0
-        for stretch in _stretches(epochs, batch_size):
+        for stretch in chain.from_iterable(_stretches(some, batch_size) for some in self._portions(data, epochs, batch_size)):
             count = min(len(stretch.rates), limit - done)
             if count <= 0:
                 break
@@ -77,6 +81,13 @@ class CompiledEngine(CapturedEngine):
             if not isfinite(losses[-1][-1]):
                 break
         return np.concatenate(losses)
+
+    def _portions(self, data: Batch, epochs: Sequence[Epoch], batch_size: int) -> Iterator[Sequence[Epoch]]:
+        """Cut epochs into portions whose random numbers do not take too much memory."""
+        drawn = self.captured.drawn([array[:batch_size] for array in data])
+        numbers = sum(x.tensor.size for x in drawn.values()) * -(-len(epochs[0].order) // batch_size)
+        count = max(1, MOST_NUMBERS // max(1, numbers))
+        return (epochs[start : start + count] for start in range(0, len(epochs), count))
 
 
 @dataclass(frozen=True)
