@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import numpy as np
@@ -65,7 +65,6 @@ class _Linking(threading.local):
         self.excluded: frozenset[int] = frozenset()
         self.constants: frozenset[int] | None = self.excluded
         self.block = ""
-        self.again = False
 
 
 linking = _Linking()
@@ -76,7 +75,12 @@ linking = _Linking()
 - `constants`: `excluded` if results are linked, else None. `apply` reads only this field: reading it takes about 0.1 µs.
 - `block`: the name of the innermost block that will be differentiated, or "". There, a Tensor that requires a gradient must
   not become a number, because its graph would be lost.
-- `again`: whether a function that has run before runs again for its gradient.
+"""
+
+repetitions: list[Callable[[], Callable[[], AbstractContextManager[None]]]] = []
+"""What a function may read beside Tensors, if it runs again for its gradient.
+
+Each entry is called before the function runs. It returns a function that makes a context in which all is as it was then.
 """
 
 

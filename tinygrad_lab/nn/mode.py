@@ -14,12 +14,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from tinygrad_lab.autodiff.graph import linking
+from tinygrad_lab.autodiff.graph import repetitions
 from tinygrad_lab.autodiff.tensor import Tensor, as_tensor, wrap
 
 Shape = tuple[int, ...]
@@ -84,8 +85,7 @@ class Buffer:
                 f"Buffer: the new value is {result.dtype} of shape {result.shape}, "
                 f"expected {self.tensor.dtype} of shape {self.tensor.shape}"
             )
-        if not linking.again:  # a function under `checkpoint` has set it in its first run
-            _current.mode.new_values[self] = result
+        _current.mode.new_values[self] = result
 
     def __repr__(self) -> str:
         return f"Buffer(shape={self.tensor.shape}, dtype={self.tensor.dtype})"
@@ -150,13 +150,32 @@ class TrainingMode:
     def __init__(self, draw: Draw) -> None:
         self._draw = draw
         self._calls: dict[RandomInput, int] = {}
+        self._drawn: dict[tuple[RandomInput, int], Tensor] = {}
         self.new_values: dict[Buffer, Tensor] = {}
 
     def draw(self, source: RandomInput, shape: Shape, dtype: np.dtype) -> Tensor:
         """Return the next numbers of a RandomInput."""
         call = self._calls.get(source, 0)
         self._calls[source] = call + 1
-        return self._draw(source, call, shape, dtype)
+        if (source, call) not in self._drawn:
+            self._drawn[source, call] = self._draw(source, call, shape, dtype)
+        return self._drawn[source, call]
+
+    def repetition(self) -> Callable[[], AbstractContextManager[None]]:
+        """Return a function that makes a context in which the pass goes on from here again, with the same random numbers."""
+        calls, values = self._calls.copy(), self.new_values.copy()
+
+        @contextmanager
+        def repeated() -> Iterator[None]:
+            after = self._calls, self.new_values
+            self._calls, self.new_values = calls.copy(), values.copy()
+            try:
+                with entered(self):
+                    yield
+            finally:
+                self._calls, self.new_values = after
+
+        return repeated
 
 
 class _Current(threading.local):
@@ -193,6 +212,13 @@ def entered(mode: TrainingMode | None) -> Iterator[None]:
         yield
     finally:
         _current.mode = before
+
+
+def _repetition() -> Callable[[], AbstractContextManager[None]]:
+    return partial(entered, None) if _current.mode is None else _current.mode.repetition()
+
+
+repetitions.append(_repetition)  # for `checkpoint`
 
 
 @contextmanager

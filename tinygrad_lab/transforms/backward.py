@@ -7,13 +7,13 @@ x --backward_hook--> x                                         backward: x̄ = h
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from functools import wraps
 from typing import Any
 
 import numpy as np
 
-from tinygrad_lab.autodiff.graph import Link, Pullback, ancestors, linking, pull_back, set_linking
+from tinygrad_lab.autodiff.graph import Link, Pullback, ancestors, linking, pull_back, repetitions, set_linking
 from tinygrad_lab.autodiff.recording import current, record
 from tinygrad_lab.autodiff.tensor import Tensor, named_tensor
 
@@ -56,6 +56,7 @@ def checkpoint(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
     def wrapped(*arguments: Any, **options: Any) -> Tensor:
         if not linking.enabled:
             return function(*arguments, **options)
+        contexts = [begin() for begin in repetitions]
         # *Which Tensors does the result depend on?* Those that an op took and no op made: arguments, and what the function
         # closes over. A recording has all of these ops.
         with record() if current.recording is None else nullcontext(current.recording) as recording:
@@ -73,13 +74,16 @@ def checkpoint(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
         def pull(g: Tensor, needed: list[Tensor]) -> list[Any]:
             create_graph = linking.enabled
-            with set_linking(True, again=True):
+            with ExitStack() as stack:
+                for context in contexts:
+                    stack.enter_context(context())
+                stack.enter_context(set_linking(True))
                 again = function(*arguments, **options)
             found = {id(x) for x in ancestors([again], stop=read)}
             same = np.array_equal(again._array, array, equal_nan=array.dtype.kind in "fc")
             if not same or any(id(x) not in found for x in inputs):
                 raise RuntimeError(
-                    f"{name}: computed something else when it ran again; it must not draw random numbers, "
+                    f"{name}: computed something else when it ran again; it must not draw numbers from a generator, "
                     "read what has changed since, or compute in another thread"
                 )
             return pull_back([again], [g], needed, create_graph=create_graph, partial=True)

@@ -260,31 +260,54 @@ def test_numbers_of_another_shape_each_time_are_refused_by_a_capture():
         source((3,))
 
 
-class Checkpointed(tl.Layer):
+class Plain(tl.Layer):
     def __init__(self, *layers):
         self.inner = tl.Sequential(*layers)
 
+    def forward(self, x):
+        return self.inner(x)
+
+
+class Checkpointed(Plain):
     def forward(self, x):
         return tl.checkpoint(self.inner)(x)
 
 
 @pytest.mark.parametrize("engine", ["eager", "replay"])
-def test_a_buffer_under_checkpoint_gets_its_value_once(engine):
+def test_buffers_and_random_numbers_under_checkpoint(engine):
     both = []
-    for kind in (tl.Sequential, Checkpointed):
+    for kind in (Plain, Checkpointed):
         rng = np.random.default_rng(0)
-        net = kind(tl.Linear(3, 4, rng=rng), tl.BatchNorm(4), tl.Linear(4, 1, rng=rng))
+        layers = [tl.Linear(3, 4, rng=rng), tl.BatchNorm(4), tl.Dropout(0.5), CountsBatches(), tl.Linear(4, 1, rng=rng)]
+        net = kind(*layers, tl.GaussianNoise(0.1))
         both.append(tl.Trainer(net, tl.HalfSquaredError(), optimizer=tl.SGD(net.parameters(), lr=0.1), epochs=2, engine=engine))
-        both[-1].fit(X, Y)
+    for each in both:
+        each.fit(X, Y)
     for one, other in zip(both[0].model.state_dict().values(), both[1].model.state_dict().values(), strict=True):
         np.testing.assert_allclose(other, one, rtol=1e-12)
 
 
-def test_random_numbers_under_checkpoint_are_refused():
-    net = Checkpointed(tl.Linear(3, 1, rng=np.random.default_rng(0)), tl.Dropout(0.5))
-    one = tl.Trainer(net, tl.HalfSquaredError(), optimizer=tl.SGD(net.parameters(), lr=0.1), engine="eager")
-    with pytest.raises(RuntimeError, match="must not draw random numbers"):
-        one.fit(X, Y)
+def test_a_backward_pass_after_the_block_repeats_the_pass_in_training_mode():
+    layer = Checkpointed(tl.Linear(3, 4, rng=np.random.default_rng(0)), tl.BatchNorm(4), tl.Dropout(0.5))
+    with tl.training_mode(np.random.default_rng(1)):
+        loss = layer(X).square().sum()
+    gradients = tl.grad(loss, layer.parameters())
+    with tl.training_mode(np.random.default_rng(1)):
+        expected = tl.grad(layer.inner(X).square().sum(), layer.parameters())
+    for one, other in zip(gradients, expected, strict=True):
+        np.testing.assert_allclose(one.data, other.data, rtol=1e-12)
+
+
+class CountsBatches(tl.Layer):
+    """Its output depends on a buffer that it sets."""
+
+    def __init__(self):
+        self.count = tl.Buffer(1.0)
+
+    def forward(self, x):
+        if self.training:
+            self.count.value = 0.5 * self.count.value
+        return x * self.count.value
 
 
 class NoisyHook(tl.GradientHook):
