@@ -47,7 +47,7 @@ class Dropout(Layer):
         return where(self.uniform(x.shape, x.dtype) < p, 0.0, x / (1.0 - p))
 
     def __repr__(self) -> str:
-        return f"Dropout({self.p.item()})"
+        return f"Dropout({self.p._array})"
 
 
 class GaussianNoise(Layer):
@@ -80,7 +80,7 @@ class GaussianNoise(Layer):
         return x + self.std.astype_like(x) * self.normal(x.shape, x.dtype) if self.training else x
 
     def __repr__(self) -> str:
-        return f"GaussianNoise({self.std.item()})"
+        return f"GaussianNoise({self.std._array})"
 
 
 def _number(owner: str, name: str, value: Any, below: float | None = None) -> Tensor:

@@ -67,7 +67,7 @@ class ClipGradNorm(GradientHook):
         return [g * factors[_smallest(g)].astype_like(g) for g in gradients]
 
     def __repr__(self) -> str:
-        return f"ClipGradNorm({self.max_norm.item()})"
+        return f"ClipGradNorm({self.max_norm._array})"
 
 
 def _smallest(x: Tensor) -> float:
@@ -103,4 +103,4 @@ class ClipGradValue(GradientHook):
         return [g.clip(-limit, limit) for g, limit in zip(gradients, limits, strict=True)]
 
     def __repr__(self) -> str:
-        return f"ClipGradValue({self.limit.item()})"
+        return f"ClipGradValue({self.limit._array})"

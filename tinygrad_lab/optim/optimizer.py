@@ -89,7 +89,7 @@ class Optimizer:
         self.state: State = {}
 
     def __repr__(self) -> str:
-        numbers = [f"{name}={x.item()}" for name, x in self._hyperparameters().items()]
+        numbers = [f"{name}={x._array}" for name, x in self._hyperparameters().items()]
         return f"{type(self).__name__}({', '.join([*numbers, f'hooks={self.hooks!r}'])})"
 
     @property

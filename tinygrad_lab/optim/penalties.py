@@ -73,7 +73,7 @@ class Penalty(ABC):
         """Return the proximal map of `step` times `_size`."""
 
     def __repr__(self) -> str:
-        numbers = ", ".join(str(x.item()) for x in vars(self).values() if isinstance(x, Tensor))
+        numbers = ", ".join(str(x._array) for x in vars(self).values() if isinstance(x, Tensor))
         place = "" if self.placement == "loss" else f", {self.placement}=True"
         return f"{type(self).__name__}({numbers}{place})"
 

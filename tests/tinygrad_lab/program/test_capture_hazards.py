@@ -236,3 +236,22 @@ def test_a_constant_of_a_layer_may_be_called_as_the_data_are():
     Shift.__init__(net)  # the same name on the model itself
     trainer = tl.Trainer(net, tl.HalfSquaredError(), optimizer=tl.SGD(net.parameters()), epochs=2, engine="replay")
     assert trainer.fit(X, X).epochs == 2
+
+
+def test_parts_may_be_printed_in_a_step():
+    class Printing(tl.Layer):
+        def __init__(self):
+            self.inner = tl.Sequential(tl.Linear(1, 2, rng=np.random.default_rng(0)), tl.Dropout(0.5), tl.GaussianNoise(1e-5))
+            self.others = [tl.ClipGradNorm(2.0), tl.ClipGradValue(0.1), tl.L1Penalty(1e-3), tl.SGD(self.parameters(), lr=0.1)]
+
+        def forward(self, x):
+            inner = "Sequential(Linear(1, 2), Dropout(0.5), GaussianNoise(1e-05))"
+            assert repr(self) == f"Printing(inner={inner})"
+            assert list(map(repr, self.others[:2])) == ["ClipGradNorm(2.0)", "ClipGradValue(0.1)"]
+            assert "0.001" in repr(self.others[2])
+            assert "lr=0.1" in repr(self.others[3])
+            return self.inner(x).sum(axis=1, keepdims=True)
+
+    net = Printing()
+    optimizer = tl.SGD(net.parameters(), lr=0.1)
+    tl.Trainer(net, tl.HalfSquaredError(), optimizer=optimizer, engine="replay").capture([1.0], [2.0])
