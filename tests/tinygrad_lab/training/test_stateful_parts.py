@@ -1,10 +1,11 @@
 """Parts that keep state of their own, such as a counter: what a capture cannot repeat is refused, and "auto" trains eagerly."""
 
+import collections
 import functools
 import itertools
 import random
 import types
-from collections import deque
+from collections import OrderedDict, defaultdict, deque
 from itertools import count, cycle
 
 import numpy as np
@@ -449,6 +450,39 @@ def test_a_layer_may_keep_its_input_and_results_to_be_looked_at(interpreted):
     trainer = simple_trainer(KeepsAll(), "eager")
     trainer.fit(X, Y, epochs=1)
     trainer.capture(X, Y)  # it has kept results before
+
+
+class KeepsInMapping(KeepsAll):
+    def __init__(self, mapping):
+        super().__init__()
+        self.seen = mapping
+
+    def forward(self, x):
+        self.seen["b"] = self.linear(x)
+        return self.seen["b"]
+
+
+@pytest.mark.parametrize("kind", [dict, OrderedDict, lambda x: defaultdict(list, x), collections.Counter])
+def test_results_may_be_kept_in_any_mapping(kind, interpreted):
+    check_equal_without_a_warning(lambda engine: simple_trainer(KeepsInMapping(kind({"a": 1})), engine))
+    mapping = kind({"a": 1})
+    simple_trainer(KeepsInMapping(mapping), "eager").capture(X, Y)
+    assert list(mapping.items()) == [("a", 1)]
+
+
+class ReordersItsDict(KeepsAll):
+    def __init__(self):
+        super().__init__()
+        self.seen = OrderedDict.fromkeys("abcdefgh")
+
+    def forward(self, x):
+        self.seen.move_to_end(next(iter(self.seen)))
+        return self.linear(x) * (0.5 if next(iter(self.seen)) == "h" else 1.0)
+
+
+def test_the_order_of_an_ordered_dict_is_state():
+    with pytest.raises(CaptureError, match="seen changed its order during the step"):
+        simple_trainer(ReordersItsDict(), "replay").fit(X, Y)
 
 
 class UsesTheLastBatch(KeepsAll):

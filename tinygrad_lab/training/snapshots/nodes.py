@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import reprlib
+from collections import OrderedDict
 from collections.abc import Hashable
 from dataclasses import dataclass
 from functools import cache, partial
@@ -130,6 +131,14 @@ def cell_content(cell: CellType) -> Any:
         return cell.cell_contents
     except ValueError:  # it is empty
         return MISSING
+
+
+def mapping_base(x: dict[Any, Any]) -> type[dict[Any, Any]]:
+    """Return the class whose methods read and write a dict as it is, whatever a subclass makes of them.
+
+    An OrderedDict has its order in a list of its own, which the methods of `dict` do not know.
+    """
+    return OrderedDict if isinstance(x, OrderedDict) else dict
 
 
 def elements(node: Node) -> np.ndarray:

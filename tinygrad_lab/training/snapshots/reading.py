@@ -11,7 +11,7 @@ from __future__ import annotations
 import io
 import warnings
 import weakref
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Iterator, Mapping
 from functools import cache, partial
 from types import (
@@ -42,6 +42,7 @@ from tinygrad_lab.training.snapshots.nodes import (
     cell_content,
     label,
     leaf,
+    mapping_base,
     slot_value,
     slots_of,
 )
@@ -133,7 +134,9 @@ class Reader:
             items = {("[]", i): item for i, item in enumerate(_items(x))}
             return Node(x, kind, items | _attributes(x) | self._class_of(x))
         if isinstance(x, dict):
-            return Node(x, kind, {("[]", key): item for key, item in dict.items(x)} | _attributes(x) | self._class_of(x))
+            items = {("[]", key): item for key, item in mapping_base(x).items(x)}
+            factory = {("in", "default_factory"): x.default_factory} if isinstance(x, defaultdict) else {}
+            return Node(x, kind, items | factory | _attributes(x) | self._class_of(x))
         if isinstance(x, (set, frozenset)):
             content = frozenset(map(as_element, x))
             return Node(x, (kind, content), _attributes(x) | self._class_of(x), set(x))

@@ -67,6 +67,8 @@ class Difference:
             return f"{name} was added"
         if self.after is MISSING:
             return f"{name} was removed"
+        if self.before is self.after and isinstance(self.after, dict):
+            return f"{name} changed its order"
         return f"{name} went from {text(self.before)} to {text(self.after)}"
 
 
@@ -156,6 +158,10 @@ class Snapshot:
         pairs = deque([(self.root, later.root)])
         while pairs:
             one, other = pairs.popleft()
+            if isinstance(other.x, dict):
+                shared = {key for key in one.parts.keys() & other.parts.keys() if not ignored(other.parts[key])}
+                if [key for key in one.parts if key in shared] != [key for key in other.parts if key in shared]:
+                    yield Difference(one.owner or one, one.key, one.x, other.x)
             for key in dict.fromkeys((*one.parts, *other.parts)):
                 x, y = one.parts.get(key, MISSING), other.parts.get(key, MISSING)
                 if y is not MISSING and ignored(y):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from itertools import zip_longest
@@ -13,7 +13,16 @@ from typing import Any
 import numpy as np
 
 from tinygrad_lab.autodiff.tensor import Tensor
-from tinygrad_lab.training.snapshots.nodes import CONSTRUCTORS, MISSING, WRAPPERS, Node, cell_content, slot_value, slots_of
+from tinygrad_lab.training.snapshots.nodes import (
+    CONSTRUCTORS,
+    MISSING,
+    WRAPPERS,
+    Node,
+    cell_content,
+    mapping_base,
+    slot_value,
+    slots_of,
+)
 from tinygrad_lab.training.snapshots.users_code import own_attributes
 
 
@@ -38,6 +47,8 @@ def write(node: Node) -> None:
             deque.extend(x, items.values())
     elif isinstance(x, dict):
         _write_mapping(x, items)
+        if isinstance(x, defaultdict):
+            x.default_factory = by_tag["in"]["default_factory"]
     elif isinstance(x, set):
         set.clear(x)
         set.update(x, node.content)
@@ -103,9 +114,11 @@ def _write_attributes(x: Any, by_tag: Mapping[str, Mapping[Any, Any]]) -> None:
 
 
 def _write_mapping(x: dict[Any, Any], saved: Mapping[Any, Any]) -> None:
-    if not _are_same(x.keys(), saved.keys()) or not _are_same(x.values(), saved.values()):
-        dict.clear(x)
-        dict.update(x, saved)
+    base = mapping_base(x)
+    if not _are_same(base.keys(x), saved.keys()) or not _are_same(base.values(x), saved.values()):
+        base.clear(x)
+        for name, value in saved.items():
+            base.__setitem__(x, name, value)
 
 
 def _are_same(one: Iterable[Any], other: Iterable[Any]) -> bool:
