@@ -10,6 +10,7 @@ Engines and lanes have a captured step. Only this class knows the names that a p
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -19,7 +20,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from tinygrad_lab.autodiff.recording import CaptureError, current
+from tinygrad_lab.autodiff.recording import CaptureError, current, record
 from tinygrad_lab.autodiff.tensor import Tensor, wrap
 from tinygrad_lab.contents import children
 from tinygrad_lab.nn.mode import Buffer, RandomInput, Shape, TrainingMode
@@ -149,7 +150,8 @@ class CapturedStep:
                 with trial_run(self._step):
                     step(*_named_data(batch).values())
             drawn = {_unused(name, {*DATA, *self.settings}): x for name, x in source.drawn.items()}
-            program = self._capture(step, batch, {name: x.tensor for name, x in drawn.items()})
+            given = {name: x.tensor for name, x in drawn.items()}
+            program = self._capture(step, batch, self._evaluation, given)
             self._programs[shapes] = program
             self._drawn[shapes] = {name: x for name, x in drawn.items() if name in program.inputs}
         return self._programs[shapes]
@@ -178,23 +180,43 @@ class CapturedStep:
                 program.set_inputs(**{name: drawn.next(numbers)})
         return program
 
-    def evaluate(self, data: Sequence[np.ndarray]) -> float:
-        """Return the data loss on x, y and perhaps weights, with the parameters in `state`."""
+    def evaluation(self, data: Sequence[np.ndarray]) -> BoundProgram:
+        """Return the program of the data loss on arrays of these shapes, captured at the first call.
+
+        Raises
+        ------
+        CaptureError
+            If a replay could not repeat the evaluation.
+        """
         shapes = shapes_of(data)
         if shapes not in self._evaluations:
+            self._evaluations[shapes] = self._capture(self._evaluation, data, self._training).bind(self.state)
+        return self._evaluations[shapes]
 
-            def step(*data: Tensor) -> Results:
-                return {"loss": self._step.data_loss(*data)}, {}
-
-            self._evaluations[shapes] = self._capture(step, data).bind(self.state)
-        program = self._evaluations[shapes]
+    def evaluate(self, data: Sequence[np.ndarray]) -> float:
+        """Return the data loss on x, y and perhaps weights, with the parameters in `state`."""
+        program = self.evaluation(data)
         program.set_inputs(**dict(zip(DATA, data, strict=False)))
         return float(program.run()["loss"])
 
+    def _evaluation(self, *data: Tensor) -> Results:
+        return {"loss": self._step.data_loss(*data)}, {}
+
+    def _training(self, *data: Tensor) -> Results:
+        with entered(DrawnInputs(self._step).mode()):
+            return {"loss": self._step.training_step(*data)[0]}, {}
+
     def _capture(
-        self, step: Callable[..., Results], data: Sequence[np.ndarray], drawn: Mapping[str, Tensor] = MappingProxyType({})
+        self,
+        step: Callable[..., Results],
+        data: Sequence[np.ndarray],
+        other_pass: Callable[..., Results],
+        drawn: Mapping[str, Tensor] = MappingProxyType({}),
     ) -> Program:
         """Capture a step, which must change nothing but its results. Of the settings, the program has those that it reads.
+
+        A layer may keep results to be looked at. But a replay keeps none, so `other_pass`, the evaluation after a training
+        step or the other way round, must not read them.
 
         Drop unread Tensors: a layer may keep activations, whose shape changes with the batch.
         """
@@ -213,6 +235,7 @@ class CapturedStep:
                 later.append(snapshot_of(self._step, computed))
                 return results
 
+            buffers = [(name, buffer, buffer.tensor) for name, buffer in self._step.model.named_buffers()]
             inputs = {**tensors, **drawn, **self.settings}
             again = partial(observed, others), others
             try:
@@ -224,6 +247,11 @@ class CapturedStep:
                 raise
             if change := _change(before, *later):
                 raise CaptureError(f"{change} during the step, which a replay would not repeat; train with engine='eager'")
+            if replaced := [name for name, buffer, tensor in buffers if buffer.tensor is not tensor]:
+                raise CaptureError(f"{replaced[0]}: the step replaces the Tensor of a Buffer; set its `value` instead")
+            if not later[-1].nodes.keys().isdisjoint(later[-1].results):  # it has kept some
+                kept = {*tensors.values(), *others.values(), *(line.result for run in recordings for line in run.lines)}
+                _check_does_not_read(kept, partial(other_pass, *_named_data(data).values()))
         read = {x for line in program.lines for x in line.operands} | {*program.outputs.values(), *program.new_state.values()}
         kept = {name: x for name, x in program.inputs.items() if name in tensors or x in read}
         return replace(program, inputs=kept)
@@ -316,6 +344,26 @@ def _change(before: Snapshot, first: Snapshot | None = None, second: Snapshot | 
     changes = [] if first is None else [*before.differences(first, is_result)]
     changes += [] if first is None or second is None else [*first.differences(second)]
     return str(changes[0]) if changes else ""
+
+
+def _check_does_not_read(kept: Collection[Tensor], other_pass: Callable[[], Any]) -> None:
+    """Raise CaptureError if a pass reads Tensors that another pass has kept."""
+    given = set(map(id, kept))
+    way_out = ""
+    with record(kept) as recording, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            other_pass()
+        except CaptureError as error:
+            way_out = str(error)
+        except Exception:  # the engine will meet it again, with the data of that pass
+            pass
+    lines = [line.source_line for line in recording.lines if not given.isdisjoint(map(id, line.inputs))]
+    if lines or way_out:
+        raise CaptureError(
+            f"{lines[0] if lines else way_out.partition(': ')[0]}: reads what the step has kept in another mode, "
+            "which a replay does not keep; keep it in a Buffer by setting its `value`, or train with engine='eager'"
+        )
 
 
 def _parameter_names(step: TrainingStep) -> list[str]:

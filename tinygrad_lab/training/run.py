@@ -345,4 +345,4 @@ class Run:
 
     def make_engine(self, first: str | None = None) -> Engine:
         """Make the engine named `first`, by default the chosen one, or a simpler one if that cannot run the step."""
-        return make_engine(self.trainer, first or self.choose_engine(), list(self.examples.values()))
+        return make_engine(self.trainer, first or self.choose_engine(), list(self.examples.values()), self.held_out)

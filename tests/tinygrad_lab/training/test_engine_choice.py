@@ -117,5 +117,5 @@ def test_a_step_that_replay_can_capture_is_not_said_to_train_eagerly(monkeypatch
         assert run.make_engine().name == "replay"
 
 
-def refuse(self, batches):
+def refuse(self, batches, held_out=None):
     raise CaptureError("the first capture is refused")

@@ -541,6 +541,116 @@ def test_a_layer_must_not_use_what_it_has_kept(layer):
     np.testing.assert_array_equal(losses, losses_of(simple_trainer(layer(), "eager")))
 
 
+class Centering(KeepsAll):
+    """Keeps the mean of the batch in training, and reads it in evaluation."""
+
+    def __init__(self, start, keep, read):
+        super().__init__()
+        self.mean = start
+        self.keep, self.read = keep, read
+
+    def forward(self, x):
+        if self.training:
+            self.keep(self, x.mean(0).detach())
+            return self.linear(x - x.mean(0))
+        return self.linear(x - self.read(self))
+
+
+class Squashing(KeepsAll):
+    """Keeps a result of the evaluation, and reads it in training."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale = tl.Tensor(1.0)
+
+    def forward(self, x):
+        y = self.linear(x)
+        if self.training:
+            return y / self.scale
+        self.scale = y.square().mean().detach()
+        return y
+
+
+ZEROS = tl.Tensor(np.zeros(3))
+
+
+def put_attribute(layer, mean):
+    layer.mean = mean
+
+
+def put_item(layer, mean):
+    layer.mean[0] = mean
+
+
+def put_tensor(layer, mean):
+    layer.mean.tensor = mean
+
+
+@pytest.mark.parametrize(
+    ("net", "message"),
+    [
+        (lambda: Centering(ZEROS, put_attribute, lambda layer: layer.mean), "keep it in a Buffer"),
+        (lambda: Centering(ZEROS, put_attribute, lambda layer: float(layer.mean[0])), "keep it in a Buffer"),
+        (lambda: Centering([ZEROS], put_item, lambda layer: layer.mean[0]), "keep it in a Buffer"),
+        (lambda: Centering({0: ZEROS, 1: ()}, put_item, lambda layer: layer.mean[0]), "keep it in a Buffer"),
+        (
+            lambda: Centering(tl.Buffer(np.zeros(3)), put_tensor, lambda layer: layer.mean.value),
+            "mean: the step replaces the Tensor of a Buffer; set its `value`",
+        ),
+        (Squashing, "keep it in a Buffer"),
+    ],
+)
+def test_what_one_mode_keeps_and_the_other_reads_is_state(net, message):
+    for engine in ("replay", "compiled"):
+        with pytest.raises(CaptureError, match=message):
+            losses_of(simple_trainer(net(), engine))
+    with pytest.warns(UserWarning, match="training on the eager engine"):
+        losses = losses_of(simple_trainer(net(), "auto"))
+    np.testing.assert_array_equal(losses, losses_of(simple_trainer(net(), "eager")))
+
+
+def test_a_layer_may_replace_a_tensor_that_it_does_not_read(interpreted):
+    def make(engine):
+        net = KeepsAll()
+        net.last = tl.Tensor(1.0)
+        trainer = simple_trainer(net, engine)
+        trainer.fit(X, Y, epochs=1)
+        trainer.predict(X)
+        return simple_trainer(net, engine)
+
+    check_equal_without_a_warning(make)
+
+
+class LogsItsEvaluation(KeepsAll):
+    def forward(self, x):
+        y = self.linear(x)
+        if not self.training:
+            self.mean = float(y.mean())
+        return y
+
+
+class CountsEvaluations(KeepsAll):
+    evaluations = 0
+
+    def forward(self, x):
+        self.evaluations += not self.training
+        return self.linear(x) * (1.0 if self.evaluations < 4 else 0.5)
+
+
+@pytest.mark.parametrize("kind", [LogsItsEvaluation, CountsEvaluations])
+def test_an_evaluation_that_cannot_be_captured_is_refused_before_the_first_update(kind):
+    for engine in ("replay", "compiled"):
+        net = kind()
+        before = net.linear.weight.numpy().tolist()
+        with pytest.raises(CaptureError):
+            losses_of(simple_trainer(net, engine))
+        assert net.linear.weight.numpy().tolist() == before
+    with pytest.warns(UserWarning, match="training on the eager engine") as warned:
+        losses = losses_of(simple_trainer(kind(), "auto"))
+    assert len(warned) == 1
+    np.testing.assert_array_equal(losses, losses_of(simple_trainer(kind(), "eager")))
+
+
 class ReadsTheHistory(KeepsAll):
     def forward(self, x):
         return self.linear(x) * (0.5 if self.trainer.history.epochs > 1 else 1.0)

@@ -38,7 +38,7 @@ def first_engine(asked: str, updates: int, batch_size: int) -> str:
     return "compiled" if compiling_pays and _has_compiler() else "replay"
 
 
-def make_engine(step: TrainingStep, first: str, batches: Sequence[Batch]) -> Engine:
+def make_engine(step: TrainingStep, first: str, batches: Sequence[Batch], held_out: Batch | None = None) -> Engine:
     """Prepare the engine named `first` or, if that cannot run the step, the next one in `ENGINES` that can.
 
     Parameters
@@ -48,6 +48,8 @@ def make_engine(step: TrainingStep, first: str, batches: Sequence[Batch]) -> Eng
         The name of an engine, as `first_engine` returns it.
     batches : sequence of batches
         One of each shape that the training has.
+    held_out : batch, optional
+        The validation set.
 
     Raises
     ------
@@ -67,7 +69,7 @@ def make_engine(step: TrainingStep, first: str, batches: Sequence[Batch]) -> Eng
     for name in ENGINES[ENGINES.index(first) :]:
         engine = _new_engine(name, step)
         try:
-            engine.prepare(batches)
+            engine.prepare(batches, held_out)
         except NoLoopFormError as error:
             is_reported = not is_auto or isinstance(error, CompilerError)
             refusal = f"training by replay, since the step cannot be compiled: {error}" if is_reported else ""

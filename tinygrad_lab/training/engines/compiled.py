@@ -41,10 +41,12 @@ class CompiledEngine(CapturedEngine):
         super().__init__(step)
         self._loops: dict[Shapes, Loops] = {}
 
-    def prepare(self, batches: Iterable[Batch]) -> None:
+    def prepare(self, batches: Iterable[Batch], held_out: Batch | None = None) -> None:
         self.load()
         for batch in batches:
             self._loops_of(batch)
+        if held_out is not None:
+            self.captured.evaluation(held_out)
 
     def run(self, data: Batch, epochs: Sequence[Epoch], batch_size: int) -> np.ndarray:
         self.mark()

@@ -39,7 +39,7 @@ class EagerEngine(StepwiseEngine):
         self._step = step
         self._has_users_code = None
 
-    def prepare(self, batches: Iterable[Batch]) -> None:
+    def prepare(self, batches: Iterable[Batch], held_out: Batch | None = None) -> None:
         pass
 
     def load(self) -> None:

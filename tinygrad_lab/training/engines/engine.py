@@ -70,13 +70,13 @@ class Engine(ABC):
         """Serve this step from now on. It has the structure of the one before."""
 
     @abstractmethod
-    def prepare(self, batches: Iterable[Batch]) -> None:
-        """Do all that can fail before the first update, for batches of these shapes.
+    def prepare(self, batches: Iterable[Batch], held_out: Batch | None = None) -> None:
+        """Do all that can fail before the first update, for batches and a validation set of these shapes.
 
         Raises
         ------
         CaptureError
-            If the step cannot be repeated from a recording.
+            If the step or the evaluation cannot be repeated from a recording.
         NoLoopFormError
             If the engine compiles, and the step has no loop form or the compiler refuses it.
         """

@@ -25,10 +25,12 @@ class ReplayEngine(CapturedEngine, StepwiseEngine):
         super().__init__(step)
         self._latest: BoundProgram | None = None
 
-    def prepare(self, batches: Iterable[Batch]) -> None:
+    def prepare(self, batches: Iterable[Batch], held_out: Batch | None = None) -> None:
         self.load()
         for batch in batches:
             self.captured.update(batch)
+        if held_out is not None:
+            self.captured.evaluation(held_out)
 
     def set_rate(self, rate: float) -> None:
         self.captured.set_rate(rate)
