@@ -3,13 +3,14 @@
 step --> record --> record again --> compare --> number --> merge_common --> drop_dead --> rename --> Program
 
 *Why record twice?* An operand of a recorded line is declared (an input or state), the result of an earlier line, or a constant.
-A constant that is made from a Python number is a new object in each run, with the same value. Three kinds of operands are
+A constant that is made from a Python number is a new object in each run, with the same value. These kinds of operands are
 refused, with the line of code that used them:
 
 - A constant that is the same object in both runs. It came from outside and was not declared, so a replay would never see it
   change.
 - A constant whose value differs between the runs. It was drawn from a random generator, or counts calls.
 - Another Tensor in the place of a declared one. The first run has replaced the declared Tensor.
+- A Tensor that another thread has computed.
 """
 
 from __future__ import annotations
@@ -76,6 +77,8 @@ def capture(
     values = {id(tensor): Value(name, "input", tensor._array) for name, tensor in inputs.items()}
     values |= {id(tensor): Value(name, "state", tensor._array) for name, tensor in state.items()}
     results = [*outputs.values(), *new_state.values()]
+    for result in results:
+        recording.check_is_seen(result)
     lines = number(recording, values)
     wanted = [values.setdefault(id(tensor), constant(tensor)) for tensor in results]
     lines, wanted = merge_common(lines, wanted)
@@ -95,6 +98,9 @@ def compare(first: Recording, second: Recording, declared: set[int], others: Map
 
     `others` are the Tensors that the second has in the place of declared ones, by the ids of these.
     """
+    for recording in (first, second):
+        if recording.read_elsewhere:
+            raise CaptureError(recording.read_elsewhere)
     kept = {id(line.result) for line in first.lines}
     positions: tuple[dict[int, int], dict[int, int]] = ({}, {})
     if len(first.lines) != len(second.lines):
@@ -109,6 +115,7 @@ def compare(first: Recording, second: Recording, declared: set[int], others: Map
                 raise CaptureError(f"{one.source_line}: {one.op.name} takes another operand each time the step runs")
             if id(x) in positions[0] or (id(x) in declared and again is others.get(id(x), x)):
                 continue
+            first.check_is_seen(x)
             if id(x) in declared:
                 raise CaptureError(
                     f"{one.source_line}: {one.op.name} takes a Tensor of shape {x.shape} that the step replaces by another, "

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_lab.autodiff.graph import Link, Pullback, ancestors, linking, pull_back, repetitions, set_linking
-from tinygrad_lab.autodiff.recording import current, record
+from tinygrad_lab.autodiff.recording import Recording, current, record
 from tinygrad_lab.autodiff.tensor import Tensor, named_tensor
 
 
@@ -59,7 +59,7 @@ def checkpoint(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
         contexts = [begin() for begin in repetitions]
         # *Which Tensors does the result depend on?* Those that an op took and no op made: arguments, and what the function
         # closes over. A recording has all of these ops.
-        with record() if current.recording is None else nullcontext(current.recording) as recording:
+        with nullcontext(current.recording) if type(current.recording) is Recording else record() as recording:
             start = len(recording.lines)
             value = function(*arguments, **options)
         if not isinstance(value, Tensor):

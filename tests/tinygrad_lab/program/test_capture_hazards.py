@@ -8,10 +8,12 @@ counting            a step that does something else each time
 side effect         an assignment in the step is not repeated
 nested capture      a capture inside a capture
 replaced Tensor     a Tensor that the step exchanges for another would stay what it was: training/test_engines.py
+other thread        what another thread computes is not recorded
 half way            an exception in the step must leave no recording open
 """
 
 import copy
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -22,6 +24,7 @@ from tinygrad_lab.autodiff.recording import CaptureError, current
 from tinygrad_lab.program import capture
 
 X = np.linspace(-1.0, 1.0, 6)
+W = Tensor(2.0, requires_grad=True)
 
 
 def captured(function):
@@ -162,6 +165,73 @@ def test_an_exception_half_way_leaves_no_recording_open():
         captured(function)
     assert current.recording is None
     assert Tensor([1.0]).numpy() == 1.0
+
+
+def in_thread(function):
+    def run(*arguments):
+        with ThreadPoolExecutor(1) as pool:
+            return pool.submit(function, *arguments).result()
+
+    return run
+
+
+def without_gradients(function):
+    with tl.no_grad():
+        return function()
+
+
+@pytest.mark.parametrize(
+    ("function", "op"),
+    [
+        (lambda x: in_thread(lambda: x.exp())() * 2.0, "exp was computed"),
+        (in_thread(lambda x: x.exp()), "exp was computed"),
+        (lambda x: x + in_thread(lambda: W * x.sum())(), "multiply was computed"),
+        (lambda x: x + in_thread(lambda: without_gradients(lambda: W * x))(), "multiply was computed"),
+        (lambda x: x + in_thread(lambda: tl.checkpoint(lambda x: W * x)(x))(), "detach was computed"),
+        (lambda x: x * in_thread(lambda: float(x.sum()))(), "the number of a Tensor .* was read"),
+        (lambda x: x * in_thread(lambda: x.numpy()[0])(), r"\.numpy\(\) of a Tensor .* was read"),
+    ],
+)
+def test_what_another_thread_computes_is_refused_with_the_line_of_code(function, op):
+    with pytest.raises(CaptureError, match=rf"test_capture_hazards.py, line \d+: {op} in another thread, which a recording"):
+        captured(function)
+    assert current.recording is None
+    assert in_thread(lambda: current.recording)() is None
+
+
+def test_other_threads_may_compute_and_train_during_a_capture():
+    net = tl.Linear(1, 1, rng=np.random.default_rng(0))
+    constant = in_thread(lambda: Tensor([1.0]).exp())
+    trainer = tl.Trainer(net, tl.HalfSquaredError(), optimizer=tl.SGD(net.parameters(), lr=0.1), epochs=2, engine="replay")
+    program = captured(lambda x: (in_thread(trainer.fit)(X[:, None], X[:, None]) and x) * constant())
+    bound = program.bind()
+    bound.set_inputs(x=np.array([2.0, 3.0]))
+    np.testing.assert_allclose(bound.run()["y"], np.e * np.array([2.0, 3.0]))
+
+
+class Branches(tl.Layer):
+    def __init__(self):
+        rng = np.random.default_rng(0)
+        self.branches = [tl.Linear(1, 2, rng=rng), tl.Linear(1, 2, rng=rng)]
+        self.out = tl.Linear(2, 1, rng=rng)
+
+    def forward(self, x):
+        with ThreadPoolExecutor(2) as pool:
+            one, two = pool.map(lambda layer: layer(x).tanh(), self.branches)
+        return self.out(one * two)
+
+
+def test_branches_in_threads_are_trained_eagerly():
+    def losses(engine):
+        net = Branches()
+        optimizer = tl.SGD(net.parameters(), lr=0.1)
+        trainer = tl.Trainer(net, tl.HalfSquaredError(), optimizer=optimizer, epochs=3, engine=engine)
+        return trainer.fit(X[:, None], X[:, None] ** 2)["train_loss"]
+
+    with pytest.raises(CaptureError, match="in another thread"):
+        losses("replay")
+    with pytest.warns(UserWarning, match="training on the eager engine"):
+        np.testing.assert_array_equal(losses("auto"), losses("eager"))
 
 
 class Noise(tl.Layer):
