@@ -224,6 +224,33 @@ class InGenerator(Counter):
         return self.drawn.index(self.generator.random()) + 1
 
 
+@functools.cache
+def f(calls=[0]):  # noqa: B006
+    return calls
+
+
+@functools.cache
+def count_in_cached_function():
+    return COUNTS
+
+
+class InCachedFunction(Counter):
+    """A cached function is pickled by its name."""
+
+    function = staticmethod(count_in_cached_function)
+
+    def start(self):
+        self.function()[0] = 0
+
+    def __call__(self):
+        self.function()[0] += 1
+        return self.function()[0]
+
+
+class InCachedFunctionOfShortName(InCachedFunction):
+    function = staticmethod(f)
+
+
 class InRandom(InGenerator):
     def start(self):
         self.generator = random.Random(0)

@@ -205,11 +205,12 @@ class Reader:
         content = None
         if self._is_pickled(kind):
             try:
-                make, arguments, content, *items = _reduced(x)
-                values = {"make": make, "arguments": arguments, "state": content} | {
-                    f"items{i}": list(part) for i, part in enumerate(items) if part is not None
-                }
-                parts |= {("state", name): value for name, value in values.items()}
+                if (reduced := _reduced(x)) is not None:
+                    make, arguments, content, *items = reduced
+                    values = {"make": make, "arguments": arguments, "state": content} | {
+                        f"items{i}": list(part) for i, part in enumerate(items) if part is not None
+                    }
+                    parts |= {("state", name): value for name, value in values.items()}
                 if not hasattr(x, "__setstate__"):
                     content = None
             except Exception:
@@ -249,13 +250,14 @@ def _attributes(x: Any) -> dict[Key, Any]:
     return parts
 
 
-def _reduced(x: Any) -> Any:
-    """Return what pickle would store."""
-    if type(x).__module__ != "itertools":
-        return (*x.__reduce_ex__(2), None)[:5]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # pickling an iterator is deprecated
-        return (*x.__reduce_ex__(2), None)
+def _reduced(x: Any) -> tuple[Any, ...] | None:
+    """Return what pickle would store, or None if that is the name of the object only, as of a function with a cache."""
+    if type(x).__module__ == "itertools":
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # pickling an iterator is deprecated
+            return (*x.__reduce_ex__(2), None)
+    reduced = x.__reduce_ex__(2)
+    return None if isinstance(reduced, str) else (*reduced, None)[:5]
 
 
 @cache
