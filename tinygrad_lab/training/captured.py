@@ -250,8 +250,8 @@ class CapturedStep:
             if replaced := [name for name, buffer, tensor in buffers if buffer.tensor is not tensor]:
                 raise CaptureError(f"{replaced[0]}: the step replaces the Tensor of a Buffer; set its `value` instead")
             if not later[-1].nodes.keys().isdisjoint(later[-1].results):  # it has kept some
-                kept = {*tensors.values(), *others.values(), *(line.result for run in recordings for line in run.lines)}
-                _check_does_not_read(kept, partial(other_pass, *_named_data(data).values()))
+                stored = {*tensors.values(), *others.values(), *(line.result for run in recordings for line in run.lines)}
+                _check_does_not_read(stored, partial(other_pass, *_named_data(data).values()))
         read = {x for line in program.lines for x in line.operands} | {*program.outputs.values(), *program.new_state.values()}
         kept = {name: x for name, x in program.inputs.items() if name in tensors or x in read}
         return replace(program, inputs=kept)

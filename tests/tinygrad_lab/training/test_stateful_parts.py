@@ -1,11 +1,16 @@
 """Parts that keep state of their own, such as a counter: what a capture cannot repeat is refused, and "auto" trains eagerly."""
 
 import collections
+import ctypes
 import functools
 import itertools
+import multiprocessing
+import os
 import random
 import types
+from array import array
 from collections import OrderedDict, defaultdict, deque
+from contextvars import ContextVar
 from itertools import count, cycle
 
 import numpy as np
@@ -251,6 +256,72 @@ class InCachedFunctionOfShortName(InCachedFunction):
     function = staticmethod(f)
 
 
+class InBoundMethod(Counter):
+    def start(self):
+        self.next = list(range(1000, 0, -1)).pop
+
+    def __call__(self):
+        return self.next()
+
+
+class InEnvironment(Counter):
+    def start(self):
+        os.environ["CALLS"] = "0"
+
+    def __call__(self):
+        os.environ["CALLS"] = str(int(os.environ["CALLS"]) + 1)
+        return int(os.environ["CALLS"])
+
+
+class InMemory(Counter):
+    """In the memory of a native object."""
+
+    make = staticmethod(lambda: (ctypes.c_int * 1)())
+
+    def start(self):
+        self.calls = self.make()
+
+    def __call__(self):
+        self.calls[0] += 1
+        return self.calls[0]
+
+
+class InMemoryView(InMemory):
+    make = staticmethod(lambda: memoryview(bytearray(1)))
+
+
+class InNativeArray(InMemory):
+    make = staticmethod(lambda: array("l", [0]))
+
+
+class InLengthOfNativeArray(InMemory):
+    make = staticmethod(lambda: array("l", [0]))
+
+    def __call__(self):
+        self.calls.append(1)
+        return len(self.calls) - 1
+
+
+class InSharedMemory(InMemory):
+    make = staticmethod(lambda: multiprocessing.Value("i", 0))
+
+    def __call__(self):
+        self.calls.value += 1
+        return self.calls.value
+
+
+CONTEXT = ContextVar("CONTEXT", default=0)
+
+
+class InContext(Counter):
+    def start(self):
+        CONTEXT.set(0)
+
+    def __call__(self):
+        CONTEXT.set(CONTEXT.get() + 1)
+        return CONTEXT.get()
+
+
 class InRandom(InGenerator):
     def start(self):
         self.generator = random.Random(0)
@@ -430,6 +501,10 @@ def test_a_counter_of_any_part_is_refused(part, counter, interpreted):
         (InRandom, "InRandom.generator, a Random, changed its state"),
         (InGlobalRandom, "random changed its state during the step"),
         (InGlobalNumPy, "numpy.random changed its state during the step"),
+        (InMemory, "InMemory.calls, a c_int_Array_1, changed its state during the step"),
+        (InContext, "the global variable CONTEXT of .* went from 0 to 4 during the step"),
+        (InEnvironment, "os.environ changed its state during the step"),
+        (InBoundMethod, r"InBoundMethod.next\[99\d\] was removed during the step"),
         (InCount, "InCount.numbers is a count, which a trial run would use up"),
         (InGeneratorFunction, "InGeneratorFunction.numbers is a generator, which a trial run would use up"),
     ],

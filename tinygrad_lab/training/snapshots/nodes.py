@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Hashable
 from dataclasses import dataclass
 from functools import cache, partial
-from types import CellType, FunctionType, MemberDescriptorType, MethodType, ModuleType, NoneType
+from types import BuiltinFunctionType, CellType, FunctionType, MemberDescriptorType, MethodType, ModuleType, NoneType
 from typing import Any
 
 import numpy as np
@@ -29,6 +29,7 @@ PLAIN = (NoneType, bool, int, str, bytes)
 WRAPPERS: dict[type, tuple[str, ...]] = {
     partial: ("func", "args", "keywords"),
     MethodType: ("__func__", "__self__"),
+    BuiltinFunctionType: ("__name__", "__self__"),  # of a module, or a method of a native object
     staticmethod: ("__func__",),
     classmethod: ("__func__",),
     property: ("fget", "fset", "fdel"),
@@ -139,6 +140,18 @@ def mapping_base(x: dict[Any, Any]) -> type[dict[Any, Any]]:
     An OrderedDict has its order in a list of its own, which the methods of `dict` do not know.
     """
     return OrderedDict if isinstance(x, OrderedDict) else dict
+
+
+def memory_of(x: Any) -> np.ndarray | None:
+    """Return the bytes of a native object whose memory may be written to, as an array that shares them, or None."""
+    try:
+        memory = np.frombuffer(x, np.uint8)
+    except Exception:  # it has no buffer, or an empty one
+        return None
+    # A ctypes object keeps what its pointers point to, but also the memory that it shares.
+    kept = getattr(x, "_objects", None)
+    is_plain = kept is None or (isinstance(kept, dict) and all(isinstance(part, memoryview) for part in kept.values()))
+    return memory if memory.flags.writeable and is_plain else None
 
 
 def elements(node: Node) -> np.ndarray:

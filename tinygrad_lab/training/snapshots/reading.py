@@ -9,13 +9,14 @@ roots --read--> nodes: attributes, items --read--> ...
 from __future__ import annotations
 
 import io
+import os
 import warnings
 import weakref
 from collections import defaultdict, deque
 from collections.abc import Iterator, Mapping
+from contextvars import ContextVar
 from functools import cache, partial
 from types import (
-    BuiltinFunctionType,
     FunctionType,
     GetSetDescriptorType,
     MemberDescriptorType,
@@ -43,15 +44,16 @@ from tinygrad_lab.training.snapshots.nodes import (
     label,
     leaf,
     mapping_base,
+    memory_of,
     slot_value,
     slots_of,
 )
 from tinygrad_lab.training.snapshots.users_code import UsersCode, is_of_this_package, module_of, names_read, own_attributes
 
 PICKLING = ("__reduce__", "__reduce_ex__", "__getstate__")
+ENVIRONMENT = {"environ", "environb", "getenv", "putenv"}
 CONTAINERS = (object, list, tuple, dict, set, frozenset, bytearray, deque, np.ndarray)  # `_read` knows what is in them
 NATIVE_CODE = (
-    BuiltinFunctionType,
     MethodDescriptorType,
     WrapperDescriptorType,
     GetSetDescriptorType,
@@ -90,6 +92,13 @@ class Reader:
             self._read_parts(new.popleft(), new)
             if not new:
                 new.extend(node for node in self._modules if self._add_variables(node))
+        if self.reads_environment:
+            self.root.parts[".", "os.environ"] = hash(frozenset(os.environ.items()))
+
+    @property
+    def reads_environment(self) -> bool:
+        """Whether the code that was read names the environment variables of the process."""
+        return not self._names.isdisjoint(ENVIRONMENT)
 
     @property
     def has_users_code(self) -> bool:
@@ -148,7 +157,10 @@ class Reader:
             return self._read_class(x)
         if isinstance(x, ModuleType):
             return self._read_module(x)
-        return self._read_wrapper(x) or self._read_instance(x)
+        if isinstance(x, ContextVar):
+            value = x.get(MISSING)
+            return Node(x, Opaque(x), {} if value is MISSING else {("in", "value"): value})
+        return self._read_wrapper(x) or self._read_buffer(x) or self._read_instance(x)
 
     def _read_array(self, x: np.ndarray) -> Node:
         parts = _attributes(x) | self._class_of(x)
@@ -196,6 +208,14 @@ class Reader:
                 return Node(x, kind, parts | (_attributes(x) if kind is partial else {}))
         return Node(x, weakref.ref, {("in", "referent"): x()}) if type(x) is weakref.ref else None
 
+    def _read_buffer(self, x: Any) -> Node | None:
+        """Read the memory of a native object that gives others access to it: a ctypes or array.array object, a memoryview."""
+        memory = memory_of(x)
+        if memory is None:
+            return None
+        content = memory.tobytes()
+        return Node(x, (type(x), content), _attributes(x) | self._class_of(x), content)
+
     def _read_instance(self, x: Any) -> Node | None:
         """Read an object by its attributes. If its class is not written in Python, also by what pickle would store."""
         kind = type(x)
@@ -214,7 +234,8 @@ class Reader:
                 if not hasattr(x, "__setstate__"):
                     content = None
             except Exception:
-                if not self._is_known(kind) or not parts:
+                # A Value of multiprocessing can be pickled for a new process only.
+                if not parts or not (self._is_known(kind) or kind.__module__ == "multiprocessing.sharedctypes"):
                     return None
         if not parts:
             return Node(x, kind, {}) if isinstance(x, PARTS) else None

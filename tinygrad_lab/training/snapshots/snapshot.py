@@ -11,6 +11,7 @@ dict, array, attribute and variable that the probe has changed gets its old cont
 
 from __future__ import annotations
 
+import os
 import random
 from collections import deque
 from collections.abc import Callable, Collection, Hashable, Iterator, Mapping
@@ -20,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_lab.autodiff.recording import CaptureError
 from tinygrad_lab.autodiff.tensor import Tensor
 from tinygrad_lab.training.snapshots.nodes import (
     MISSING,
@@ -61,14 +63,18 @@ class Difference:
         if native is not None:
             return f"{native}, a {type(native.x).__name__}, changed its state"
         name = label(self.owner, self.key)
-        if name in GENERATORS:
+        if name in (*GENERATORS, "os.environ"):
             return f"{name} changed its state"
         if self.before is MISSING:
             return f"{name} was added"
         if self.after is MISSING:
             return f"{name} was removed"
-        if self.before is self.after and isinstance(self.after, dict):
-            return f"{name} changed its order"
+        if self.before is self.after:  # and not a Tensor or an array, which are compared by their elements
+            return (
+                f"{name} changed its order"
+                if isinstance(self.after, dict)
+                else f"{name}, {text(self.after)}, changed its state"
+            )
         return f"{name} went from {text(self.before)} to {text(self.after)}"
 
 
@@ -199,7 +205,7 @@ class Snapshot:
 
         Raises
         ------
-        RuntimeError
+        CaptureError
             If an object of a native class has changed, and has no `__setstate__`.
         """
         for node in self.nodes.values():
@@ -209,7 +215,10 @@ class Snapshot:
         for difference in list(self.differences(Snapshot(self.roots))):
             native = native_owner(difference.owner, difference.key)
             if native is None or native.content is None:
-                raise RuntimeError(f"{difference} in a trial run, and cannot be put back; keep such state in attributes")
+                raise CaptureError(
+                    f"{difference} in a trial run, and cannot be put back; keep such state in attributes, "
+                    "or train with engine='eager'"
+                )
             native.x.__setstate__(native.content)
 
 
@@ -234,6 +243,7 @@ def trial_run(step: TrainingStep) -> Iterator[Snapshot]:
     """Take back what a block changes in all that a step reads, and in the global random generators."""
     before = snapshot_of(step)
     states = _generator_states()
+    environment = dict(os.environ)
     try:
         yield before
     finally:
@@ -241,5 +251,8 @@ def trial_run(step: TrainingStep) -> Iterator[Snapshot]:
             (name, words, *rest), others = states
             np.random.set_state((name, np.frombuffer(words, np.uint32), *rest))  # noqa: NPY002
             random.setstate(others)
+        if dict(os.environ) != environment:
+            os.environ.clear()
+            os.environ.update(environment)
         if before.has_users_code:  # the parts of this package keep no state of their own
             before.put_back()

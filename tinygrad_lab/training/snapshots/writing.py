@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import weakref
+from array import array
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Mapping
+from contextvars import ContextVar
 from functools import partial
 from itertools import zip_longest
 from types import FunctionType, ModuleType
@@ -20,6 +22,7 @@ from tinygrad_lab.training.snapshots.nodes import (
     Node,
     cell_content,
     mapping_base,
+    memory_of,
     slot_value,
     slots_of,
 )
@@ -54,6 +57,15 @@ def write(node: Node) -> None:
         set.update(x, node.content)
     elif isinstance(x, bytearray):
         x[:] = node.content
+    elif isinstance(x, ContextVar):
+        value = by_tag.get("in", {}).get("value", MISSING)
+        if value is not MISSING and x.get(MISSING) is not value:
+            x.set(value)
+    elif isinstance(node.content, bytes):
+        if isinstance(x, array):  # its length may have changed
+            array.__setitem__(x, slice(None), array(x.typecode, node.content))
+        elif (memory := memory_of(x)) is not None:
+            memory[:] = np.frombuffer(node.content, np.uint8)
     elif isinstance(x, FunctionType):
         _write_function(x, node.content, by_tag)
     elif isinstance(x, type):
