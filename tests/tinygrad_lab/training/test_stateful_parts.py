@@ -2,11 +2,16 @@
 
 import collections
 import ctypes
+import decimal
 import functools
 import itertools
+import logging
+import math
 import multiprocessing
 import os
 import random
+import re
+import threading
 import types
 from array import array
 from collections import OrderedDict, defaultdict, deque
@@ -302,6 +307,14 @@ class InLengthOfNativeArray(InMemory):
         return len(self.calls) - 1
 
 
+class InEmptyNativeArray(InLengthOfNativeArray):
+    make = staticmethod(lambda: array("l"))
+
+    def __call__(self):
+        self.calls.append(1)
+        return len(self.calls)
+
+
 class InSharedMemory(InMemory):
     make = staticmethod(lambda: multiprocessing.Value("i", 0))
 
@@ -514,6 +527,25 @@ def test_the_message_names_what_changes(counter, message):
         trainer_of("hook", counter, "replay").fit(X, Y)
 
 
+class InContextOfDecimals:
+    """It can be read, but not put back."""
+
+    def __init__(self):
+        self.context = decimal.Context(prec=1)
+
+    def __call__(self):
+        self.context.prec += 1
+        return self.context.prec
+
+
+def test_state_that_cannot_be_put_back_is_refused():
+    message = "InContextOfDecimals.context, a Context, changed its state in a trial run, and cannot be put back"
+    with pytest.raises(CaptureError, match=message):
+        trainer_of("hook", InContextOfDecimals, "replay").fit(X, Y)
+    with pytest.warns(UserWarning, match=message):
+        trainer_of("hook", InContextOfDecimals, "auto").fit(X, Y)
+
+
 # Results and inputs that a step keeps
 
 
@@ -585,6 +617,28 @@ class ReordersItsDict(KeepsAll):
 def test_the_order_of_an_ordered_dict_is_state():
     with pytest.raises(CaptureError, match="seen changed its order during the step"):
         simple_trainer(ReordersItsDict(), "replay").fit(X, Y)
+
+
+LOCK = threading.Lock()
+PATTERN = re.compile("a")
+
+
+class UsesHarmlessObjects(KeepsAll):
+    def __init__(self, file, name):
+        super().__init__()
+        self.file, self.lock = file, LOCK
+        self.log = logging.getLogger(name)  # a new one, which has not looked up its level
+
+    def forward(self, x):
+        with self.lock:
+            self.log.debug("forward")
+            self.file.write("a" if PATTERN.match("a") else "")
+        return self.linear(x) * float(math.gcd(4, 2))
+
+
+def test_objects_without_state_of_the_training_are_no_obstacle(tmp_path, interpreted):
+    with open(tmp_path / "log.txt", "w", encoding="utf-8") as file:
+        check_equal_without_a_warning(lambda engine: simple_trainer(UsesHarmlessObjects(file, f"{tmp_path}.{engine}"), engine))
 
 
 class UsesTheLastBatch(KeepsAll):

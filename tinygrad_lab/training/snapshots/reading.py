@@ -12,6 +12,7 @@ import io
 import os
 import warnings
 import weakref
+from array import array
 from collections import defaultdict, deque
 from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
@@ -135,7 +136,7 @@ class Reader:
         kind = type(x)
         if kind is Tensor:
             return Node(x, (Tensor, x.shape, x.dtype, x.requires_grad), {}, (x._array, x._is_frozen, x.grad))
-        if kind in NATIVE_CODE:
+        if kind in NATIVE_CODE or kind.__module__ == "logging":  # a logger remembers which levels are enabled
             return None
         if isinstance(x, np.ndarray):
             return self._read_array(x)
@@ -211,9 +212,9 @@ class Reader:
     def _read_buffer(self, x: Any) -> Node | None:
         """Read the memory of a native object that gives others access to it: a ctypes or array.array object, a memoryview."""
         memory = memory_of(x)
-        if memory is None:
+        if memory is None and not isinstance(x, array):  # an array may be empty
             return None
-        content = memory.tobytes()
+        content = b"" if memory is None else memory.tobytes()
         return Node(x, (type(x), content), _attributes(x) | self._class_of(x), content)
 
     def _read_instance(self, x: Any) -> Node | None:
