@@ -203,8 +203,7 @@ class CapturedStep:
         return {"loss": self._step.data_loss(*data)}, {}
 
     def _training(self, *data: Tensor) -> Results:
-        with entered(DrawnInputs(self._step).mode()):
-            return {"loss": self._step.training_step(*data)[0]}, {}
+        return {"loss": self._step.run_in(DrawnInputs(self._step).mode(), data).loss}, {}
 
     def _capture(
         self,
