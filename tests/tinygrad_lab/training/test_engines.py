@@ -132,7 +132,7 @@ def test_what_a_callback_changes_is_not_compiled_where_the_engine_was_left_to_ch
     monkeypatch.setattr(choice, "COMPILE_FROM_UPDATES", 1)
     compiled = []
     prepare = CompiledEngine.prepare
-    monkeypatch.setattr(CompiledEngine, "prepare", lambda self, given: compiled.append(id(self)) or prepare(self, given))
+    monkeypatch.setattr(CompiledEngine, "prepare", lambda self, *given: compiled.append(id(self)) or prepare(self, *given))
     trainer_of(Tempered(), "auto").fit(X, Y, callbacks=[Halve()])
     assert len({*compiled}) == 1
 
@@ -233,5 +233,5 @@ def test_a_parameter_that_is_frozen_after_its_optimizer_was_made_is_named_in_an_
     for engine in ("eager", "replay"):
         trainer = trainer_of(linear(), engine)
         trainer.model.bias.requires_grad = False
-        with pytest.raises(ValueError, match=r"wrt\[1\] has requires_grad=False"):
+        with pytest.raises(ValueError, match="bias: is frozen"):
             trainer.fit(X, Y)
