@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import inf, log, pi, sqrt
+from math import inf, log, nan, pi, sqrt
 from typing import Any
 
 import numpy as np
@@ -101,9 +101,14 @@ def _digamma(x: Any) -> Any:
 digamma: Op = Op("digamma", allocating(_digamma), lambda shape: shape, (lambda g, y, x: g * _trigamma(x),), analytic=False)
 
 
+def _psi(n: int, x: Any) -> Any:
+    """Return the n-th derivative of ψ(x), or nan far below 0, where SciPy takes |x| steps."""
+    return _special("polygamma")(n, np.where(np.less(x, -1e5), nan, x))
+
+
 # y = the n-th derivative of ψ(x), n > 0, x > 0       x̄ = g times derivative n + 1
 def _polygamma(x: Any, *, n: int) -> Any:
-    return np.asarray(_special("polygamma")(n, x), np.asarray(x).dtype)
+    return np.asarray(_psi(n, x), np.asarray(x).dtype)
 
 
 polygamma: Op = Op(
@@ -118,12 +123,11 @@ polygamma: Op = Op(
 # y = ψₙ(a + b) - ψₙ(a), where ψₙ is the n-th derivative of ψ       ā = g (ψₙ₊₁(a + b) - ψₙ₊₁(a)),  b̄ = g ψₙ₊₁(a + b)
 def _polygamma_difference(a: Any, b: Any, *, n: int) -> Any:
     # If b is small beside a, the difference would lose digits. Instead, Gauss's rule integrates ψₙ₊₁ from a to a + b.
-    psi = _special("polygamma")
     small = (a > 0) & (b > 0) & (b < a)
     start, length = (np.asarray(np.where(small, x, 1), np.float64)[..., None] for x in (a, b))
     nodes, weights = np.polynomial.legendre.leggauss(20)
-    integral = (length * psi(n + 1, start + length * (nodes + 1) / 2) * weights / 2).sum(-1)
-    return np.asarray(np.where(small, integral, psi(n, np.add(a, b)) - psi(n, a)), np.asarray(a).dtype)
+    integral = (length * _psi(n + 1, start + length * (nodes + 1) / 2) * weights / 2).sum(-1)
+    return np.asarray(np.where(small, integral, _psi(n, np.add(a, b)) - _psi(n, a)), np.asarray(a).dtype)
 
 
 polygamma_difference: Op = Op(

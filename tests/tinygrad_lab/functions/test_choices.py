@@ -86,6 +86,10 @@ def test_second_derivatives_where_a_composition_would_lose_them():
     assert curvature(sp.gammaln, -0.5) == pytest.approx(pi**2 / 2 + 4, rel=1e-14)
 
 
+def test_derivatives_of_betaln_far_below_0_take_no_time():
+    assert np.isnan(curvature(lambda x: sp.betaln(x, 2.0), -1e15 + 0.5))  # as many steps would take a month
+
+
 def test_derivatives_near_the_edges_of_the_domain():
     assert slopes(sp.log_ndtr, -1e10)[0] == pytest.approx(1e10, rel=1e-14)
     assert slopes(sp.log_ndtr, 40.0) == [0.0]
