@@ -24,6 +24,7 @@ and neighbours of 0, ±1 and the multiples of π/2. An op of two operands has ra
 from __future__ import annotations
 
 import argparse
+import inspect
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -48,16 +49,25 @@ BAR = {np.float64: 1e-12, np.float32: 1e-5}
 PAIRS = 250
 
 
+def _decay(t: Any) -> Any:
+    """Return e^-t, or 0 for t > 1e6, where mpmath takes long and every dtype has 0."""
+    return mp.exp(-t) if t < 1e6 else mpmath.mpf(0)
+
+
 def _softplus(x: Any) -> Any:
-    return mp.log1p(mp.exp(x)) if x < 0 else x + mp.log1p(mp.exp(-x))
+    return max(x, 0) + mp.log1p(_decay(abs(x)))
 
 
 def _sigmoid(x: Any) -> Any:
-    return 1 / (1 + mp.exp(-x)) if x > 0 else mp.exp(x) / (1 + mp.exp(x))
+    return (1 if x > 0 else _decay(-x)) / (1 + _decay(abs(x)))
 
 
 def _tanh(x: Any) -> Any:
-    return mp.sign(x) * (1 - mp.exp(-2 * abs(x))) / (1 + mp.exp(-2 * abs(x)))
+    return mp.sign(x) * (1 - _decay(2 * abs(x))) / (1 + _decay(2 * abs(x)))
+
+
+def _sech_squared(x: Any) -> Any:
+    return 4 * _decay(2 * abs(x)) / (1 + _decay(2 * abs(x))) ** 2
 
 
 # The value of each elementwise op that is differentiable, on numbers of mpmath. Conditions come first, as 0 or 1.
@@ -80,11 +90,9 @@ VALUES: dict[str, Callable[..., Any]] = {
     "sin": mp.sin,
     "cos": mp.cos,
     "tanh": _tanh,
-    "sech_squared": lambda x: (2 / (mp.exp(x) + mp.exp(-x))) ** 2,
+    "sech_squared": _sech_squared,
     "sigmoid": _sigmoid,
     "softplus": _softplus,
-    "square": lambda x: x * x,
-    "reciprocal": lambda x: 1 / x,
     "tan": mp.tan,
     "arcsin": mp.asin,
     "arccos": mp.acos,
@@ -97,10 +105,9 @@ VALUES: dict[str, Callable[..., Any]] = {
     "arctanh": mp.atanh,
     "log2": lambda x: mp.log(x) / mp.log(2),
     "log10": mp.log10,
-    "exp2": lambda x: mpmath.mpf(2) ** x,
     "cbrt": lambda x: mp.sign(x) * mp.cbrt(abs(x)),
     "hypot": mp.hypot,
-    "logaddexp": lambda a, b: max(a, b) + mp.log1p(mp.exp(-abs(a - b))),
+    "logaddexp": lambda a, b: max(a, b) + mp.log1p(_decay(abs(a - b))),
     "xlogy": lambda a, b: a * mp.log(b) if a else mpmath.mpf(0),
     "xlog1py": lambda a, b: a * mp.log(1 + b) if a else mpmath.mpf(0),
     "logit": lambda x: mp.log(x / (1 - x)),
@@ -116,13 +123,13 @@ VALUES: dict[str, Callable[..., Any]] = {
 def _bell(x: Any, order: int, scale: Any) -> Any:
     """Return the derivative of order 1 or 2 of a function with slope c e^(-s x²), for the scale (s, c)."""
     s, c = scale
-    return c * mp.exp(-s * x * x) * (1 if order == 1 else -2 * s * x)
+    return c * _decay(s * x * x) * (1 if order == 1 else -2 * s * x)
 
 
 def _normal_ratio(x: Any) -> Any:
-    """Return φ(x) / Φ(x); below -1000 by the asymptotic series -x / (1 - 1/x² + 3/x⁴ - ...)."""
-    if x > -1000:
-        return mp.npdf(x) / (mp.ncdf(x) if x < 1000 else 1)
+    """Return φ(x) / Φ(x). Below -30, the terms of the series -x / (1 - 1/x² + 3/x⁴ - ...) fall below 1e-190."""
+    if x > -30:
+        return _decay(x * x / 2) / mp.sqrt(2 * mp.pi) / (mp.ncdf(x) if x < 30 else 1)
     k, term, total = 1, mpmath.mpf(1), mpmath.mpf(1)
     while abs(term) > mp.eps:
         term *= -(2 * k - 1) / (x * x)
@@ -185,9 +192,6 @@ DERIVATIVES: dict[str, Callable[..., Any]] = {
     "remainder": lambda n, a, b: 1 if n == (1, 0) else -mp.floor(a / b),
 }
 
-# Those that subtract numbers of the size of x.
-LARGE = ("log_ndtr", "normal_ratio", "normal_ratio_excess")
-
 # Functions of each element without a loop form, and their parameters.
 POINTWISE: dict[str, dict[str, Any]] = {
     "sinc": {"n": 0},
@@ -205,8 +209,10 @@ DOMAINS: dict[str, Callable[..., bool]] = {
     "maximum": lambda _, a, b: a != b,
     "minimum": lambda _, a, b: a != b,
     "polygamma": lambda _, x: x > 0,
-    "polygamma_difference": lambda _, a, b: a > 0 and b > 0,
-    "betaln": lambda _, a, b: a > 0 and b > 0,
+    "polygamma_difference": lambda bounds, a, b: all(bounds[0] <= x**3 <= bounds[1] for x in (a, b)),
+    "betaln": lambda bounds, a, b: all(bounds[0] <= x**3 <= bounds[1] for x in (a, b)),
+    "direction": lambda bounds, a, b: all(bounds[0] <= mp.hypot(a, b) ** k <= bounds[1] for k in (-4, 4)),
+    "inversion": lambda bounds, a, b: all(bounds[0] <= mp.hypot(a, b) ** k <= bounds[1] for k in (-4, 4)),
 }
 
 
@@ -346,7 +352,8 @@ def operands(op: Op, dtype: Any) -> list[np.ndarray]:
 def _split(op: Op) -> tuple[int, int]:
     """Return the numbers of conditions and of values that a function of each element takes."""
     if op.name in POINTWISE:
-        return 0, len(op.vjps)  # type: ignore[arg-type]
+        shapes = inspect.signature(op.shape).parameters.values()
+        return 0, sum(x.kind is x.POSITIONAL_OR_KEYWORD for x in shapes)
     count = max(i for i in range(4) if f"{{{i}}}" in str(op.loop)) + 1
     values = len(range(count)[op.values])
     return count - values, values
@@ -443,8 +450,10 @@ def _true(op: Op, point: Sequence[Any], wrt: Sequence[int], precision: int = 1) 
     if op.name in VALUES:
         with mp.workdps(precision * digits(point)):
             return derivative(VALUES[op.name], point, wrt)
-    exponents = [int(mp.log10(abs(x))) for x in point if x] + [0] * (op.name in LARGE)
-    with mp.workdps(precision * (60 + 2 * (max(exponents) - min(exponents)))):
+    exponents = [0, *(int(mp.log10(abs(x))) for x in point if x)]
+    smallest = min(exponents) if len(point) > 1 else 0
+    needed = 60 + 2 * (max(exponents) - smallest)  # formulas may subtract numbers of these sizes
+    with mp.workdps(precision * (needed + -needed % 200)):  # mpmath keeps Bernoulli numbers for a precision
         try:
             true = DERIVATIVES[op.name](tuple(wrt.count(i) for i in range(len(point))), *point)
         except (ValueError, ZeroDivisionError):  # at a pole
