@@ -11,7 +11,7 @@ from tests.helpers.compilation import interpreted  # noqa: F401 (a fixture)
 
 # Derandomised: a failure in CI is a failure everywhere. The number of examples is what the default run has time for.
 settings.register_profile(
-    "default", max_examples=25, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+    "default", max_examples=15, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.register_profile(
     "mutation",

@@ -312,9 +312,10 @@ def test_a_fork_may_add_repeats_and_outer_folds(before, after, n_shared, path): 
     target = path.with_name("fork.sqlite")
     result = run(target, [1.0], fork=path, **after)
     outcomes = outcomes_in(target)
-    assert {
-        fold for text, fold in outcomes if outcomes[text, fold].seconds == first.get((text, fold), Outcome("")).seconds
-    } == {*range(n_shared)}, "the others are fitted anew"
+    same = {fold for text, fold in outcomes if outcomes[text, fold].seconds == first.get((text, fold), Outcome("")).seconds}
+    assert same >= {*range(n_shared)}
+    # The others are fitted again. One of them may take as long as before, to the resolution of the clock.
+    assert len(same) <= n_shared + 1
     assert list(result) == list(run(path.with_name("alone.sqlite"), [1.0], **after))
 
 

@@ -32,7 +32,7 @@ def test_gradients_of_orders_1_and_2(op, data):
 
 @pytest.mark.parametrize("op", DIFFERENTIABLE, ids=lambda op: op.name)
 @given(data=st.data())
-@settings(max_examples=10)
+@settings(max_examples=5)
 def test_gradients_in_single_precision(op, data):
     operands, params = data.draw(operands_of(op, np.float32))
     check_op(op, operands, params, order=2, rtol=1e-4)
