@@ -17,7 +17,7 @@ PACKAGES = ["tinygrad_lab", "models", "search"]
 
 ORDER = {
     "tinygrad_lab": (
-        "checks seeds contents autodiff functions transforms returned nn optim storage program codegen training testing "
+        "checks seeds contents autodiff functions transforms returned hyperparameters nn optim storage program codegen training testing "
         "extensions"
     ),
     "tinygrad_lab/autodiff": "ops graph recording functions methods tensor derivatives",
@@ -25,7 +25,7 @@ ORDER = {
     "tinygrad_lab/functions": "elementwise reductions sorting movement contractions linalg special values left_out",
     "tinygrad_lab/transforms": "nests evaluation derivatives products backward",
     "tinygrad_lab/nn": "mode naming initializers activations layers regularization normalization losses",
-    "tinygrad_lab/optim": "hyperparameters penalties hooks optimizer optimizers schedulers",
+    "tinygrad_lab/optim": "penalties hooks optimizer optimizers schedulers",
     "tinygrad_lab/storage": "files digests description arrays weights",
     "tinygrad_lab/program": "lines passes memory replay lanes program capture",
     "tinygrad_lab/codegen": "kinds dimensions passes nests merging source native",

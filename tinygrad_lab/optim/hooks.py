@@ -14,7 +14,7 @@ import numpy as np
 from tinygrad_lab.autodiff import ops
 from tinygrad_lab.autodiff.ops import maximum, where
 from tinygrad_lab.autodiff.tensor import Tensor
-from tinygrad_lab.optim.hyperparameters import hyperparameter
+from tinygrad_lab.hyperparameters import hyperparameter
 
 
 class GradientHook(ABC):

@@ -17,8 +17,8 @@ import numpy as np
 
 from tinygrad_lab.autodiff.derivatives import no_grad
 from tinygrad_lab.autodiff.tensor import Tensor, wrap
+from tinygrad_lab.hyperparameters import hyperparameter
 from tinygrad_lab.optim.hooks import GradientHook
-from tinygrad_lab.optim.hyperparameters import hyperparameter
 from tinygrad_lab.returned import check_tensor, describe
 
 State = dict[str, list[Tensor]]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from tinygrad_lab.autodiff.tensor import Tensor
+from tinygrad_lab.hyperparameters import hyperparameter
 from tinygrad_lab.optim.hooks import GradientHook
-from tinygrad_lab.optim.hyperparameters import hyperparameter
 from tinygrad_lab.optim.optimizer import Optimizer, Slots, State
 
 

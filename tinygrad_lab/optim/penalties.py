@@ -16,7 +16,7 @@ from operator import add
 
 from tinygrad_lab.autodiff.ops import where
 from tinygrad_lab.autodiff.tensor import Tensor
-from tinygrad_lab.optim.hyperparameters import hyperparameter
+from tinygrad_lab.hyperparameters import hyperparameter
 from tinygrad_lab.returned import check_tensor
 
 
