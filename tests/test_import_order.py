@@ -17,8 +17,8 @@ PACKAGES = ["tinygrad_lab", "models", "search"]
 
 ORDER = {
     "tinygrad_lab": (
-        "checks seeds contents autodiff functions transforms returned hyperparameters nn optim storage program codegen training testing "
-        "extensions"
+        "checks seeds contents autodiff functions transforms returned hyperparameters nn optim storage program codegen "
+        "training testing extensions"
     ),
     "tinygrad_lab/autodiff": "ops graph recording functions methods tensor derivatives",
     "tinygrad_lab/autodiff/methods": "elementwise movement reductions protocol",

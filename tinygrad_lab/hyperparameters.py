@@ -12,7 +12,9 @@ from tinygrad_lab.autodiff.tensor import Tensor
 from tinygrad_lab.checks import is_finite_number
 
 
-def hyperparameter(owner: str, name: str, value: Any, *, zero: bool = True, below: float | None = None) -> Tensor:
+def hyperparameter(
+    owner: str, name: str, value: Any, *, zero: bool = True, below: float | None = None, most: float | None = None
+) -> Tensor:
     """Check a number and make a Tensor of it.
 
     Parameters
@@ -25,6 +27,8 @@ def hyperparameter(owner: str, name: str, value: Any, *, zero: bool = True, belo
         Whether 0 is allowed.
     below : float, optional
         A bound that `value` must stay below.
+    most : float, optional
+        The largest `value`.
 
     Returns
     -------
@@ -43,8 +47,9 @@ def hyperparameter(owner: str, name: str, value: Any, *, zero: bool = True, belo
     """
     if isinstance(value, Tensor) and value.size == 1:
         value = value.item()
-    if not is_finite_number(value) or value < 0 or (value == 0 and not zero) or (below is not None and value >= below):
+    is_high = is_finite_number(value) and ((below is not None and value >= below) or (most is not None and value > most))
+    if not is_finite_number(value) or value < 0 or (value == 0 and not zero) or is_high:
         bound = "of at least 0" if zero else "above 0"
-        limit = f" and below {below}" if below is not None else ""
+        limit = f" and below {below}" if below is not None else f" and at most {most}" if most is not None else ""
         raise ValueError(f"{owner}: {name} is {value!r}, expected a number {bound}{limit}")
     return Tensor(float(value))

@@ -6,13 +6,12 @@ LayerNorm: over the features of a sample
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import DTypeLike
 
 from tinygrad_lab.autodiff.tensor import Tensor
-from tinygrad_lab.checks import is_finite_number, is_positive_integer
+from tinygrad_lab.checks import is_positive_integer
+from tinygrad_lab.hyperparameters import hyperparameter
 from tinygrad_lab.nn.layers import Layer
 from tinygrad_lab.nn.mode import Buffer
 
@@ -24,7 +23,7 @@ class _Normalization(Layer):
         owner = type(self).__name__
         if not is_positive_integer(features):
             raise ValueError(f"{owner}: features is {features!r}, expected a positive integer")
-        self.eps = _positive(owner, "eps", eps)
+        self.eps = hyperparameter(owner, "eps", eps, zero=False)
         self.weight = Tensor(np.ones(features), requires_grad=True, dtype=dtype)
         self.bias = Tensor(np.zeros(features), requires_grad=True, dtype=dtype)
 
@@ -80,7 +79,7 @@ class BatchNorm(_Normalization):
 
     def __init__(self, features: int, momentum: float = 0.1, eps: float = 1e-5, dtype: DTypeLike = np.float64) -> None:
         super().__init__(features, eps, dtype)
-        self.momentum = _positive("BatchNorm", "momentum", momentum, high=1.0)
+        self.momentum = hyperparameter("BatchNorm", "momentum", momentum, zero=False, most=1.0)
         self.running_mean = Buffer(np.zeros(features), dtype)
         self.running_variance = Buffer(np.ones(features), dtype)
 
@@ -129,10 +128,3 @@ class LayerNorm(_Normalization):
     def forward(self, x: Tensor) -> Tensor:
         self._check(x)
         return self._normalize(x, x.mean(-1, keepdims=True), x.var(-1, keepdims=True))
-
-
-def _positive(owner: str, name: str, value: Any, high: float | None = None) -> Tensor:
-    if not is_finite_number(value) or value <= 0 or (high is not None and value > high):
-        limit = "" if high is None else f" and at most {high}"
-        raise ValueError(f"{owner}: {name} is {value!r}, expected a number above 0{limit}")
-    return Tensor(float(value))

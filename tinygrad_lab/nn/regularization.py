@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from tinygrad_lab.autodiff.ops import where
 from tinygrad_lab.autodiff.tensor import Tensor
-from tinygrad_lab.checks import is_finite_number
+from tinygrad_lab.hyperparameters import hyperparameter
 from tinygrad_lab.nn.layers import Layer
 from tinygrad_lab.nn.mode import RandomInput
 
@@ -37,7 +35,7 @@ class Dropout(Layer):
     """
 
     def __init__(self, p: float = 0.5) -> None:
-        self.p = _number("Dropout", "p", p, below=1.0)
+        self.p = hyperparameter("Dropout", "p", p, below=1.0)
         self.uniform = RandomInput("uniform")
 
     def forward(self, x: Tensor) -> Tensor:
@@ -73,7 +71,7 @@ class GaussianNoise(Layer):
     """
 
     def __init__(self, std: float) -> None:
-        self.std = _number("GaussianNoise", "std", std)
+        self.std = hyperparameter("GaussianNoise", "std", std)
         self.normal = RandomInput("normal")
 
     def forward(self, x: Tensor) -> Tensor:
@@ -81,10 +79,3 @@ class GaussianNoise(Layer):
 
     def __repr__(self) -> str:
         return f"GaussianNoise({self.std._array})"
-
-
-def _number(owner: str, name: str, value: Any, below: float | None = None) -> Tensor:
-    if not is_finite_number(value) or value < 0 or (below is not None and value >= below):
-        limit = "" if below is None else f" and below {below}"
-        raise ValueError(f"{owner}: {name} is {value!r}, expected a number of at least 0{limit}")
-    return Tensor(float(value))

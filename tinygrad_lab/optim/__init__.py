@@ -2,5 +2,5 @@
 
     gradients --> hooks --> optimizers --> new parameters        penalties and schedulers act on the same step
 
-hyperparameters, penalties, hooks, optimizer (the base class), optimizers, schedulers: each imports only from those before it.
+penalties, hooks, optimizer (the base class), optimizers, schedulers: each imports only from those before it.
 """

@@ -132,7 +132,8 @@ def test_a_hook_that_changes_its_list_changes_no_other():
         def __call__(self, gradients):
             return [gradients.pop(0) for _ in range(len(gradients))]
 
-    trainer(lambda p: tl.SGD(p, hooks=[Own()])).fit(X, X)
+    own, plain = trainer(lambda p: tl.SGD(p, hooks=[Own()])), trainer(lambda p: tl.SGD(p))
+    np.testing.assert_array_equal(own.fit(X, X)["train_loss"], plain.fit(X, X)["train_loss"])
 
 
 WRONG_PENALTIES = {
