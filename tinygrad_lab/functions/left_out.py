@@ -8,16 +8,18 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_lab.autodiff.methods.protocol import FUNCTIONS
+from tinygrad_lab.autodiff.methods.protocol import FUNCTIONS, SCIPY
 
 COMPLEX = "its results are complex numbers, which Tensors do not have"
+BESSEL = "Bessel functions are left out: the derivative of each order is another order, and networks do not use them"
 LEFT_OUT: dict[str, str] = {
     f"numpy.fft {' '.join(np.fft.__all__)}": f"Fourier transforms are left out: their {COMPLEX[4:]}",
     "numpy.linalg eig eigvals": f"{COMPLEX}; use eigh or eigvalsh for a symmetric matrix",
     "numpy angle sort_complex roots": COMPLEX,
     "numpy.linalg lstsq": "its results have shapes that depend on the rank; use solve, qr or pinv",
     "numpy.linalg tensorsolve tensorinv": "reshape to matrices, then use solve or inv",
-    "numpy i0": "Bessel functions are left out",
+    "numpy i0": BESSEL,
+    "scipy.special j0 j1 jv y0 y1 yv i0 i0e i1 i1e iv k0 k1 kv": BESSEL,
     "numpy poly polyadd polyder polydiv polyfit polyint polymul polysub polyval vander":
         "polynomials are left out; write Horner's rule, or fit by qr and solve",
     "numpy unique intersect1d setdiff1d setxor1d union1d unique_all unique_counts unique_inverse unique_values":
@@ -38,7 +40,7 @@ LEFT_OUT: dict[str, str] = {
     "numpy copysign nextafter spacing frexp ldexp":
         "it works on the parts of a floating-point number; use where and signbit",
 }  # fmt: skip
-"""A module of NumPy and names in it --> the reason."""
+"""A module of NumPy or SciPy and names in it --> the reason."""
 
 
 def rows() -> Iterator[tuple[str, list[str], str]]:
@@ -56,5 +58,8 @@ def _refuse(name: str, reason: str) -> Callable[..., Any]:
 
 
 for _home, _names, _reason in rows():
+    if _home == "scipy.special":
+        SCIPY.update({n: _refuse(f"{_home}.{n}", _reason) for n in _names})
+        continue
     _module = np if _home == "numpy" else attrgetter(_home.removeprefix("numpy."))(np)
     FUNCTIONS.update({getattr(_module, n): _refuse(f"{_home}.{n}", _reason) for n in _names if hasattr(_module, n)})

@@ -30,16 +30,23 @@ def functions_of(module):
 
 def names_left_out():
     """For each reason, the full names of the functions that are left out."""
-    return {
-        reason: ["fft.*"] if home == "numpy.fft" else [f"{home}.{name}".removeprefix("numpy.") for name in names]
-        for home, names, reason in left_out.rows()
-    }
+    found = {}
+    for home, names, reason in left_out.rows():
+        full = ["fft.*"] if home == "numpy.fft" else [f"{home}.{name}".removeprefix("numpy.") for name in names]
+        found.setdefault(reason, []).extend(full)
+    return found
+
+
+def function_of(name):
+    """The function of NumPy or SciPy with this full name."""
+    in_scipy = name.removeprefix("scipy.special.")
+    return getattr(scipy.special, in_scipy) if in_scipy != name else attrgetter(name)(np)
 
 
 def lists():
     scipy.special.erf(Tensor([1.0]))
     scipy.special.erfc(Tensor([1.0]))  # it enters SciPy's functions into the table
-    refused = {attrgetter(name)(np) for names in names_left_out().values() for name in names if name != "fft.*"}
+    refused = {function_of(name) for names in names_left_out().values() for name in names if name != "fft.*"}
     lines = []
     for module in (np, np.linalg, scipy.special):
         names = [name for name, function in functions_of(module).items() if function in FUNCTIONS and function not in refused]
