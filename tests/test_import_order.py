@@ -24,7 +24,7 @@ ORDER = {
     "tinygrad_lab/autodiff/methods": "elementwise movement reductions protocol",
     "tinygrad_lab/functions": "elementwise reductions sorting movement contractions linalg special values left_out",
     "tinygrad_lab/transforms": "nests evaluation derivatives products backward",
-    "tinygrad_lab/nn": "mode naming initializers activations layers regularization normalization losses",
+    "tinygrad_lab/nn": "mode naming initializers activations layers regularization normalization preprocessing losses",
     "tinygrad_lab/optim": "penalties hooks optimizer optimizers schedulers",
     "tinygrad_lab/storage": "files digests description arrays weights",
     "tinygrad_lab/program": "lines passes memory replay lanes program capture",

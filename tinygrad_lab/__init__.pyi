@@ -51,6 +51,7 @@ from .nn.mode import (
     training_mode as training_mode,
 )
 from .nn.normalization import BatchNorm as BatchNorm, LayerNorm as LayerNorm
+from .nn.preprocessing import PreparedNetwork as PreparedNetwork, Preprocessor as Preprocessor, Standardize as Standardize
 from .nn.regularization import Dropout as Dropout, GaussianNoise as GaussianNoise
 from .optim.hooks import ClipGradNorm as ClipGradNorm, ClipGradValue as ClipGradValue, GradientHook as GradientHook
 from .optim.optimizer import Optimizer as Optimizer

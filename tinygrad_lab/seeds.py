@@ -18,6 +18,8 @@ ORDER = "order"
 """The order of the samples: one stream for each epoch."""
 NOISE = "noise"
 """The random numbers of the steps: one stream for each epoch and draw."""
+HELD_OUT = "held out"
+"""The rows that a training holds out from its training set."""
 CHECK = "check"
 """The weights and choices of a gradient check."""
 

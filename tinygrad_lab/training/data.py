@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 
-def check_rows(name: str, data: ArrayLike, dtype: DTypeLike | None = None) -> np.ndarray:
+def check_rows(name: str, data: ArrayLike, dtype: DTypeLike | None = None, missing: bool = False) -> np.ndarray:
     """Return `data` as an array with one row for each sample; a 1-D array is one feature.
 
     Parameters
@@ -18,6 +19,8 @@ def check_rows(name: str, data: ArrayLike, dtype: DTypeLike | None = None) -> np
     data : array_like, shape (samples, ...) or (samples,)
     dtype : {float64, float32}, optional
         Of the result; by default float32 stays float32 and everything else becomes float64.
+    missing : bool
+        Whether nan may be where a value is missing.
 
     Returns
     -------
@@ -45,7 +48,7 @@ def check_rows(name: str, data: ArrayLike, dtype: DTypeLike | None = None) -> np
         dtype = np.float32 if array.dtype == np.float32 else np.float64
     with np.errstate(over="ignore"):  # a number too large for single precision is found below
         rows = (array[:, None] if array.ndim == 1 else array).astype(dtype, order="C")
-    finite = np.isfinite(rows).reshape(array.shape)
+    finite = (~np.isinf(rows) if missing else np.isfinite(rows)).reshape(array.shape)
     if not finite.all():
         position = tuple(int(i) for i in np.argwhere(~finite)[0])
         raise ValueError(f"{name} holds {array[position]} at {position}, expected finite numbers of {rows.dtype}")
@@ -79,6 +82,51 @@ def check_same_length(**arrays: Any) -> None:
     if len({len(array) for array in arrays.values()}) > 1:
         counts = " and ".join(f"{name} has {len(array)} samples" for name, array in arrays.items())
         raise ValueError(f"{counts}, expected the same number")
+
+
+def split_rows(
+    data: Sequence[np.ndarray], fraction: float, rng: np.random.Generator
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Split off a random fraction of the rows, of each class label its share. Both parts keep the order of the rows.
+
+    Parameters
+    ----------
+    data : sequence of ndarray
+        x, y and perhaps weights. A one-dimensional y holds class labels.
+    fraction : float
+        Between 0 and 1.
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    train, held_out : list of ndarray
+        Of each label, the number of rows that are held out is its share rounded down or up.
+
+    Raises
+    ------
+    ValueError
+        If a part would be empty.
+
+    Examples
+    --------
+    >>> labels = np.array([0, 1, 0, 1, 0, 1])
+    >>> train, held_out = split_rows([np.ones((6, 1)), labels], 1 / 3, np.random.default_rng(0))
+    >>> train[1], held_out[1]
+    (array([0, 1, 0, 1]), array([0, 1]))
+    """
+    rows, labels = len(data[0]), data[1]
+    count = round(fraction * rows)
+    if not 0 < count < rows:
+        raise ValueError(
+            f"validation_fraction={fraction} holds out {count} of {rows} samples, expected at least one, but not all; change it"
+        )
+    order = rng.permutation(rows)
+    if labels.ndim == 1:
+        order = order[np.argsort(labels[order], kind="stable")]
+    # Positions at equal distances in an order sorted by label: each label gets its share.
+    held_out = np.zeros(rows, bool)
+    held_out[order[((np.arange(count) + rng.random()) * (rows / count)).astype(int)]] = True
+    return [array[~held_out] for array in data], [array[held_out] for array in data]
 
 
 def _real_array(name: str, data: ArrayLike) -> np.ndarray:

@@ -39,7 +39,7 @@ def fit_lanes(
     """Train each Trainer on its own data, with the same results as its `fit` would have, in less time.
 
     Trainers have one structure if they differ only in the numbers of their Tensors. Those share a program; all others are
-    trained one by one. Callbacks and validation are for `fit` only.
+    trained one by one, as are those with callbacks or a `validation_fraction` where the engine replays.
 
     Parameters
     ----------
@@ -190,7 +190,7 @@ def _fit_group(lanes: Mapping[int, Run]) -> Iterator[list[int]]:
 
 def _train_side_by_side(lanes: Sequence[Run], engine: Engine) -> bool:
     """Train lanes as one program; return whether that is possible. It is not if an op has no rule for lanes."""
-    if len(lanes) == 1 or not isinstance(engine, ReplayEngine):
+    if len(lanes) == 1 or not isinstance(engine, ReplayEngine) or any(lane.callbacks or lane.held_out for lane in lanes):
         return False
     try:
         together = ReplayLanes(lanes, engine.captured)

@@ -26,6 +26,7 @@ from tinygrad_lab.nn.layers import Layer
 from tinygrad_lab.nn.losses import Loss
 from tinygrad_lab.nn.mode import Buffer, RandomInput, TrainingMode, current_mode, entered
 from tinygrad_lab.nn.naming import walk
+from tinygrad_lab.nn.preprocessing import PreparedNetwork, Preprocessor
 from tinygrad_lab.optim.hooks import GradientHook
 from tinygrad_lab.optim.optimizer import Optimizer, State
 from tinygrad_lab.optim.penalties import Penalty
@@ -76,6 +77,8 @@ class TrainingStep:
         shuffle: bool,
         seed: int,
         engine: str,
+        inputs: Preprocessor | None = None,
+        targets: Preprocessor | None = None,
     ) -> None:
         self.model = model
         self.loss = loss
@@ -86,6 +89,15 @@ class TrainingStep:
         self.shuffle = shuffle
         self.seed = seed
         self.engine = engine
+        self.inputs = inputs
+        self.targets = targets
+
+    @property
+    def network(self) -> Layer:
+        """The layer that maps data to predictions in the units of y: the model, with `inputs` and `targets` around it."""
+        if self.inputs is None and self.targets is None:
+            return self.model
+        return PreparedNetwork(self.inputs, self.model, self.targets)
 
     def training_step(self, x: Tensor, y: Tensor, sample_weight: Tensor | None = None) -> Update:
         """Compute one update and change nothing.
@@ -206,22 +218,22 @@ class TrainingStep:
     # Evaluation ------------------------------------------------------------------------------------------------------
 
     def evaluate(self, x: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
-        """Return the loss on `x` and `y`, without any penalty."""
-        return float(self.data_loss(*map(wrap, self._arrays(x, y, sample_weight))))
+        """Return the loss on `x` and `y`, without any penalty. If `targets` scales y, the loss is in the scaled units."""
+        return float(self.data_loss(*map(wrap, self._prepared(self._arrays(x, y, sample_weight)))))
 
     def predict(self, x: ArrayLike) -> np.ndarray:
-        """Return the model's output for `x`, of shape (samples, outputs)."""
-        inputs = wrap(check_rows("x", x, self._dtype))
+        """Return the network's output for `x`, of shape (samples, outputs), in the units of y."""
+        inputs, network = wrap(self._check_inputs("x", x)), self.network
         with entered(None):
-            return without_gradients_of(self.model.parameters(), lambda: self.model(inputs)).numpy()
+            return without_gradients_of(self.model.parameters(), lambda: network(inputs)).numpy()
 
     @property
     def _dtype(self) -> np.dtype:
         return self.optimizer.parameters[0].dtype
 
     def _arrays(self, x: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None, prefix: str = "") -> list[np.ndarray]:
-        """Return data as arrays that fit each other."""
-        inputs = check_rows(f"{prefix}x", x, self._dtype)
+        """Return data as arrays that fit each other, not yet prepared by `inputs` and `targets`."""
+        inputs = self._check_inputs(f"{prefix}x", x)
         labels = check_labels(f"{prefix}y", y) if self.loss.class_labels else None
         targets = check_rows(f"{prefix}y", y, self._dtype) if labels is None else labels
         check_same_length(**{f"{prefix}x": inputs, f"{prefix}y": targets})
@@ -233,3 +245,17 @@ class TrainingStep:
         if sample_weight is not None:
             data.append(check_weights("sample_weight", sample_weight, len(inputs), self._dtype))
         return data
+
+    def _check_inputs(self, name: str, x: ArrayLike) -> np.ndarray:
+        return check_rows(name, x, self._dtype, missing=self.inputs is not None and self.inputs.takes_missing)
+
+    def _prepared(self, data: Sequence[np.ndarray], prefix: str = "") -> list[np.ndarray]:
+        """Return data as the model and the loss see them."""
+        x, y, *weight = data
+        return [_transformed(f"{prefix}x", x, self.inputs), _transformed(f"{prefix}y", y, self.targets), *weight]
+
+
+def _transformed(name: str, data: np.ndarray, preprocessor: Preprocessor | None) -> np.ndarray:
+    if preprocessor is None:
+        return data
+    return check_rows(f"{name}, as {type(preprocessor).__name__} returns it,", preprocessor.transform(data), data.dtype)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
@@ -16,16 +17,19 @@ from numpy.typing import ArrayLike
 
 from tinygrad_lab.autodiff.graph import without_gradients_of
 from tinygrad_lab.autodiff.tensor import Tensor, wrap
-from tinygrad_lab.checks import is_positive_integer
+from tinygrad_lab.checks import is_finite_number, is_positive_integer
 from tinygrad_lab.nn.layers import Layer
 from tinygrad_lab.nn.losses import Loss
 from tinygrad_lab.nn.mode import entered
+from tinygrad_lab.nn.preprocessing import Preprocessor
 from tinygrad_lab.optim.optimizer import Optimizer
 from tinygrad_lab.optim.penalties import Penalty
 from tinygrad_lab.optim.schedulers import Scheduler
 from tinygrad_lab.program import Program
+from tinygrad_lab.seeds import HELD_OUT, stream
 from tinygrad_lab.training.captured import CapturedStep
 from tinygrad_lab.training.checkpoints import load_checkpoint
+from tinygrad_lab.training.data import split_rows
 from tinygrad_lab.training.engines.choice import ENGINES
 from tinygrad_lab.training.history import History
 from tinygrad_lab.training.run import Callback, Run
@@ -58,6 +62,15 @@ class Trainer(TrainingStep):
     engine : {"auto", "eager", "replay", "compiled"}
         What runs the updates; see `tinygrad_lab.training.engines`. "auto" compiles if Numba is installed and the training is
         long. Otherwise it replays, and it is eager if the step cannot be captured.
+    inputs, targets : Preprocessor, optional
+        What prepares x and y, such as `Standardize`. Each `fit` sets their buffers from the rows that train, and applies them
+        once, before the first epoch. The model and the losses are then in the prepared units. `predict` converts predictions
+        to the units of y.
+    validation_fraction : float, optional
+        The share of the training rows that each `fit` holds out at random, and evaluates after every epoch: for
+        `EarlyStopping`, if there are no other validation data. Of each class label, its share is held out.
+    callbacks : sequence of Callback
+        Each `fit` calls copies of them, before those that it is given.
 
     Examples
     --------
@@ -68,6 +81,16 @@ class Trainer(TrainingStep):
     >>> history = trainer.fit(x, 3.0 * x + 1.0)
     >>> net.state_dict()["weight"].round(3), net.state_dict()["bias"].round(3)
     (array([[3.]]), array([1.]))
+
+    With data in other units, and a part of them to decide when to stop:
+
+    >>> net = tl.Linear(1, 1, rng=np.random.default_rng(0))
+    >>> trainer = tl.Trainer(
+    ...     net, tl.HalfSquaredError(), optimizer=tl.SGD(net.parameters(), lr=0.1), inputs=tl.Standardize(1),
+    ...     targets=tl.Standardize(1), validation_fraction=0.2, callbacks=[tl.EarlyStopping(patience=5)])
+    >>> history = trainer.fit(1e6 + x, 1e3 * x)
+    >>> trainer.predict([1e6 + 0.5]).round(1)
+    array([[500.]])
     """
 
     def __init__(
@@ -83,6 +106,10 @@ class Trainer(TrainingStep):
         shuffle: bool = True,
         seed: int = 0,
         engine: str = "auto",
+        inputs: Preprocessor | None = None,
+        targets: Preprocessor | None = None,
+        validation_fraction: float | None = None,
+        callbacks: Sequence[Callback] = (),
     ) -> None:
         for name, value, kind in (
             ("model", model, Layer),
@@ -90,8 +117,10 @@ class Trainer(TrainingStep):
             ("optimizer", optimizer, Optimizer),
             ("scheduler", scheduler, Scheduler),
             ("penalty", penalty, Penalty),
+            ("inputs", inputs, Preprocessor),
+            ("targets", targets, Preprocessor),
         ):
-            optional = name in ("scheduler", "penalty")
+            optional = name in ("scheduler", "penalty", "inputs", "targets")
             if not isinstance(value, kind) and not (optional and value is None):
                 raise TypeError(f"Trainer: {name} is {value!r}, expected a {kind.__name__}{' or None' if optional else ''}")
         known = {id(parameter) for parameter in model.parameters()}
@@ -105,13 +134,25 @@ class Trainer(TrainingStep):
             raise ValueError(f"Trainer: seed is {seed!r}, expected an integer of at least 0")
         if engine not in ENGINE_NAMES:
             raise ValueError(f"Trainer: engine is {engine!r}, expected {', '.join(ENGINE_NAMES)}")
-        super().__init__(model, loss, optimizer, penalty, scheduler, batch_size, shuffle, int(seed), engine)
+        if targets is not None and type(targets).inverse is Preprocessor.inverse:
+            raise TypeError(f"Trainer: targets is {targets!r}, which has no inverse; define the method `inverse`")
+        if targets is not None and loss.class_labels:
+            raise ValueError(f"Trainer: targets is {targets!r} for the loss {loss!r}, which takes class labels; leave it out")
+        if validation_fraction is not None and not (is_finite_number(validation_fraction) and 0 < validation_fraction < 1):
+            raise ValueError(
+                f"Trainer: validation_fraction is {validation_fraction!r}, expected a number between 0 and 1, or None"
+            )
+        super().__init__(model, loss, optimizer, penalty, scheduler, batch_size, shuffle, int(seed), engine, inputs, targets)
         self.epochs = epochs
+        self.validation_fraction = validation_fraction
+        self.callbacks = _check_callbacks(callbacks)
         self.history = History()
 
     def __repr__(self) -> str:
         names = ("optimizer", "scheduler", "penalty", "epochs", "batch_size", "shuffle", "seed", "engine")
         parts = [repr(self.model), repr(self.loss), *(f"{name}={getattr(self, name)!r}" for name in names)]
+        given = {name: getattr(self, name) for name in ("inputs", "targets", "validation_fraction", "callbacks")}
+        parts += [f"{name}={value!r}" for name, value in given.items() if value]
         return f"{type(self).__name__}({', '.join(parts)})"
 
     # The step --------------------------------------------------------------------------------------------------------
@@ -148,7 +189,7 @@ class Trainer(TrainingStep):
         state  weight = v27
         state  bias = v30
         """
-        batch = self._check(x, y, sample_weight)
+        batch = self._fitting(self._arrays(x, y, sample_weight))
         with np.errstate(all="ignore"):  # `fit` reports a loss that is not finite
             return CapturedStep(self).program(batch)
 
@@ -178,6 +219,7 @@ class Trainer(TrainingStep):
             Overrides the Trainer's.
         sample_weight : array_like, shape (samples,), optional
         callbacks : sequence of Callback
+            Called after copies of the Trainer's own.
         resume : path, optional
             A file that `Checkpoint` wrote. Training continues after its last epoch and gives the same bits as an
             uninterrupted one. The parts of the Trainer, the data, the validation data and the `settings` of the callbacks
@@ -227,9 +269,20 @@ class Trainer(TrainingStep):
             The epoch after which the run stops, so that it can go on later; by default the last one.
         """
         epochs = self.epochs if epochs is None else _positive("epochs", epochs)
-        data = self._check(x, y, sample_weight)
+        data = self._arrays(x, y, sample_weight)
         held_out = None if validation is None else self._check_validation(validation)
-        return Run(self, data, epochs, held_out, callbacks, until)
+        if self.validation_fraction is not None:
+            if held_out is not None:
+                raise ValueError(
+                    "fit: validation data are given beside the Trainer's validation_fraction, expected one of the two"
+                )
+            data, held_out = split_rows(data, self.validation_fraction, np.random.default_rng(stream(self.seed, HELD_OUT)))
+        for preprocessor, array in zip((self.inputs, self.targets), data, strict=False):
+            if preprocessor is not None:
+                preprocessor.learn(array, *data[2:])
+        data = self._fitting(data)
+        held_out = None if held_out is None else self._fitting(held_out[:2], "validation ")
+        return Run(self, data, epochs, held_out, [*deepcopy(self.callbacks), *callbacks], until)
 
     def begin(self, run: Run) -> None:
         """Make the history of a run that of the Trainer."""
@@ -240,11 +293,11 @@ class Trainer(TrainingStep):
     def _check_validation(self, validation: tuple[ArrayLike, ArrayLike]) -> list[np.ndarray]:
         if not isinstance(validation, (tuple, list)) or len(validation) != 2:
             raise ValueError("validation is no pair, expected (x, y)")
-        return self._check(*validation, None, "validation ")
+        return self._arrays(*validation, None, "validation ")
 
-    def _check(self, x: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None, prefix: str = "") -> list[np.ndarray]:
-        """Return data as arrays that fit each other and the model's predictions."""
-        data = self._arrays(x, y, sample_weight, prefix)
+    def _fitting(self, data: Sequence[np.ndarray], prefix: str = "") -> list[np.ndarray]:
+        """Prepare data, and check that they fit the model's predictions."""
+        data = self._prepared(data, prefix)
         inputs, targets = data[:2]
         prediction = self._stand_in_prediction(inputs)
         if prediction is not None:

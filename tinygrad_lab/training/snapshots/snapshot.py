@@ -41,7 +41,9 @@ from tinygrad_lab.training.snapshots.writing import write
 from tinygrad_lab.training.step import TrainingStep
 
 # Attributes of a Trainer that its step does not read.
-NOT_READ_BY_THE_STEP = {"scheduler", "epochs", "shuffle", "seed", "engine", "history"}
+NOT_READ_BY_THE_STEP = {
+    "scheduler", "epochs", "shuffle", "seed", "engine", "history", "inputs", "targets", "validation_fraction", "callbacks",
+}  # fmt: skip
 GENERATORS = ("numpy.random", "random")
 """The random generators of the whole process."""
 

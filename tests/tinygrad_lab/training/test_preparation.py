@@ -1,0 +1,181 @@
+"""Data that are prepared inside a training: `inputs` and `targets`, the rows that are held out, the Trainer's own callbacks."""
+
+import numpy as np
+import pytest
+
+import tinygrad_lab as tl
+from tinygrad_lab.training import checkpoint_bytes
+
+ROWS = np.random.default_rng(0)
+X = 1e3 + 50.0 * ROWS.normal(size=(40, 2))
+Y = 7.0 + 1e-3 * X @ np.array([[1.0], [-2.0]])
+
+
+def trainer(engine="replay", epochs=12, seed=0, **options):
+    net = tl.Sequential(
+        tl.Linear(2, 3, rng=np.random.default_rng(seed)), tl.Tanh(), tl.Linear(3, 1, rng=np.random.default_rng(1))
+    )
+    options = {"inputs": tl.Standardize(2), "targets": tl.Standardize(1)} | options
+    return tl.Trainer(
+        net, tl.HalfSquaredError(), optimizer=tl.Adam(net.parameters(), lr=0.05), epochs=epochs, batch_size=8, engine=engine,
+        **options,
+    )  # fmt: skip
+
+
+def test_a_training_with_preprocessors_is_that_on_data_scaled_by_hand():
+    ours, by_hand = trainer(), trainer(inputs=None, targets=None)
+    ours.fit(X, Y)
+    (mean, scale), (y_mean, y_scale) = ((data.mean(0), data.std(0)) for data in (X, Y))
+    by_hand.fit((X - mean) / scale, (Y - y_mean) / y_scale)
+    np.testing.assert_allclose(ours.history["train_loss"], by_hand.history["train_loss"], rtol=1e-9)
+    np.testing.assert_allclose(ours.predict(X), by_hand.predict((X - mean) / scale) * y_scale + y_mean, rtol=1e-9)
+    np.testing.assert_array_equal(ours.network(X).detach().numpy(), ours.predict(X))
+    assert ours.evaluate(X, Y) == pytest.approx(by_hand.evaluate((X - mean) / scale, (Y - y_mean) / y_scale))
+
+
+@pytest.mark.parametrize("fraction", [None, 0.25])
+def test_only_the_rows_that_train_are_learnt_from(fraction):
+    ours = trainer(validation_fraction=fraction)
+    run = ours.prepare(X, Y)
+    trained = len(run.data[0])
+    assert trained == (40 if fraction is None else 30)
+    np.testing.assert_allclose(run.data[0].mean(0), 0.0, atol=1e-12)
+    np.testing.assert_allclose(run.data[1].std(0), 1.0)
+    if fraction:
+        assert abs(run.held_out[0].mean()) > 1e-3
+
+
+def test_values_that_are_held_out_or_validate_do_not_change_what_is_learnt():
+    shifted = np.vstack([X, X + 1e6]), np.vstack([Y, Y])
+    ours, other = trainer(), trainer()
+    ours.fit(X, Y, validation=(X, Y))
+    other.fit(X, Y, validation=shifted)
+    np.testing.assert_array_equal(ours.history["train_loss"], other.history["train_loss"])
+    assert ours.inputs.state_dict()["mean"].tolist() == other.inputs.state_dict()["mean"].tolist()
+
+
+@pytest.mark.parametrize("engine", ["replay", "compiled"])
+def test_engines_and_lanes_agree(engine):
+    def make(seed, kind):
+        return trainer(kind, seed=seed, validation_fraction=0.25, callbacks=[tl.EarlyStopping(patience=1)], epochs=60)
+
+    alone = [make(seed, "eager") for seed in range(3)]
+    for one in alone:
+        one.fit(X, Y)
+    lanes = [make(seed, engine) for seed in range(3)]
+    assert tl.fit_lanes(lanes, [(X, Y)] * 3) == [None] * 3
+    for one, lane in zip(alone, lanes, strict=True):
+        assert one.history.stop_reason == lane.history.stop_reason != ""
+        np.testing.assert_allclose(one.history["validation_loss"], lane.history["validation_loss"], rtol=1e-9)
+        np.testing.assert_allclose(one.predict(X), lane.predict(X), rtol=1e-9)
+
+
+def test_the_trainers_own_callbacks_are_copied_for_each_fit():
+    stopping = tl.EarlyStopping(patience=3)
+    ours = trainer(validation_fraction=0.25, callbacks=[stopping])
+    ours.fit(X, Y)
+    assert stopping.best_epoch == -1
+    assert "validation_loss" in ours.history
+
+
+def test_a_training_with_preprocessors_is_resumed_to_the_bit():
+    def make():
+        return trainer(validation_fraction=0.25, callbacks=[tl.EarlyStopping(patience=50)])
+
+    whole, first, second = make(), make(), make()
+    tl.fit_lanes([whole], [(X, Y)])
+    [[run]] = [list(ended.values()) for ended in tl.lanes_as_completed([first], [(X, Y)], until=5)]
+    tl.fit_lanes([second], [(X, Y)], resume=[checkpoint_bytes(run)])
+    np.testing.assert_array_equal(whole.history["validation_loss"], second.history["validation_loss"])
+    np.testing.assert_array_equal(whole.predict(X), second.predict(X))
+
+
+def test_each_label_is_held_out_by_its_share():
+    labels = np.repeat([0, 1, 2], [4, 8, 28])
+    net = tl.Linear(2, 3, rng=np.random.default_rng(0))
+    ours = tl.Trainer(net, tl.CrossEntropy(), optimizer=tl.SGD(net.parameters()), validation_fraction=0.25)
+    run = ours.prepare(X, labels)
+    np.testing.assert_array_equal(np.bincount(run.held_out[1]), [1, 2, 7])
+    assert len(run.data[0]) == 30
+
+
+def test_weights_count_as_so_many_equal_samples():
+    weight = np.arange(40) % 3
+    scaler, repeated = tl.Standardize(2), tl.Standardize(2)
+    scaler.learn(X, weight)
+    repeated.learn(np.repeat(X, weight, axis=0))
+    for name, value in scaler.state_dict().items():
+        np.testing.assert_allclose(value, repeated.state_dict()[name])
+
+
+def test_a_feature_that_is_constant_up_to_rounding_has_scale_one():
+    scaler = tl.Standardize(3)
+    scaler.learn(np.array([[0.1 + 0.2, 1e8, 0.0], [0.3, 1e8, 1e-300], [0.3, 1e8, 0.0]]))
+    np.testing.assert_array_equal(scaler.scale.tensor.numpy()[:2], 1.0)
+
+
+class Fill(tl.Preprocessor):
+    """Replace nan by the mean of the training rows."""
+
+    takes_missing = True
+
+    def __init__(self):
+        self.mean = tl.Buffer(np.zeros(2))
+
+    def learn(self, data, weight=None):
+        self.mean.tensor.assign(np.nanmean(data, axis=0))
+
+    def forward(self, x):
+        return tl.where(np.isnan(x), self.mean.value, x)
+
+
+def test_only_a_preprocessor_for_missing_values_gets_them():
+    gaps = X.copy()
+    gaps[3, 1] = np.nan
+    with pytest.raises(ValueError, match=r"x holds nan at \(3, 1\), expected finite numbers"):
+        trainer().fit(gaps, Y)
+    ours = trainer(inputs=Fill())
+    ours.fit(gaps, Y)
+    assert np.isfinite(ours.predict(gaps)).all()
+    with pytest.raises(ValueError, match="x holds inf"):
+        ours.predict(gaps * np.inf)
+
+
+class Broken(Fill):
+    """Return nan as it is."""
+
+    def forward(self, x):
+        return x
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"inputs": tl.Tanh()}, r"inputs is Tanh\(\), expected a Preprocessor or None"),
+        ({"validation_fraction": 1.0}, "validation_fraction is 1.0, expected a number between 0 and 1"),
+        ({"validation_fraction": True}, "validation_fraction is True"),
+        ({"callbacks": tl.EarlyStopping(3)}, "expected a list of Callback"),
+    ],
+)
+def test_what_a_trainer_does_not_take(options, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        trainer(**options)
+
+
+def test_what_a_fit_does_not_take():
+    with pytest.raises(ValueError, match="validation data are given beside the Trainer's validation_fraction"):
+        trainer(validation_fraction=0.5).fit(X, Y, validation=(X, Y))
+    with pytest.raises(ValueError, match="holds out 0 of 40 samples"):
+        trainer(validation_fraction=0.01).fit(X, Y)
+    with pytest.raises(ValueError, match=r"Standardize\(2\): input has shape \(40, 1\)"):
+        trainer().fit(X[:, :1], Y)
+    with pytest.raises(ValueError, match="variance of feature 0 overflows"):
+        trainer().fit(X * 1e200, Y)
+    with pytest.raises(TypeError, match="which has no inverse; define"):
+        trainer(targets=Fill())
+    gaps = np.where(X > 1e3, np.nan, X)
+    with pytest.raises(ValueError, match="x, as Broken returns it, holds nan"):
+        trainer(inputs=Broken()).fit(gaps, Y)
+    net = tl.Linear(2, 2, rng=np.random.default_rng(0))
+    with pytest.raises(ValueError, match="takes class labels; leave it out"):
+        tl.Trainer(net, tl.CrossEntropy(), optimizer=tl.SGD(net.parameters()), targets=tl.Standardize(1))
