@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import re
 import subprocess
 import sys
 import tomllib
@@ -101,3 +102,15 @@ def test_public_methods_are_documented_where_they_are_defined(file):
         if not method.__doc__ and not any(hasattr(base, name) for base in (*cls.__mro__[1:], Strategy))
     ]
     assert bare == []
+
+
+@pytest.mark.parametrize("file", [file for file in FILES if file != "tinygrad_lab/checks.py"])
+def test_only_one_place_says_how_to_install_an_extra(file):
+    assert not re.search(r"pip install|tinygrad-lab\[", (ROOT / file).read_text(encoding="utf-8")), "expected install_hint"
+
+
+def test_every_extra_that_a_message_names_exists():
+    named = {
+        name for file in FILES for name in re.findall(r"install_hint\(['\"](\w+)", (ROOT / file).read_text(encoding="utf-8"))
+    }
+    assert {"fast", "sklearn", "tables", "optuna"} <= named <= {*PYPROJECT["project"]["optional-dependencies"]}

@@ -1,4 +1,4 @@
-"""Checks of numbers, which all constructors use to validate their arguments."""
+"""Checks of numbers, which all constructors use to validate their arguments, and how to install an optional package."""
 
 from __future__ import annotations
 
@@ -32,3 +32,16 @@ def is_positive_integer(value: Any) -> TypeGuard[int]:
     (True, False, False, False)
     """
     return not isinstance(value, bool) and isinstance(value, Integral) and int(value) > 0
+
+
+def install_hint(extra: str) -> str:
+    """Return how to install an extra of this distribution. All messages about a missing package end with it.
+
+    The distribution is not on a package index, where its name could belong to someone else. So the command is for a checkout.
+
+    Examples
+    --------
+    >>> print(install_hint("tables"))
+    pip install ".[tables]" in a checkout of tinygrad-lab
+    """
+    return f'pip install ".[{extra}]" in a checkout of tinygrad-lab'

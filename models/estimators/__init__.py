@@ -8,10 +8,12 @@ BaseEstimator --> NetworkEstimator --> NetworkRegressor -----> TwoHiddenLayerReg
                                                            '-> MLPClassifier             the same, for class labels
 """
 
+from tinygrad_lab.checks import install_hint
+
 try:
     import sklearn  # noqa: F401
 except ImportError:
-    raise ImportError('the estimators need scikit-learn: pip install "tinygrad-lab[sklearn]"') from None
+    raise ImportError(f"the estimators need scikit-learn: {install_hint('sklearn')}") from None
 
 from models.estimators.classifier import MLPClassifier
 from models.estimators.regressors import MLPRegressor, TwoHiddenLayerRegressor

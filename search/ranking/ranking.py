@@ -16,6 +16,7 @@ from search.output import write_csv
 from search.space.configuration import Configuration, as_columns, as_configuration, canonical_text, value_text
 from search.table import EndedRows, text_table
 from search.trials.fits import Outcome
+from tinygrad_lab.checks import install_hint
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -163,7 +164,7 @@ class Ranking(EndedRows[RankedConfiguration]):
         try:
             import pandas as pd
         except ImportError:
-            raise ImportError("to_frame needs pandas, which is not installed; pip install pandas, or to_csv") from None
+            raise ImportError(f"to_frame needs pandas: {install_hint('tables')}; or use to_csv") from None
         header, body = self._columns(self._rows)
         return pd.DataFrame(body, columns=header)
 

@@ -18,7 +18,7 @@ import numpy as np
 from search.space.configuration import Configuration
 from search.space.grid import ParameterGrid
 from search.space.rounds import Configurations, Round, RoundGenerator
-from tinygrad_lab.checks import is_positive_integer
+from tinygrad_lab.checks import install_hint, is_positive_integer
 from tinygrad_lab.storage.description import describe
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class OptunaSampler:
-    """The trials that a sampler of Optuna proposes, in batches. Needs ``pip install "tinygrad-lab[optuna]"``.
+    """The trials that a sampler of Optuna proposes, in batches. Needs Optuna, the extra `optuna`.
 
     Parameters
     ----------
@@ -136,7 +136,7 @@ def _import_optuna() -> Any:
     try:
         import optuna
     except ImportError:
-        raise ImportError('OptunaSampler needs Optuna, which is not installed: pip install "tinygrad-lab[optuna]"') from None
+        raise ImportError(f"OptunaSampler needs Optuna: {install_hint('optuna')}") from None
     return optuna
 
 

@@ -21,6 +21,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 import models
 import tinygrad_lab as tl
 from models import MLPClassifier, MLPRegressor, TwoHiddenLayerRegressor
+from tinygrad_lab.checks import install_hint
 
 RNG = np.random.default_rng(1)
 X = RNG.uniform(-2.0, 2.0, (40, 2))
@@ -201,4 +202,4 @@ for statement in ("models.MLPRegressor", "from models import MLPClassifier", "im
     root = Path(models.__file__).parents[1]
     result = subprocess.run([sys.executable, "-c", script], cwd=root, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
-    assert result.stdout.splitlines() == ['the estimators need scikit-learn: pip install "tinygrad-lab[sklearn]"'] * 3
+    assert result.stdout.splitlines() == [f"the estimators need scikit-learn: {install_hint('sklearn')}"] * 3

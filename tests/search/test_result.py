@@ -140,7 +140,7 @@ def test_frame(result):
 
 def test_frame_without_pandas(result, monkeypatch):
     monkeypatch.setitem(sys.modules, "pandas", None)
-    with pytest.raises(ImportError, match="to_frame needs pandas, which is not installed"):
+    with pytest.raises(ImportError, match="to_frame needs pandas: pip install"):
         result.ranking.to_frame()
 
 

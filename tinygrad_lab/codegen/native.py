@@ -24,6 +24,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from tinygrad_lab.checks import install_hint
 from tinygrad_lab.codegen.kinds import CompilerError
 from tinygrad_lab.codegen.source import Source
 from tinygrad_lab.program import Line
@@ -59,7 +60,7 @@ def load_module(source: str) -> ModuleType:
         If Numba is not installed.
     """
     if not is_available():
-        raise ImportError("the compiled engine needs Numba: pip install 'tinygrad-lab[fast]'")
+        raise ImportError(f"the compiled engine needs Numba: {install_hint('fast')}")
     name = f"step_{_key(source)}"
     folder = _cache_folder()
     if folder is None:

@@ -3,7 +3,7 @@
 Values are points of a grid with steps of 1/8 within ±2, shifted by 1/32 or more from 0. They are exact in float32, and at
 least 1/32 away from the kinks of the ops. Arrays on grids with different shifts have no value in common, so there are no ties.
 
-This module needs hypothesis (``pip install tinygrad-lab[test]``).
+This module needs hypothesis, the extra `test`.
 """
 
 from __future__ import annotations
