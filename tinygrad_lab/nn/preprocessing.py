@@ -13,7 +13,6 @@ from abc import abstractmethod
 from typing import ClassVar
 
 import numpy as np
-from numpy.typing import DTypeLike
 
 from tinygrad_lab.autodiff.tensor import Tensor, wrap
 from tinygrad_lab.checks import is_positive_integer
@@ -78,7 +77,6 @@ class Standardize(Preprocessor):
     ----------
     features : int
         The length of the last axis. All other axes are those of the samples.
-    dtype : {float64, float32}
 
     Attributes
     ----------
@@ -94,11 +92,11 @@ class Standardize(Preprocessor):
     Tensor([[3., 6.]])
     """
 
-    def __init__(self, features: int, dtype: DTypeLike = np.float64) -> None:
+    def __init__(self, features: int) -> None:
         if not is_positive_integer(features):
             raise ValueError(f"Standardize: features is {features!r}, expected a positive integer")
-        self.mean = Buffer(np.zeros(features), dtype)
-        self.scale = Buffer(np.ones(features), dtype)
+        self.mean = Buffer(np.zeros(features))
+        self.scale = Buffer(np.ones(features))
 
     def learn(self, data: np.ndarray, weight: np.ndarray | None = None) -> None:
         """Set mean and scale. A weight counts as so many equal samples.
@@ -118,17 +116,17 @@ class Standardize(Preprocessor):
             worst = int(np.argmin(np.isfinite(variance)))
             raise ValueError(f"{self!r}: the variance of feature {worst} overflows; divide it by a constant before")
         # The bound on rounding in a variance computed in two passes (Chan, Golub & LeVeque, 1983).
-        rounding = np.finfo(self.mean.tensor.dtype).eps
+        rounding = np.finfo(data.dtype).eps
         is_constant = variance <= len(rows) * rounding * variance + (len(rows) * mean * rounding) ** 2
         self.mean.tensor.assign(mean)
         self.scale.tensor.assign(np.where(is_constant, 1.0, np.sqrt(variance)))
 
     def forward(self, x: Tensor) -> Tensor:
         self._check(x)
-        return (x - self.mean.value) / self.scale.value
+        return (x - self.mean.value.astype_like(x)) / self.scale.value.astype_like(x)
 
     def inverse(self, y: Tensor) -> Tensor:
-        return y * self.scale.value + self.mean.value
+        return y * self.scale.value.astype_like(y) + self.mean.value.astype_like(y)
 
     def _check(self, x: Tensor | np.ndarray) -> None:
         if x.ndim < 2 or x.shape[-1] != self.mean.tensor.size:

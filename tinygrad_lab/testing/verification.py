@@ -215,7 +215,7 @@ class _Parts:
     ) -> None:
         self._trainer = trainer
         self.engines = engines
-        self.data = self.copy().prepare(x, y, sample_weight=sample_weight).data
+        self.data = copy.deepcopy(trainer).prepare(x, y, sample_weight=sample_weight).data
         size = min(trainer.batch_size or len(self.data[0]), LARGEST_BATCH)
         self.batch = [array[:size] for array in self.data]
         self.is_single = any(w.dtype == np.float32 for w in trainer.optimizer.parameters)
@@ -224,13 +224,17 @@ class _Parts:
         self.some = [array[:few] for array in self.data]
 
     def copy(self, **attributes: Any) -> Trainer:
-        """Return a copy of the Trainer. A Tensor that a part kept from an earlier step becomes a constant."""
+        """Return a copy of the Trainer, for data that are prepared already.
+
+        A Tensor that a part kept from an earlier step becomes a constant.
+        """
         memo: dict[int, Any] = {}
         for _, x in _walk(self._trainer):
             if isinstance(x, Tensor) and not x.is_leaf:
                 memo[id(x)] = x.detach()
         trainer = copy.deepcopy(self._trainer, memo)
-        for name, value in attributes.items():
+        prepared: dict[str, Any] = {"inputs": None, "targets": None, "validation_fraction": None, "callbacks": []}
+        for name, value in (prepared | attributes).items():
             setattr(trainer, name, value)
         return trainer
 
@@ -643,11 +647,14 @@ def _arrays(trainer: Trainer) -> dict[str, np.ndarray]:
 
 
 def _distance(one: Trainer, other: Trainer) -> float:
-    """Return the largest difference of the arrays of two Trainers, relative to the largest element of each array."""
-    second = _arrays(other)
-    errors = [
-        np.abs(a - second[name]).max(initial=0.0) / max(np.abs(a).max(initial=0.0), 1e-300) for name, a in _arrays(one).items()
-    ]
+    """Return the largest difference of the arrays of two Trainers, relative to the largest element of each array.
+
+    An array whose elements are rounding errors, such as a bias that should be 0, is compared with 1e-6 of the largest one.
+    """
+    first, second = _arrays(one), _arrays(other)
+    sizes = {name: np.abs(a).max(initial=0.0) for name, a in first.items()}
+    least = max(1e-6 * max(sizes.values(), default=0.0), 1e-300)
+    errors = [np.abs(a - second[name]).max(initial=0.0) / max(sizes[name], least) for name, a in first.items()]
     return float(max(errors, default=0.0))
 
 

@@ -134,6 +134,8 @@ class Trainer(TrainingStep):
             raise ValueError(f"Trainer: seed is {seed!r}, expected an integer of at least 0")
         if engine not in ENGINE_NAMES:
             raise ValueError(f"Trainer: engine is {engine!r}, expected {', '.join(ENGINE_NAMES)}")
+        if targets is not None and targets is inputs:
+            raise ValueError(f"Trainer: inputs and targets are one {targets!r}, which cannot learn both; give it two objects")
         if targets is not None and type(targets).inverse is Preprocessor.inverse:
             raise TypeError(f"Trainer: targets is {targets!r}, which has no inverse; define the method `inverse`")
         if targets is not None and loss.class_labels:

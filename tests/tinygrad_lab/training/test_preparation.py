@@ -162,6 +162,12 @@ def test_what_a_trainer_does_not_take(options, message):
         trainer(**options)
 
 
+def test_one_preprocessor_cannot_learn_both_sides():
+    both = tl.Standardize(1)
+    with pytest.raises(ValueError, match="inputs and targets are one"):
+        trainer(inputs=both, targets=both)
+
+
 def test_what_a_fit_does_not_take():
     with pytest.raises(ValueError, match="validation data are given beside the Trainer's validation_fraction"):
         trainer(validation_fraction=0.5).fit(X, Y, validation=(X, Y))
@@ -179,3 +185,19 @@ def test_what_a_fit_does_not_take():
     net = tl.Linear(2, 2, rng=np.random.default_rng(0))
     with pytest.raises(ValueError, match="takes class labels; leave it out"):
         tl.Trainer(net, tl.CrossEntropy(), optimizer=tl.SGD(net.parameters()), targets=tl.Standardize(1))
+
+
+def test_a_network_in_single_precision_is_prepared_in_it():
+    net = tl.Linear(2, 1, rng=np.random.default_rng(0), dtype=np.float32)
+    ours = tl.Trainer(
+        net, tl.HalfSquaredError(), optimizer=tl.SGD(net.parameters()), inputs=tl.Standardize(2), targets=tl.Standardize(1)
+    )
+    ours.fit(X, Y, epochs=2)
+    assert ours.predict(X).dtype == np.float32
+
+
+def test_verify_checks_the_step_on_prepared_data():
+    net = tl.Linear(2, 1, rng=np.random.default_rng(0))
+    options = {"inputs": tl.Standardize(2), "targets": tl.Standardize(1), "validation_fraction": 0.2}
+    ours = tl.Trainer(net, tl.HalfSquaredError(), optimizer=tl.SGD(net.parameters(), lr=0.1), **options)
+    assert tl.testing.verify(ours, X, Y).failed == []
