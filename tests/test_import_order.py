@@ -18,7 +18,7 @@ PACKAGES = ["tinygrad_lab", "models", "search"]
 ORDER = {
     "tinygrad_lab": (
         "checks seeds contents autodiff functions transforms returned hyperparameters nn optim storage program codegen "
-        "training testing extensions"
+        "training prediction testing extensions"
     ),
     "tinygrad_lab/autodiff": "ops graph recording functions methods tensor derivatives",
     "tinygrad_lab/autodiff/methods": "elementwise movement reductions protocol",
@@ -36,6 +36,7 @@ ORDER = {
     "tinygrad_lab/training/snapshots": "users_code nodes reading writing snapshot",
     "tinygrad_lab/training/engines": "engine eager replay compiled choice",
     "tinygrad_lab/testing": "slopes comparison gradients mutants strategies verification",
+    "tinygrad_lab/prediction": "architecture rules files tasks conformal predictor loading",
     "models": "networks parts builders report_data estimators",
     "models/estimators": "samples continuation base regressors classifier",
     "search": "errors output table space trials testing store pool ranking run report result search command __main__",

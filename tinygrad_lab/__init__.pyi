@@ -76,6 +76,7 @@ from .optim.schedulers import (
     StepDecay as StepDecay,
     WarmUp as WarmUp,
 )
+from .prediction import Predictor as Predictor, load_predictor as load_predictor, register_layer as register_layer
 from .program import Program as Program, capture as capture
 from .storage.arrays import WeightsError as WeightsError
 from .storage.weights import load_weights as load_weights, save_weights as save_weights

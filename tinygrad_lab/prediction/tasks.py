@@ -1,0 +1,101 @@
+"""What the outputs of a network mean: numbers, logits of classes, or a logit for each label.
+
+loss --task_of--> task      logits, task --probabilities_of--> probabilities      labels --class_numbers--> 0, 1, 2, ...
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from tinygrad_lab.autodiff.tensor import wrap
+from tinygrad_lab.nn.layers import Layer
+from tinygrad_lab.nn.losses import BinaryCrossEntropy, Loss
+
+TASKS = ("regression", "classification", "multilabel")
+
+
+def task_of(loss: Loss, network: Layer) -> str:
+    """Return the task of a network that is trained by a loss.
+
+    Examples
+    --------
+    >>> import tinygrad_lab as tl
+    >>> task_of(tl.BinaryCrossEntropy(), tl.Linear(3, 1, rng=np.random.default_rng(0)))
+    'classification'
+    """
+    if isinstance(loss, BinaryCrossEntropy):
+        return "classification" if count_outputs(network) == 1 else "multilabel"
+    return "classification" if loss.class_labels else "regression"
+
+
+def count_outputs(network: Layer) -> int:
+    """Return the length of the last parameter: the number of outputs, if the last layer is the last that was set.
+
+    Where it is not, the first prediction shows it.
+
+    Examples
+    --------
+    >>> import tinygrad_lab as tl
+    >>> count_outputs(tl.Linear(3, 2, rng=np.random.default_rng(0)))
+    2
+    """
+    sizes = [len(tensor._array) for tensor in network.named_state().values() if tensor.is_parameter and tensor.ndim]
+    return sizes[-1] if sizes else 1
+
+
+def as_classes(classes: ArrayLike) -> np.ndarray:
+    """Return labels as an array. Labels of several types, such as 1 and "one", stay what they are."""
+    values = classes.tolist() if isinstance(classes, np.ndarray) else list(classes)  # type: ignore[arg-type]
+    for value in values:
+        if not isinstance(value, (bool, int, float, str, np.generic)) or value != value:
+            raise TypeError(f"Predictor: classes holds {value!r}, expected numbers, texts or booleans")
+    if len(values) < 2 or len(set(values)) < len(values):
+        raise ValueError(f"Predictor: classes is {classes!r}, expected at least two different labels")
+    is_mixed = len({type(value) for value in values}) > 1
+    return np.array(values, object if is_mixed else None)
+
+
+def class_numbers(labels: ArrayLike, classes: np.ndarray) -> np.ndarray:
+    """Return the positions of labels in `classes`, of shape (samples,).
+
+    Raises
+    ------
+    ValueError
+        If a label is not in `classes`.
+
+    Examples
+    --------
+    >>> class_numbers(["no", "yes", "no"], np.array(["no", "yes"]))
+    array([0, 1, 0])
+    """
+    numbers = {label: number for number, label in enumerate(classes.tolist())}
+    given = np.asarray(labels)
+    given = given[:, 0] if given.ndim == 2 and given.shape[1] == 1 else given
+    if given.ndim != 1:
+        raise ValueError(f"y has shape {given.shape}, expected the label of each sample")
+    unknown = [label for label in given.tolist() if label not in numbers]
+    if unknown:
+        raise ValueError(f"y holds {unknown[0]!r}, expected the classes {classes.tolist()}")
+    return np.array([numbers[label] for label in given.tolist()], np.int64)
+
+
+def check_logits(outputs: int, task: str, classes: np.ndarray) -> None:
+    """Raise a ValueError if a network has another number of outputs than its classes need."""
+    if outputs != len(classes) and not (task == "classification" and (outputs, len(classes)) == (1, 2)):
+        raise ValueError(
+            f"Predictor: the network has {outputs} outputs for {len(classes)} classes in a {task} task, "
+            "expected one for each class, or one for two classes; give the right task and classes"
+        )
+
+
+def probabilities_of(logits: np.ndarray, task: str) -> np.ndarray:
+    """Return probabilities of the same shape. Classes exclude each other, labels do not.
+
+    Examples
+    --------
+    >>> probabilities_of(np.array([[0.0, 0.0]]), "classification"), probabilities_of(np.array([[0.0]]), "classification")
+    (array([[0.5, 0.5]]), array([[0.5]]))
+    """
+    excludes = task == "classification" and logits.shape[1] > 1
+    return (wrap(logits).softmax() if excludes else wrap(logits).sigmoid()).numpy()
