@@ -9,6 +9,7 @@ else works without it.
 from typing import TYPE_CHECKING, Any
 
 from models.builders import build_perceptron
+from models.files import load_model
 from models.networks import MultilayerPerceptron, TwoHiddenLayerNet
 from models.report_data import read_points, stand_in_data
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from models.estimators import TwoHiddenLayerRegressor as TwoHiddenLayerRegressor
 
 # `from models import *` must work without scikit-learn, so the estimators are not in this list.
-__all__ = ["MultilayerPerceptron", "TwoHiddenLayerNet", "build_perceptron", "read_points", "stand_in_data"]
+__all__ = ["MultilayerPerceptron", "TwoHiddenLayerNet", "build_perceptron", "load_model", "read_points", "stand_in_data"]
 
 _ESTIMATORS = ("MLPClassifier", "MLPRegressor", "TwoHiddenLayerRegressor")
 

@@ -7,12 +7,13 @@ A layer is set as an attribute, and the attribute's name is the name of its para
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike
 
-from tinygrad_lab import Activation, Initializer, Layer, Linear, Tensor, get_activation
+from tinygrad_lab import Activation, Initializer, Layer, Linear, Tensor, Zeros, get_activation, register_layer
 
 
 class MultilayerPerceptron(Layer):
@@ -143,3 +144,48 @@ def _one_each(activation: str | Activation | Sequence[str | Activation], depth: 
             "expected one for all, or one for each"
         )
     return [get_activation(entry) for entry in activation]
+
+
+# Files of models hold the activations. All sizes come from the arrays in the file.
+
+
+def _sizes(arrays: Mapping[str, Any], depth: int) -> list[int]:
+    """Return the sizes of the layers, from the inputs to the outputs."""
+    weights = [arrays[f"hidden{number}"]["weight"] for number in range(1, depth + 1)] + [arrays["output"]["weight"]]
+    sizes = [weights[0].shape[1]]
+    for weight in weights:
+        if weight.ndim != 2 or weight.shape[1] != sizes[-1]:
+            raise ValueError(f"a weight has shape {weight.shape}, expected {sizes[-1]} columns as of the layer before")
+        sizes.append(weight.shape[0])
+    return sizes
+
+
+def _check_activations(activations: Any) -> None:
+    if not isinstance(activations, list) or not all(isinstance(activation, Activation) for activation in activations):
+        raise TypeError("activations is no list of activations")
+
+
+def _make_perceptron(arrays: Mapping[str, Any], *, activations: Any) -> MultilayerPerceptron:
+    _check_activations(activations)
+    in_features, *hidden, out_features = _sizes(arrays, len(activations))
+    return MultilayerPerceptron(
+        in_features,
+        hidden,
+        out_features,
+        activation=activations,
+        weight_init=Zeros(),
+        rng=np.random.default_rng(0),
+        dtype=arrays["output"]["weight"].dtype,
+    )
+
+
+def _make_two_hidden_layers(arrays: Mapping[str, Any], *, activations: Any) -> TwoHiddenLayerNet:
+    _check_activations(activations)
+    dtype = arrays["output"]["weight"].dtype
+    net = TwoHiddenLayerNet(*_sizes(arrays, 2), rng=np.random.default_rng(0), dtype=dtype)
+    net.activations = activations
+    return net
+
+
+register_layer(MultilayerPerceptron, _make_perceptron, lambda net: {"activations": net.activations})
+register_layer(TwoHiddenLayerNet, _make_two_hidden_layers, lambda net: {"activations": net.activations})

@@ -37,7 +37,7 @@ ORDER = {
     "tinygrad_lab/training/engines": "engine eager replay compiled choice",
     "tinygrad_lab/testing": "slopes comparison gradients mutants strategies verification",
     "tinygrad_lab/prediction": "architecture rules files tasks conformal predictor loading",
-    "models": "networks parts builders report_data estimators",
+    "models": "networks parts builders report_data files estimators",
     "models/estimators": "samples continuation base regressors classifier",
     "search": "errors output table space trials testing store pool ranking run report result search command __main__",
     "search/space": "configuration rounds grid random halving optuna",

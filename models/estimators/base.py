@@ -8,6 +8,7 @@ X, y, sample_weight --> WeightedSamples --hold out--> training set --> scalers, 
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from copy import deepcopy
@@ -35,7 +36,10 @@ from tinygrad_lab import (
     Layer,
     Loss,
     Penalty,
+    Predictor,
+    PreparedNetwork,
     Scheduler,
+    Standardize,
     Tensor,
     Trainer,
     no_grad,
@@ -93,6 +97,10 @@ class NetworkEstimator(BaseEstimator, ABC):
     @abstractmethod
     def _count_outputs(self) -> int:
         """Return the number of outputs of the network."""
+
+    @abstractmethod
+    def _describe_outputs(self) -> dict[str, Any]:
+        """Return what the outputs of the network mean: keywords of `Predictor`."""
 
     @abstractmethod
     def _strata(self, y: np.ndarray) -> np.ndarray | None:
@@ -238,6 +246,35 @@ class NetworkEstimator(BaseEstimator, ABC):
         with no_grad():
             return self.network_(scaled(self.x_scaler_, x))
 
+    # Files -----------------------------------------------------------------------------------------------------------
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the trained model to one file in the safetensors format, which `models.load_model` reads in any process.
+
+        The predictions of what it returns are those of this estimator to the bit. It can predict, not train.
+
+        Parameters
+        ----------
+        path : path
+            By custom it ends with ``.safetensors``.
+
+        Raises
+        ------
+        NotFittedError
+            If nothing was trained.
+        TypeError, ValueError
+            If the network has a layer or an activation of an unknown class; see `tinygrad_lab.register_layer`.
+        OSError
+            If the folder cannot be written. `path` is then as it was.
+        """
+        check_is_fitted(self, "network_")
+        inputs, targets = _as_layer(self.x_scaler_), _as_layer(getattr(self, "y_scaler_", None))
+        network = self.network_ if inputs is None and targets is None else PreparedNetwork(inputs, self.network_, targets)
+        details: dict[str, Any] = {"estimator": type(self).__name__}
+        if hasattr(self, "feature_names_in_"):
+            details["feature_names"] = self.feature_names_in_.tolist()
+        Predictor(network, **self._describe_outputs(), details=details).save(path)
+
 
 class PerceptronEstimator(NetworkEstimator):
     """An estimator with a network of any depth, trained by any parts of tinygrad_lab."""
@@ -264,6 +301,15 @@ class PerceptronEstimator(NetworkEstimator):
         loss = get_loss(self.loss)
         self._check_loss(loss)
         return Parts(loss=loss, optimizer=self.optimizer, lr=self.lr, scheduler=self.scheduler, penalty=self.penalty)
+
+
+def _as_layer(scaler: StandardScaler | None) -> Standardize | None:
+    """Return the layer that computes what a scaler of scikit-learn does."""
+    if scaler is None:
+        return None
+    layer = Standardize(len(scaler.mean_))
+    layer.load_state_dict({"mean": scaler.mean_, "scale": scaler.scale_})
+    return layer
 
 
 def _seed(random_state: int | RandomState | None) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.random import RandomState
@@ -228,6 +228,9 @@ class MLPClassifier(ClassifierMixin, PerceptronEstimator):
 
     def _count_outputs(self) -> int:
         return len(self.classes_)
+
+    def _describe_outputs(self) -> dict[str, Any]:
+        return {"task": "classification", "classes": self.classes_}
 
     def _strata(self, y: np.ndarray) -> np.ndarray:
         return y

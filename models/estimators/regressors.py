@@ -90,6 +90,9 @@ class NetworkRegressor(RegressorMixin, NetworkEstimator):
     def _count_outputs(self) -> int:
         return self.n_outputs_
 
+    def _describe_outputs(self) -> dict[str, Any]:
+        return {"task": "regression", "flat": self._is_flat}
+
     def _strata(self, y: np.ndarray) -> None:  # noqa: ARG002
         return None
 

@@ -171,7 +171,7 @@ class Predictor:
         else:
             scores, half = self._means(self.networks, x), 0.5
         if self.task == "multilabel":
-            return (scores > half).astype(np.int64)
+            return (scores >= half).astype(np.int64)
         numbers = scores.argmax(axis=1) if scores.shape[1] > 1 else (scores[:, 0] > half).astype(int)
         return self.classes_[numbers]
 
