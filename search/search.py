@@ -25,7 +25,8 @@ from search.run.runner import RoundRunner, forecast_round
 from search.run.strategy_run import Results, StrategyRun
 from search.space.configuration import canonical_text
 from search.space.grid import ParameterGrid
-from search.space.rounds import EVERY_CANDIDATE, ListedConfigurations, Strategy, as_strategy
+from search.space.rounds import EVERY_CANDIDATE, ListedConfigurations, Strategy
+from search.space.union import as_strategy
 from search.store import Store
 from search.store.fingerprint import DIGEST, fingerprint
 from search.trials.data import as_samples
@@ -49,7 +50,8 @@ class Search:
         function may change. It must be at the top level of a module, because it is sent to other processes by name. The store
         does not notice a change in the functions that it calls: after a change there, use another store.
     strategy : ParameterGrid, RandomSampler, SuccessiveHalving, OptunaSampler, other Strategy, or iterable of mapping
-        What to fit.
+        What to fit. An iterable has configurations, or grids: `ParameterGrid`, or scikit-learn's mappings from names to lists
+        of values. Grids may overlap; each configuration is fitted once.
     folds : object with scikit-learn's `split`, optional
         By default ``KFold(4, shuffle=True, seed=0)``.
     store : path-like or None, default="search.sqlite"
@@ -256,8 +258,8 @@ class GridSearch(Search):
     ----------
     build : callable
         As in `Search`, and so are all parameters after `grid`.
-    grid : ParameterGrid or iterable of mapping
-        The configurations.
+    grid : ParameterGrid, or iterable of ParameterGrid or mapping
+        The configurations, or several grids of them; see `Search`.
     folds, store, seed, workers, executor, time_limit, repeats, fork, notes : optional
 
     Examples

@@ -40,7 +40,7 @@ ORDER = {
     "models": "networks parts builders report_data files estimators",
     "models/estimators": "samples continuation base regressors classifier",
     "search": "errors output table space trials testing store pool ranking run report result search command __main__",
-    "search/space": "configuration rounds grid random halving optuna",
+    "search/space": "configuration rounds grid union random halving optuna",
     "search/trials": "data folds seeds fits",
     "search/store": "fingerprint rows file owner fork store",
     "search/pool": "builders tasks interrupts serving supervision executors opening",

@@ -1,4 +1,4 @@
 """What to try: configurations, and the strategies that propose them.
 
-configuration --> rounds --> grid --> random, halving, optuna      each imports only from those before it
+configuration --> rounds --> grid --> union --> random, halving, optuna      each imports only from those before it
 """

@@ -10,7 +10,8 @@ from collections.abc import Iterable, Mapping
 from math import inf
 from typing import Any
 
-from search.space.rounds import Configurations, Round, RoundGenerator, Strategy, as_strategy, keep
+from search.space.rounds import Configurations, Round, RoundGenerator, Strategy, keep
+from search.space.union import as_strategy
 from tinygrad_lab.checks import is_positive_integer
 
 
@@ -22,7 +23,7 @@ class SuccessiveHalving:
 
     Parameters
     ----------
-    candidates : ParameterGrid, RandomSampler or iterable of mapping
+    candidates : ParameterGrid, RandomSampler, or iterable of ParameterGrid or mapping
         What to choose from.
     epochs : int
         The length of a whole training. The last round but one stops after 1/factor of it, the round before that after

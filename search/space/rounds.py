@@ -178,23 +178,3 @@ class ListedConfigurations(OneRound):
 
     def candidates(self, seed: int) -> Configurations:  # noqa: ARG002
         return self
-
-
-def as_strategy(given: Strategy | Iterable[Mapping[str, Any]]) -> Strategy:
-    """Return a strategy as it is, and configurations as a strategy that fits each of them.
-
-    Raises
-    ------
-    TypeError
-        If it is neither of the two, or is a single mapping, such as the axes of a grid.
-
-    Examples
-    --------
-    >>> as_strategy([{"lr": 0.1}])
-    ListedConfigurations([{'lr': 0.1}])
-    """
-    if all(callable(getattr(given, name, None)) for name in ("rounds", "candidates", "describe")):
-        return given  # type: ignore[return-value]
-    if isinstance(given, Mapping) or not isinstance(given, Iterable):
-        raise TypeError(f"grid: {given!r} given, expected a ParameterGrid, another strategy, or configurations in a list")
-    return ListedConfigurations(given)

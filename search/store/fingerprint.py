@@ -24,6 +24,8 @@ from typing import Any
 from search.output import plural
 from search.space.configuration import as_configuration, value_text
 from search.space.grid import ParameterGrid
+from search.space.rounds import MOST_KEPT
+from search.space.union import GridUnion
 from search.trials.data import Array
 from search.trials.fits import Build
 from search.trials.folds import Fold, Layout
@@ -60,7 +62,7 @@ def fingerprint(
     x, y : ndarray
         The samples.
     grid : iterable of mapping
-        The configurations, each once. Those of a `ParameterGrid` are not enumerated.
+        The configurations, each once. Those of a `ParameterGrid` are not enumerated, nor those of a large `GridUnion`.
     layout : Layout
         The folds: the indices of the samples that train and of those that validate.
     seed : int
@@ -207,10 +209,14 @@ def _header(array: Array) -> str:
 
 
 def _describe_grid(grid: Iterable[Mapping[str, Any]]) -> str:
-    """Return the sorted values of each axis if the configurations are all combinations of them, else digests."""
+    """Return the sorted values of each axis if the configurations are all combinations of them, else digests.
+
+    A large union of grids is described by its grids: the same configurations in other grids have another text.
+    """
     if isinstance(grid, ParameterGrid):
-        axes = {name: {value_text(value) for value in values} for name, values in grid.axes.items()}
-        return _text_of_axes(axes)
+        return _text_of_axes({name: set(map(value_text, values)) for name, values in grid.axes.items()})
+    if isinstance(grid, GridUnion) and len(grid) > MOST_KEPT:
+        return "[" + ",".join(sorted(set(map(_describe_grid, grid.grids)))) + "]"
     values: dict[str, set[str]] = {}
     members = []
     names = None
@@ -286,9 +292,12 @@ def _grid_difference(there: str, here: str) -> str:
             for name in dict.fromkeys([*grid_there, *grid_here])
             if json.dumps(grid_there.get(name)) != json.dumps(grid_here.get(name))  # compare texts: 1 == 1.0, and NaN != NaN
         )
-    if isinstance(grid_there, list) and isinstance(grid_here, list):
-        gone, new = len({*grid_there} - {*grid_here}), len({*grid_here} - {*grid_there})
-        return f"{gone} of {len(grid_there)} configurations there are not here, {new} of {len(grid_here)} here are not there"
+    if isinstance(grid_there, list) and isinstance(grid_here, list) and _noun(grid_there) == _noun(grid_here):
+        gone, new = _members(grid_there) - _members(grid_here), _members(grid_here) - _members(grid_there)
+        return (
+            f"{len(gone)} of {len(grid_there)} {_noun(grid_there)}s there are not here, "
+            f"{len(new)} of {len(grid_here)} here are not there"
+        )
     return f"{_kind_of_grid(grid_there)} there, {_kind_of_grid(grid_here)} here"
 
 
@@ -296,9 +305,19 @@ def _values(axes: Mapping[str, list[Any]], name: str) -> str:
     return _shortened(", ".join(map(json.dumps, axes[name]))) if name in axes else "no value"
 
 
-def _kind_of_grid(grid: dict[str, list[Any]] | list[str]) -> str:
-    size = len(grid) if isinstance(grid, list) else math.prod(map(len, grid.values()))
-    return _count(size, "configuration") + (" in a list" if isinstance(grid, list) else " in a grid")
+def _kind_of_grid(grid: dict[str, list[Any]] | list[Any]) -> str:
+    if isinstance(grid, list):
+        return _count(len(grid), _noun(grid)) + " in a list"
+    return _count(math.prod(map(len, grid.values())), "configuration") + " in a grid"
+
+
+def _noun(grid: list[Any]) -> str:
+    """Return what a list consists of: the digests of configurations, or the grids of a large union."""
+    return "grid" if grid and isinstance(grid[0], dict) else "configuration"
+
+
+def _members(grid: list[Any]) -> set[str]:
+    return set(map(json.dumps, grid))
 
 
 def _shortened(text: str, length: int = 60) -> str:

@@ -6,7 +6,8 @@ import pytest
 from search import KFold, ParameterGrid, RandomSampler, Search, SuccessiveHalving
 from search.run import runner
 from search.run.strategy_run import mean_loss
-from search.space.rounds import Round, as_strategy
+from search.space.rounds import Round
+from search.space.union import as_strategy
 from tests.helpers.searches import build_network, build_scored, data
 
 
