@@ -17,6 +17,7 @@ import numpy as np
 
 from search.space.configuration import Configuration
 from search.space.grid import ParameterGrid
+from search.space.random import call_axis
 from search.space.rounds import Configurations, Round, RoundGenerator
 from tinygrad_lab.checks import install_hint, is_positive_integer
 from tinygrad_lab.storage.description import describe
@@ -32,9 +33,13 @@ class OptunaSampler:
 
     Parameters
     ----------
-    space : mapping of str to distribution or sequence
+    space : mapping of str to distribution, sequence or function
         Name to one of Optuna's distributions, such as ``optuna.distributions.FloatDistribution(1e-4, 1e-1, log=True)``, or to a
         list of values to choose from, of any kind that a configuration can hold.
+
+        An axis that depends on others is a function. It is called with a dict of the values that were chosen for the names
+        before it, and returns a distribution or a list, or None to leave its name out of the configuration. Optuna learns
+        from different returned lists or distributions separately. A store knows such a function by its name only.
     n_trials : int
         The number of trials, or fewer if the sampler ends earlier. A trial whose configuration was fitted before takes no
         time, because its fits are in the store.
@@ -64,7 +69,7 @@ class OptunaSampler:
 
     def __init__(
         self,
-        space: Mapping[str, BaseDistribution | Sequence[Any]],
+        space: Mapping[str, BaseDistribution | Sequence[Any] | Callable[[dict[str, Any]], Any]],
         n_trials: int,
         batch: int = 8,
         sampler: Callable[..., BaseSampler] | None = None,
@@ -82,27 +87,18 @@ class OptunaSampler:
         self.n_trials = n_trials
         self.batch = batch
         self.sampler = optuna.samplers.TPESampler if sampler is None else sampler
-        self._choices: dict[str, tuple[Any, ...]] = {}
-        self._distributions: dict[str, BaseDistribution] = {}
-        for name, values in space.items():
-            if isinstance(values, optuna.distributions.BaseDistribution):
-                self._distributions[name] = values
-            elif isinstance(values, Sequence | np.ndarray) and not isinstance(values, str | bytes):
-                # Optuna's categories cannot be tuples, so it chooses among positions.
-                self._choices[name] = ParameterGrid({name: values}).axes[name]
-                self._distributions[name] = optuna.distributions.CategoricalDistribution(range(len(values)))
-            else:
-                raise TypeError(f"OptunaSampler: {name}={values!r}, expected a distribution of Optuna's or a list of values")
+        self._space = {name: axis if callable(axis) else _axis(name, axis) for name, axis in space.items()}
 
     def __repr__(self) -> str:
-        return f"OptunaSampler({', '.join(self._distributions)}, n_trials={self.n_trials}, batch={self.batch})"
+        return f"OptunaSampler({', '.join(self._space)}, n_trials={self.n_trials}, batch={self.batch})"
 
     def candidates(self, seed: int) -> Configurations:  # noqa: ARG002
         return ()
 
     def describe(self) -> str:
-        space = {name: list(self._choices.get(name, ())) or distribution for name, distribution in self._distributions.items()}
-        return f"{self.n_trials} trials in batches of {self.batch} of {describe(self.sampler)} over {space}"
+        space = {name: list(axis) if isinstance(axis, tuple) else axis for name, axis in self._space.items()}
+        texts = ", ".join(f"{name!r}: {describe(axis) if callable(axis) else axis}" for name, axis in space.items())
+        return f"{self.n_trials} trials in batches of {self.batch} of {describe(self.sampler)} over {{{texts}}}"
 
     def rounds(self, seed: int) -> RoundGenerator:
         optuna = _import_optuna()
@@ -113,8 +109,8 @@ class OptunaSampler:
         study.stop = lambda: ended.append(True)
         for start in range(0, self.n_trials, self.batch):
             with _quiet():
-                trials = [study.ask(self._distributions) for _ in range(min(self.batch, self.n_trials - start))]
-            asked = [self._configuration(trial) for trial in trials]
+                trials = [study.ask() for _ in range(min(self.batch, self.n_trials - start))]
+                asked = [self._configuration(trial) for trial in trials]
             distinct = {configuration.text: configuration for configuration in asked}
             losses = dict(zip(distinct, (yield Round(list(distinct.values()))), strict=True))
             with _quiet():
@@ -126,10 +122,35 @@ class OptunaSampler:
                 return
 
     def _configuration(self, trial: Trial) -> Configuration:
-        chosen = trial.params
-        return Configuration(
-            {name: self._choices[name][chosen[name]] if name in self._choices else chosen[name] for name in self._distributions}
-        )
+        chosen: dict[str, Any] = {}
+        for name, axis in self._space.items():
+            if not callable(axis):
+                chosen[name] = _suggest(trial, name, axis)
+            elif (returned := call_axis("OptunaSampler", name, axis, chosen)) is not None:
+                values = _axis(name, returned)
+                # Optuna wants the same values for a name in all trials, so other values have another name.
+                chosen[name] = _suggest(trial, f"{name} of {values}", values)
+        return Configuration(chosen)
+
+
+def _axis(name: str, values: Any) -> BaseDistribution | tuple[Any, ...]:
+    """Return a distribution as it is, and a list of values in plain Python."""
+    if isinstance(values, _import_optuna().distributions.BaseDistribution):
+        return values
+    if isinstance(values, Sequence | np.ndarray) and not isinstance(values, str | bytes):
+        return ParameterGrid({name: values}).axes[name]
+    raise TypeError(f"OptunaSampler: {name}={values!r}, expected a distribution of Optuna's or a list of values")
+
+
+def _suggest(trial: Trial, key: str, axis: BaseDistribution | tuple[Any, ...]) -> Any:
+    """Return the value that a trial proposes for an axis, which Optuna knows by this key."""
+    if isinstance(axis, tuple):
+        return axis[trial.suggest_categorical(key, range(len(axis)))]  # Optuna's categories cannot be tuples
+    optuna = _import_optuna()
+    if isinstance(axis, optuna.distributions.CategoricalDistribution):
+        return trial.suggest_categorical(key, axis.choices)
+    is_float = isinstance(axis, optuna.distributions.FloatDistribution)
+    return (trial.suggest_float if is_float else trial.suggest_int)(key, axis.low, axis.high, step=axis.step, log=axis.log)
 
 
 def _import_optuna() -> Any:

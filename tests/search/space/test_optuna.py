@@ -146,6 +146,40 @@ def test_a_store_knows_the_space_and_the_sampler(tmp_path):
             run(other, store=store)
 
 
+def test_an_axis_may_depend_on_those_before_it(recwarn):
+    """Optuna itself refuses other categories of the same name, and a distribution of another kind."""
+    space = {
+        "layers": [1, 2],
+        "hidden": lambda chosen: [(width,) * chosen["layers"] for width in range(4, 4 + chosen["layers"])],
+        "momentum": lambda chosen: FloatDistribution(0.5, 0.9) if chosen["layers"] == 2 else None,
+        "degree": [1],
+    }
+    sampler = OptunaSampler(space, n_trials=30, batch=30)
+    asked = [row.configuration for row in run(sampler)]
+    assert {(x["layers"], x["hidden"]) for x in asked} == {(1, (4,)), (2, (4, 4)), (2, (5, 5))}
+    assert all(("momentum" in x) == (x["layers"] == 2) for x in asked)
+    assert all(0.5 <= x["momentum"] <= 0.9 for x in asked if x["layers"] == 2)
+    assert "<lambda>" in sampler.describe()
+    assert " at 0x" not in sampler.describe()
+    assert not recwarn.list
+
+
+@pytest.mark.parametrize(
+    ("axis", "error", "message"),
+    [
+        (lambda chosen: 0.5, TypeError, "OptunaSampler: momentum=0.5, expected a distribution of Optuna's or a list of values"),
+        (
+            lambda chosen: [chosen["adam"]],
+            ValueError,
+            "the function momentum reads 'adam', expected one of lr, chosen before it",
+        ),
+    ],
+)
+def test_bad_functions(axis, error, message):
+    with pytest.raises(error, match=message):
+        next(OptunaSampler({"lr": [0.1], "momentum": axis}, n_trials=1).rounds(0))
+
+
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [

@@ -89,6 +89,63 @@ def test_bad_samplers(arguments, axes, error, message):
     assert "\n" not in str(failure.value)
 
 
+def test_an_axis_may_depend_on_those_before_it():
+    axes = {
+        "layers": [1, 2],
+        "hidden": lambda drawn: [(width,) * drawn["layers"] for width in (4, 8)],
+        "momentum": lambda drawn: stats.uniform(0.5, 0.4) if drawn["layers"] == 2 else None,
+        "lr": stats.uniform(0, 1),
+    }
+    drawn = list(RandomSampler(60, axes).candidates(seed=0))
+    assert {(x["layers"], x["hidden"]) for x in drawn} == {(1, (4,)), (1, (8,)), (2, (4, 4)), (2, (8, 8))}
+    assert {("momentum" in x) for x in drawn if x["layers"] == 1} == {False}
+    assert all(0.5 <= x["momentum"] <= 0.9 for x in drawn if x["layers"] == 2)
+    fewer = RandomSampler(60, {name: axes[name] for name in ("layers", "lr")}).candidates(seed=0)
+    assert [x["lr"] for x in fewer] == [x["lr"] for x in drawn], "another axis changed the draws of this one"
+    with pytest.raises(ValueError, match="found no more than 4; give a smaller n"):
+        RandomSampler(5, {name: axes[name] for name in ("layers", "hidden")}).candidates(seed=0)
+
+
+@pytest.mark.parametrize(
+    ("axis", "message"),
+    [
+        (lambda drawn: 0.5, "RandomSampler: momentum=0.5 is neither a sequence of values nor a distribution"),
+        (lambda drawn: [], r"momentum=\[\] is empty"),
+        (
+            lambda drawn: [drawn["optimiser"]],
+            "RandomSampler: the function momentum reads 'optimiser', expected one of lr, chosen before it; "
+            "list 'optimiser' earlier",
+        ),
+    ],
+)
+def test_bad_functions(axis, message):
+    with pytest.raises(ValueError, match=message) as failure:
+        RandomSampler(1, lr=[0.1], momentum=axis).candidates(seed=0)
+    assert "\n" not in str(failure.value)
+
+
+def test_one_of_several_spaces_is_drawn_first():
+    spaces = [{"kernel": ["rbf"], "gamma": stats.uniform(0, 1)}, {"kernel": ["poly"], "degree": stats.randint(0, 10**9)}]
+    names = [tuple(x) for x in RandomSampler(1000, [*spaces, spaces[1]]).candidates(seed=0)]
+    assert set(names) == {("kernel", "gamma"), ("kernel", "degree")}
+    assert abs(names.count(("kernel", "degree")) / 1000 - 2 / 3) < 0.05
+    with pytest.raises(ValueError, match="no axis given"):
+        RandomSampler(1, [])
+
+
+def test_several_spaces_of_lists_are_drawn_without_replacement():
+    spaces = [{"a": [1, 2], "b": [1, 2]}, {"a": [2, 3], "b": [2]}]
+    drawn = {canonical_text(x) for x in RandomSampler(5, spaces).candidates(seed=0)}
+    assert len(drawn) == 5
+    with pytest.raises(ValueError, match="n=6 configurations of only 5"):
+        RandomSampler(6, spaces)
+
+
+def test_lists_with_more_combinations_than_an_index_can_count():
+    axes = {f"p{i}": list(range(10)) for i in range(30)}
+    assert len(RandomSampler(3, axes).candidates(seed=0)) == 3
+
+
 def test_a_random_search_is_a_search_of_what_it_draws(tmp_path):
     sampler = RandomSampler(6, degree=[1, 2, 3], lr=stats.loguniform(0.1, 1.0), epochs=[20])
     listed = list(sampler.candidates(seed=3))
