@@ -10,6 +10,7 @@ from .autodiff.tensor import Tensor as Tensor
 from .codegen import NoLoopFormError as NoLoopFormError, write_source as write_source
 from .extensions import define_op as define_op
 from .functions.special import log_softmax as log_softmax, logsumexp as logsumexp, softmax as softmax
+from .hyperparameters import Hyperparameter as Hyperparameter
 from .nn.activations import (
     ACTIVATIONS as ACTIVATIONS,
     ELU as ELU,

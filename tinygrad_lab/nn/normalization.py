@@ -11,7 +11,7 @@ from numpy.typing import DTypeLike
 
 from tinygrad_lab.autodiff.tensor import Tensor
 from tinygrad_lab.checks import is_positive_integer
-from tinygrad_lab.hyperparameters import hyperparameter
+from tinygrad_lab.hyperparameters import Hyperparameter
 from tinygrad_lab.nn.layers import Layer
 from tinygrad_lab.nn.mode import Buffer
 
@@ -19,11 +19,13 @@ from tinygrad_lab.nn.mode import Buffer
 class _Normalization(Layer):
     """What both have: the parameters, and y = (x - mean) / √(variance + eps) · weight + bias."""
 
+    eps = Hyperparameter(zero=False)
+
     def __init__(self, features: int, eps: float, dtype: DTypeLike) -> None:
         owner = type(self).__name__
         if not is_positive_integer(features):
             raise ValueError(f"{owner}: features is {features!r}, expected a positive integer")
-        self.eps = hyperparameter(owner, "eps", eps, zero=False)
+        self.eps = eps
         self.weight = Tensor(np.ones(features), requires_grad=True, dtype=dtype)
         self.bias = Tensor(np.zeros(features), requires_grad=True, dtype=dtype)
 
@@ -77,9 +79,11 @@ class BatchNorm(_Normalization):
     (Tensor([2.]), Tensor([2.]))
     """
 
+    momentum = Hyperparameter(zero=False, most=1.0)
+
     def __init__(self, features: int, momentum: float = 0.1, eps: float = 1e-5, dtype: DTypeLike = np.float64) -> None:
         super().__init__(features, eps, dtype)
-        self.momentum = hyperparameter("BatchNorm", "momentum", momentum, zero=False, most=1.0)
+        self.momentum = momentum
         self.running_mean = Buffer(np.zeros(features), dtype)
         self.running_variance = Buffer(np.ones(features), dtype)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tinygrad_lab.autodiff.ops import where
 from tinygrad_lab.autodiff.tensor import Tensor
-from tinygrad_lab.hyperparameters import hyperparameter
+from tinygrad_lab.hyperparameters import Hyperparameter
 from tinygrad_lab.nn.layers import Layer
 from tinygrad_lab.nn.mode import RandomInput
 
@@ -34,8 +34,10 @@ class Dropout(Layer):
     Tensor([2., 0., 0., 0.])
     """
 
+    p = Hyperparameter(below=1.0)
+
     def __init__(self, p: float = 0.5) -> None:
-        self.p = hyperparameter("Dropout", "p", p, below=1.0)
+        self.p = p
         self.uniform = RandomInput("uniform")
 
     def forward(self, x: Tensor) -> Tensor:
@@ -70,8 +72,10 @@ class GaussianNoise(Layer):
     Tensor([1.01257302, 1.98678951])
     """
 
+    std = Hyperparameter()
+
     def __init__(self, std: float) -> None:
-        self.std = hyperparameter("GaussianNoise", "std", std)
+        self.std = std
         self.normal = RandomInput("normal")
 
     def forward(self, x: Tensor) -> Tensor:

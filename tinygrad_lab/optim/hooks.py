@@ -14,7 +14,7 @@ import numpy as np
 from tinygrad_lab.autodiff import ops
 from tinygrad_lab.autodiff.ops import maximum, where
 from tinygrad_lab.autodiff.tensor import Tensor
-from tinygrad_lab.hyperparameters import hyperparameter
+from tinygrad_lab.hyperparameters import Hyperparameter
 
 
 class GradientHook(ABC):
@@ -50,10 +50,10 @@ class ClipGradNorm(GradientHook):
     [Tensor([0.6]), Tensor([0.8])]
     """
 
+    max_norm = Hyperparameter(least=1e-150, most=1e150)
+
     def __init__(self, max_norm: float) -> None:
-        self.max_norm = hyperparameter("ClipGradNorm", "max_norm", max_norm, zero=False)
-        if not 1e-150 <= self.max_norm.item() <= 1e150:
-            raise ValueError(f"ClipGradNorm: max_norm is {max_norm!r}, expected a number from 1e-150 to 1e150")
+        self.max_norm = max_norm
 
     @np.errstate(over="ignore", invalid="ignore")  # of the first sum of squares, or of gradients that are not finite
     def __call__(self, gradients: Sequence[Tensor]) -> list[Tensor]:
@@ -93,8 +93,10 @@ class ClipGradValue(GradientHook):
     [Tensor([ 1. , -0.5])]
     """
 
+    limit = Hyperparameter(zero=False)
+
     def __init__(self, limit: float) -> None:
-        self.limit = hyperparameter("ClipGradValue", "limit", limit, zero=False)
+        self.limit = limit
 
     @np.errstate(over="ignore")  # a limit that single precision cannot hold is infinite, and limits nothing
     def __call__(self, gradients: Sequence[Tensor]) -> list[Tensor]:

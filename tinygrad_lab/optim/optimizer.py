@@ -17,7 +17,7 @@ import numpy as np
 
 from tinygrad_lab.autodiff.derivatives import no_grad
 from tinygrad_lab.autodiff.tensor import Tensor, wrap
-from tinygrad_lab.hyperparameters import hyperparameter
+from tinygrad_lab.hyperparameters import Hyperparameter
 from tinygrad_lab.optim.hooks import GradientHook
 from tinygrad_lab.returned import check_tensor, describe
 
@@ -50,10 +50,11 @@ class Optimizer:
     Examples
     --------
     >>> class SignDescent(Optimizer):
+    ...     decay = Hyperparameter(below=1.0)
     ...     def __init__(self, parameters, lr, decay):
     ...         super().__init__(parameters, lr)
     ...         self.add_slots("mean")
-    ...         self.decay = hyperparameter("SignDescent", "decay", decay, below=1.0)
+    ...         self.decay = decay
     ...     def rule(self, w, g, slots, lr, decay):
     ...         mean = decay * slots["mean"] + (1.0 - decay) * g
     ...         return w - lr * mean.sign(), {"mean": mean}
@@ -64,6 +65,8 @@ class Optimizer:
     >>> w, optimizer.state
     (Tensor([ 0.75, -0.75], requires_grad=True), {'mean': [Tensor([ 1., -1.])]})
     """
+
+    lr = Hyperparameter()
 
     def __init__(self, parameters: Iterable[Tensor], lr: float, hooks: Sequence[GradientHook] = ()) -> None:
         owner = type(self).__name__
@@ -84,22 +87,13 @@ class Optimizer:
         for position, hook in enumerate(hooks):
             if not isinstance(hook, GradientHook):
                 raise TypeError(f"{owner}: hooks[{position}] is {hook!r}, expected a GradientHook")
-        self._lr = hyperparameter(owner, "lr", lr)
+        self.lr = lr
         self.hooks = list(hooks)
         self.state: State = {}
 
     def __repr__(self) -> str:
         numbers = [f"{name}={x._array}" for name, x in self._hyperparameters().items()]
         return f"{type(self).__name__}({', '.join([*numbers, f'hooks={self.hooks!r}'])})"
-
-    @property
-    def lr(self) -> Tensor:
-        """The learning rate, a Tensor of shape ()."""
-        return self._lr
-
-    @lr.setter
-    def lr(self, value: float) -> None:
-        self._lr.assign(hyperparameter(type(self).__name__, "lr", value))
 
     def add_slots(self, *names: str) -> None:
         """Add slots to the state: for each name and parameter a Tensor of zeros, of the parameter's shape and dtype."""

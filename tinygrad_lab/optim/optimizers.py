@@ -3,11 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from tinygrad_lab.autodiff.tensor import Tensor
-from tinygrad_lab.hyperparameters import hyperparameter
+from tinygrad_lab.hyperparameters import Hyperparameter
 from tinygrad_lab.optim.hooks import GradientHook
 from tinygrad_lab.optim.optimizer import Optimizer, Slots, State
+
+
+class _Momentum(Hyperparameter):
+    """The momentum of `SGD`, which needs a state if it is not 0."""
+
+    def __set__(self, part: Any, value: Any) -> None:
+        is_built = self.is_set(part)
+        if is_built and not part.state and self.check(type(part).__name__, "momentum", value):
+            raise ValueError(
+                f"{type(part).__name__}: momentum is {value!r}, expected 0, since it was built with momentum 0 and keeps no "
+                "velocity; build it with a momentum above 0"
+            )
+        super().__set__(part, value)
 
 
 class SGD(Optimizer):
@@ -24,6 +38,8 @@ class SGD(Optimizer):
     hooks : sequence of GradientHook
     """
 
+    momentum = _Momentum(below=1.0)
+
     def __init__(
         self,
         parameters: Iterable[Tensor],
@@ -33,7 +49,7 @@ class SGD(Optimizer):
         hooks: Sequence[GradientHook] = (),
     ) -> None:
         super().__init__(parameters, lr, hooks)
-        self.momentum = hyperparameter("SGD", "momentum", momentum, below=1.0)
+        self.momentum = momentum
         self.nesterov = nesterov
         if nesterov and not momentum:
             raise ValueError("SGD: nesterov=True with momentum 0, expected a momentum above 0")
@@ -64,6 +80,9 @@ class RMSprop(Optimizer):
     hooks : sequence of GradientHook
     """
 
+    alpha = Hyperparameter(below=1.0)
+    eps = Hyperparameter()
+
     def __init__(
         self,
         parameters: Iterable[Tensor],
@@ -74,8 +93,8 @@ class RMSprop(Optimizer):
     ) -> None:
         super().__init__(parameters, lr, hooks)
         self.add_slots("square")
-        self.alpha = hyperparameter("RMSprop", "alpha", alpha, below=1.0)
-        self.eps = hyperparameter("RMSprop", "eps", eps)
+        self.alpha = alpha
+        self.eps = eps
 
     def rule(self, w: Tensor, g: Tensor, slots: Slots, lr: Tensor, alpha: Tensor, eps: Tensor) -> tuple[Tensor, Slots]:
         square = alpha * slots["square"] + (1.0 - alpha) * g.square()
@@ -85,25 +104,37 @@ class RMSprop(Optimizer):
 class _MomentEstimator(Optimizer):
     """The common part of Adam and AdamW: running means of gradients and of their squares, corrected for their start at 0."""
 
+    beta1 = Hyperparameter(below=1.0)
+    beta2 = Hyperparameter(below=1.0)
+    eps = Hyperparameter()
+
     def __init__(
         self, parameters: Iterable[Tensor], lr: float, betas: tuple[float, float], eps: float, hooks: Sequence[GradientHook]
     ) -> None:
         super().__init__(parameters, lr, hooks)
-        owner = type(self).__name__
-        if not isinstance(betas, (tuple, list)) or len(betas) != 2:
-            raise ValueError(f"{owner}: betas is {betas!r}, expected two numbers")
-        self.betas = [hyperparameter(owner, f"betas[{i}]", beta, below=1.0) for i, beta in enumerate(betas)]
-        self.eps = hyperparameter(owner, "eps", eps)
+        self.betas = betas
+        self.eps = eps
         self.add_slots("mean", "square")
         # The powers β^t of the corrections are state, so that a step is the same function at every t.
         self.state["powers"] = [Tensor(1.0), Tensor(1.0)]
 
+    @property
+    def betas(self) -> tuple[Tensor, Tensor]:
+        """The shares of the running means that a step keeps: `beta1` and `beta2`. Set both, or one of the two by its name."""
+        return self.beta1, self.beta2
+
+    @betas.setter
+    def betas(self, betas: tuple[float, float]) -> None:
+        owner = type(self)
+        if not isinstance(betas, (tuple, list)) or len(betas) != 2:
+            raise ValueError(f"{owner.__name__}: betas is {betas!r}, expected two numbers")
+        self.beta1, self.beta2 = (owner.beta1.check(owner.__name__, f"betas[{i}]", beta) for i, beta in enumerate(betas))
+
     def shared(self, state: State, lr: Tensor) -> tuple[dict[str, Tensor], State]:
         numbers, _ = super().shared(state, lr)
         powers = [power * beta for power, beta in zip(state["powers"], self.betas, strict=True)]
-        for i, (beta, power) in enumerate(zip(self.betas, powers, strict=True), start=1):
-            numbers |= {f"beta{i}": beta, f"correction{i}": 1.0 - power}
-        return numbers, {"powers": powers}
+        corrections = {f"correction{i}": 1.0 - power for i, power in enumerate(powers, start=1)}
+        return numbers | corrections, {"powers": powers}
 
     def _direction(
         self, g: Tensor, slots: Slots, eps: Tensor, beta1: Tensor, beta2: Tensor, correction1: Tensor, correction2: Tensor
@@ -164,6 +195,8 @@ class AdamW(_MomentEstimator):
     hooks : sequence of GradientHook
     """
 
+    weight_decay = Hyperparameter()
+
     def __init__(
         self,
         parameters: Iterable[Tensor],
@@ -174,7 +207,7 @@ class AdamW(_MomentEstimator):
         hooks: Sequence[GradientHook] = (),
     ) -> None:
         super().__init__(parameters, lr, betas, eps, hooks)
-        self.weight_decay = hyperparameter("AdamW", "weight_decay", weight_decay)
+        self.weight_decay = weight_decay
 
     def shared(self, state: State, lr: Tensor) -> tuple[dict[str, Tensor], State]:
         numbers, shared = super().shared(state, lr)

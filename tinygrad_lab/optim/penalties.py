@@ -16,7 +16,7 @@ from operator import add
 
 from tinygrad_lab.autodiff.ops import where
 from tinygrad_lab.autodiff.tensor import Tensor
-from tinygrad_lab.hyperparameters import hyperparameter
+from tinygrad_lab.hyperparameters import Hyperparameter
 from tinygrad_lab.returned import check_tensor
 
 
@@ -36,10 +36,12 @@ class Penalty(ABC):
     placement : {"loss", "decoupled", "proximal"}
     """
 
+    strength = Hyperparameter()
+
     def __init__(self, strength: float, *, decoupled: bool = False, proximal: bool = False) -> None:
         if decoupled and proximal:
             raise ValueError(f"{type(self).__name__}: decoupled and proximal are both set, expected at most one of them")
-        self.strength = hyperparameter(type(self).__name__, "strength", strength)
+        self.strength = strength
         self.placement = "decoupled" if decoupled else "proximal" if proximal else "loss"
 
     def value(self, parameters: Sequence[Tensor]) -> Tensor:
@@ -128,11 +130,11 @@ class ElasticNetPenalty(Penalty):
         Where the penalty acts: by default in the loss. At most one of the two.
     """
 
+    l1_ratio = Hyperparameter(least=0.0, most=1.0)
+
     def __init__(self, strength: float, l1_ratio: float = 0.5, *, decoupled: bool = False, proximal: bool = False) -> None:
         super().__init__(strength, decoupled=decoupled, proximal=proximal)
-        self.l1_ratio = hyperparameter("ElasticNetPenalty", "l1_ratio", l1_ratio)
-        if l1_ratio > 1:
-            raise ValueError(f"ElasticNetPenalty: l1_ratio is {l1_ratio!r}, expected a number from 0 to 1")
+        self.l1_ratio = l1_ratio
 
     def _size(self, w: Tensor) -> Tensor:
         ratio = self.l1_ratio.astype_like(w)

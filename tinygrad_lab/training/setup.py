@@ -43,7 +43,7 @@ class Setup:
         self._snapshot = Snapshot(self._roots())
         self._state_names = set(trainer.optimizer.state)
         optimizer = trainer.optimizer
-        changing = {"parameters", "state"} | ({"_lr"} if trainer.scheduler is not None else set())
+        changing = {"parameters", "state"} | ({"lr"} if trainer.scheduler is not None else set())
         fixed = {name: x for name, x in vars(optimizer).items() if name not in changing}
         self.texts = {
             "model": describe(trainer.model),

@@ -111,8 +111,8 @@ def test_single_precision(optimizer, batch_size, interpreted):
 def test_hyper_parameters_may_change_between_epochs(interpreted):
     class Change(tl.Callback):
         def on_epoch_end(self, run):
-            run.trainer.optimizer.hooks[0].max_norm.assign(0.1 * run.history.epochs)
-            run.trainer.penalty.strength.assign(1e-3 * run.history.epochs)
+            run.trainer.optimizer.hooks[0].max_norm = 0.1 * run.history.epochs
+            run.trainer.penalty.strength = 1e-3 * run.history.epochs
             return ""
 
     def make(engine):
@@ -170,7 +170,7 @@ def test_compiled_equals_replay_on_the_reports_network():
 def test_a_loss_that_is_not_finite_ends_compiled_training_as_it_ends_replay(lr):
     def run(engine):
         trainer = report_trainer(engine, lr)
-        trainer.optimizer.hooks[0].max_norm.assign(1e150)
+        trainer.optimizer.hooks[0].max_norm = 1e150
         with pytest.raises(tl.NonFiniteLossError) as caught:
             trainer.fit(X[:, :1], Y[:, :1])
         return (caught.value.epoch, caught.value.batch), trainer.model.state_dict(), trainer.history.state_dict()

@@ -251,8 +251,8 @@ def test_single_precision_replays_to_the_bit():
 def test_hyper_parameters_may_change_between_epochs():
     class Change(tl.Callback):
         def on_epoch_end(self, run):
-            run.trainer.optimizer.hooks[0].max_norm.assign(0.1 * run.history.epochs)
-            run.trainer.penalty.strength.assign(1e-3 * run.history.epochs)
+            run.trainer.optimizer.hooks[0].max_norm = 0.1 * run.history.epochs
+            run.trainer.penalty.strength = 1e-3 * run.history.epochs
             return ""
 
     def run(engine):

@@ -102,10 +102,10 @@ def freeze(trainer):
 
 CHANGES = {
     "learning rate": lambda t: setattr(t.optimizer, "lr", 0.02),
-    "beta": lambda t: t.optimizer.betas[0].assign(0.5),
-    "eps replaced": lambda t: setattr(t.optimizer, "eps", tl.Tensor(0.1)),
-    "penalty": lambda t: t.penalty.strength.assign(0.1),
-    "clip norm": lambda t: t.optimizer.hooks[1].max_norm.assign(0.1),
+    "betas": lambda t: setattr(t.optimizer, "betas", (0.5, 0.9)),
+    "eps": lambda t: setattr(t.optimizer, "eps", 0.1),
+    "penalty": lambda t: setattr(t.penalty, "strength", 0.1),
+    "clip norm": lambda t: setattr(t.optimizer.hooks[1], "max_norm", 0.1),
     "number of a hook": lambda t: setattr(t.optimizer.hooks[0], "limit", 0.01),
     "loss": lambda t: setattr(t.loss, "scale", 0.5),
     "scheduler": lambda t: setattr(t.scheduler, "lr", 0.01),
