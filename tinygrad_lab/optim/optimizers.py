@@ -68,7 +68,8 @@ class RMSprop(Optimizer):
     """Steps of -lr g / (√v + eps), where v is the running mean of g² (Tieleman & Hinton, lecture 6.5, 2012).
 
     If g² overflows (|g| above 1e154, or 1e19 in single precision), v is infinite from then on and the parameter stays as it
-    is. Put a hook such as `ClipGradNorm` before the update if gradients can be that large.
+    is. A Trainer then raises `NonFiniteLossError` at the end. Put a hook such as `ClipGradNorm` before the update if gradients
+    can be that large.
 
     Parameters
     ----------
@@ -150,7 +151,8 @@ class Adam(_MomentEstimator):
     """Steps of -lr m̂ / (√v̂ + eps), with running means m of g and v of g², corrected for their start at 0.
 
     If g² overflows (|g| above 1e154, or 1e19 in single precision), v is infinite from then on and the parameter stays as it
-    is. Put a hook such as `ClipGradNorm` before the update if gradients can be that large.
+    is. A Trainer then raises `NonFiniteLossError` at the end. Put a hook such as `ClipGradNorm` before the update if gradients
+    can be that large.
 
     Source: Kingma & Ba, ICLR 2015, algorithm 1.
 

@@ -252,7 +252,7 @@ class ReplayLanes:
                 step.store()
         for lane in self._lanes:
             try:
-                lane.check_parameters()
+                lane.check_arrays()
             except NonFiniteLossError as error:
                 lane.end(error)
 

@@ -23,24 +23,29 @@ from tinygrad_lab.training.structure import describe_step, scheduler_acts
 
 
 class NonFiniteLossError(ArithmeticError):
-    """A loss became nan or infinite.
+    """A loss became nan or infinite, or a parameter, a buffer or the optimizer's state did.
 
     Attributes
     ----------
     epoch : int
         The epoch, counted from 1.
     batch : int or None
-        The batch of that epoch, counted from 1; None for the validation after it, or for parameters that have overflowed.
+        The batch of that epoch, counted from 1; None for the validation after it, or for what is found after the last epoch.
+    name : str
+        What is not finite: "the loss", or the name of an array.
     """
 
-    def __init__(self, epoch: int, batch: int | None) -> None:
-        super().__init__(epoch, batch)  # the arguments, so that the exception survives pickling
+    def __init__(self, epoch: int, batch: int | None, name: str = "the loss") -> None:
+        super().__init__(epoch, batch, name)  # the arguments, so that the exception survives pickling
         self.epoch = epoch
         self.batch = batch
+        self.name = name
 
     def __str__(self) -> str:
         where = "after the updates" if self.batch is None else f"in batch {self.batch}"
-        return f"the loss is not finite {where} of epoch {self.epoch} (counted from 1); try a smaller learning rate or clipping"
+        return (
+            f"{self.name} is not finite {where} of epoch {self.epoch} (counted from 1); try a smaller learning rate or clipping"
+        )
 
 
 class Callback:
@@ -139,6 +144,8 @@ class Run:
         self.error: NonFiniteLossError | None = None
         self.checkpoint_obstacle = ""
         self._setup: Setup | None = None
+        self._buffers = trainer.model.named_buffers()
+        self._first_state = self._state()
         self._description: Hashable = None
 
     @property
@@ -247,10 +254,26 @@ class Run:
             values["validation_loss"] = validation_loss
         self.history._add_epoch(**values, lr=rate)
 
-    def check_parameters(self) -> None:
-        """Raise NonFiniteLossError where the last update has overflowed: no later loss would show it."""
-        if not all(np.isfinite(parameter._array).all() for parameter in self.trainer.optimizer.parameters):
-            raise NonFiniteLossError(self.epoch, None)
+    def check_arrays(self) -> None:
+        """Raise NonFiniteLossError if the updates have overflowed where the losses may not show it.
+
+        The last update may make a parameter infinite. If the square of a gradient overflows in Adam, the parameter stays as it
+        is from then on. A state or a buffer may begin as infinite, such as that of a minimum.
+        """
+        model, optimizer = self.trainer.model, self.trainer.optimizer
+        for i, parameter in enumerate(optimizer.parameters):
+            if not np.isfinite(parameter._array).all():
+                names = {id(x): name for name, x in model.named_parameters()}
+                raise NonFiniteLossError(self.epoch, None, names.get(id(parameter), f"parameter {i} of the optimizer"))
+        for name, array in self._state().items():
+            if not np.isfinite(array).all() and np.isfinite(self._first_state.get(name, 0.0)).all():
+                raise NonFiniteLossError(self.epoch, None, name)
+
+    def _state(self) -> dict[str, np.ndarray]:
+        """Name the arrays of the optimizer's state and of the buffers."""
+        state = self.trainer.optimizer.state.items()
+        named = {f"the optimizer's {name}.{i}": x._array for name, entries in state for i, x in enumerate(entries)}
+        return named | {name: buffer.tensor._array for name, buffer in self._buffers}
 
     def _train(self, engine: Engine) -> None:
         scheduler_may_act = scheduler_acts(self.trainer)
@@ -274,7 +297,7 @@ class Run:
         finally:
             if is_loaded:
                 engine.store()
-        self.check_parameters()
+        self.check_arrays()
 
     def _ask_for_plans(self, engine: Engine, epochs: range, scheduler_may_act: bool) -> tuple[Engine, list[Epoch]]:
         plans: list[Epoch] = []

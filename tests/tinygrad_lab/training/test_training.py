@@ -383,8 +383,41 @@ def test_the_first_loss_that_is_not_finite_stops_the_training_and_keeps_the_weig
 def test_weights_that_overflow_in_the_last_batch_do_not_pass():
     trainer = make_trainer(scheduler=tl.ConstantLR(1e308), batch_size=None, epochs=1, shuffle=False)
     trainer.optimizer.hooks.clear()
-    with pytest.raises(tl.NonFiniteLossError, match="after the updates of epoch 1"):
+    with pytest.raises(tl.NonFiniteLossError, match=r"^hidden1.weight is not finite after the updates of epoch 1"):
         trainer.fit(X, 1e3 * Y)
+
+
+class SmallestLoss(tl.Layer):
+    """A layer whose buffer begins as infinite."""
+
+    def __init__(self):
+        self.smallest = tl.Buffer(np.inf)
+        self.factor = tl.Tensor(1.0, requires_grad=True)
+
+    def forward(self, x):
+        return x * self.factor
+
+
+@pytest.mark.parametrize("engine", ["eager", "replay"])
+@pytest.mark.parametrize("optimizer", [tl.Adam, tl.AdamW, tl.RMSprop])
+def test_a_running_mean_that_overflows_does_not_freeze_its_parameter_silently(optimizer, engine):
+    def make():
+        net = SmallestLoss()
+        return tl.Trainer(net, tl.MeanAbsoluteError(), optimizer=optimizer(net.parameters()), engine=engine, epochs=2)
+
+    x = np.full((4, 1), 1e160)  # the slope of the loss
+    with pytest.raises(tl.NonFiniteLossError, match=r"^the optimizer's square.0 is not finite after the updates of epoch 2"):
+        make().fit(x, 0.0 * x)
+    errors = tl.fit_lanes([make(), make()], [(x, 0.0 * x), (1e-160 * x, 0.0 * x)])
+    assert [error and error.name for error in errors] == ["the optimizer's square.0", None]
+
+
+@pytest.mark.parametrize("engine", ["eager", "replay"])
+def test_a_running_variance_that_overflows_does_not_pass(engine):
+    net = tl.Sequential(tl.BatchNorm(1))
+    trainer = tl.Trainer(net, tl.HalfSquaredError(), optimizer=tl.SGD(net.parameters()), engine=engine, epochs=2)
+    with pytest.raises(tl.NonFiniteLossError, match=r"^0.running_variance is not finite after the updates of epoch 2"):
+        trainer.fit([[1e200], [0.0]], [0.0, 0.0])
 
 
 # Bad input
