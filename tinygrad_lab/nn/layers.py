@@ -116,6 +116,12 @@ class Layer(ABC):
         ValueError
             If names are missing or unknown, or a shape or dtype does not fit.
         """
+        values = self.check_state_dict(state)
+        for name, tensor in self.named_state().items():
+            tensor.assign(values[name])
+
+    def check_state_dict(self, state: Mapping[str, ArrayLike]) -> dict[str, np.ndarray]:
+        """Return what `load_state_dict` would set, as arrays, or raise the error that it would raise."""
         parameters = self.named_state()
         problems = [f"{name} is missing" for name in parameters if name not in state]
         problems += [f"{name} is unknown" for name in state if name not in parameters]
@@ -133,8 +139,7 @@ class Layer(ABC):
                 problems.append(f"{name} has dtype {value.dtype}, expected {tensor.dtype}")
         if problems:
             raise ValueError(f"load_state_dict: {'; '.join(problems)}")
-        for name, value in values.items():
-            parameters[name].assign(value)
+        return values
 
     def summary(self) -> str:
         """Return a table of the parameters: name, shape, number of elements.

@@ -106,6 +106,10 @@ class EarlyStopping(Callback):
         self.best_epoch = int(state["best_epoch"])
         self._best_weights = {k.removeprefix("weights."): v for k, v in state.items() if k.startswith("weights.")}
 
+    def on_state_loaded(self, run: Run) -> None:
+        if self._best_weights:
+            run.trainer.model.check_state_dict(self._best_weights)
+
 
 def _digest(run: Run) -> str:
     """Return a digest of the data of a run and of the weights of its model."""

@@ -90,8 +90,13 @@ def _state_of(callback: Callback) -> dict[str, np.ndarray]:
     return state
 
 
-def load_checkpoint(run: Run, source: str | os.PathLike[str] | bytes) -> None:
+def load_checkpoint(run: Run, source: str | os.PathLike[str] | bytes) -> Snapshot:
     """Restore a run from a file, or from what `checkpoint_bytes` returned. If it does not fit, nothing is changed.
+
+    Returns
+    -------
+    Snapshot
+        What the run was before, to put it back.
 
     Raises
     ------
@@ -129,10 +134,12 @@ def load_checkpoint(run: Run, source: str | os.PathLike[str] | bytes) -> None:
         for i, callback in enumerate(callbacks):
             loading = type(callback).__name__
             callback.load_state_dict(part(f"callback{i}."))
+            callback.on_state_loaded(run)
     except Exception as error:
         before.put_back()
         reason = f"{loading} cannot be loaded ({type(error).__name__}: {' '.join(str(error).split())})"
         raise WeightsError(f"{name}: {reason}; expected the checkpoint of an equal training") from error
+    return before
 
 
 def _forms(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:

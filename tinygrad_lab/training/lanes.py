@@ -23,7 +23,7 @@ from tinygrad_lab.training.engines.engine import Engine
 from tinygrad_lab.training.engines.replay import ReplayEngine
 from tinygrad_lab.training.noise import EpochNumbers
 from tinygrad_lab.training.run import NonFiniteLossError, Run
-from tinygrad_lab.training.snapshots import Opaque
+from tinygrad_lab.training.snapshots import Opaque, Snapshot
 from tinygrad_lab.training.structure import describe_step, scheduler_acts
 from tinygrad_lab.training.trainer import Trainer
 
@@ -65,7 +65,7 @@ def fit_lanes(
     TypeError, ValueError
         If data do not fit their Trainer, or two Trainers share a parameter. Then none is trained.
     WeightsError
-        If a checkpoint belongs to another training. Then none is trained, but some may have loaded their checkpoints.
+        If a checkpoint belongs to another training. Then none is loaded, and none is trained.
     CaptureError
         As in `fit`. Trainers of other structures may have been trained before.
 
@@ -116,10 +116,9 @@ def lanes_as_completed(
         trainer.prepare(arrays[0], arrays[1], sample_weight=arrays[2] if len(arrays) > 2 else None, epochs=epochs, until=until)
         for trainer, arrays in zip(trainers, data, strict=True)
     ]
-    for trainer, run, checkpoint in zip(trainers, runs, checkpoints, strict=True):
+    _load(runs, checkpoints)
+    for trainer, run in zip(trainers, runs, strict=True):
         trainer.begin(run)
-        if checkpoint is not None:
-            load_checkpoint(run, checkpoint)
     groups: dict[Hashable, dict[int, Run]] = {}
     for i, (trainer, run) in enumerate(zip(trainers, runs, strict=True)):
         sample = tuple((array.shape[1:], array.dtype) for array in run.data)
@@ -152,6 +151,19 @@ def _check(
     uses = Counter(id(parameter) for trainer in trainers for parameter in trainer.model.parameters())
     if any(uses[id(parameter)] > 1 for trainer in trainers for parameter in trainer.optimizer.parameters):
         raise ValueError("fit_lanes: two Trainers share a parameter, expected each with a model of its own")
+
+
+def _load(runs: Sequence[Run], checkpoints: Sequence[bytes | None]) -> None:
+    """Load the checkpoints of all runs that have one, or of none if one does not fit."""
+    before: list[Snapshot] = []
+    try:
+        for run, checkpoint in zip(runs, checkpoints, strict=True):
+            if checkpoint is not None:
+                before.append(load_checkpoint(run, checkpoint))
+    except BaseException:
+        for snapshot in reversed(before):
+            snapshot.put_back()
+        raise
 
 
 def structure_of(trainer: Trainer) -> Hashable:

@@ -97,6 +97,9 @@ class Callback:
     def load_state_dict(self, state: Mapping[str, np.ndarray]) -> None:
         """Restore what `state_dict` returned."""
 
+    def on_state_loaded(self, run: Run) -> None:
+        """Raise a ValueError if the state that was just restored does not fit the run, whose checkpoint is then refused."""
+
 
 class Run:
     """One run of a Trainer: what `fit` does, from checked data on.

@@ -124,6 +124,19 @@ def test_a_checkpoint_of_another_training_is_refused():
         assert "\n" not in str(failure.value)
 
 
+def test_a_checkpoint_that_is_refused_leaves_all_trainers_as_they_were():
+    make = maker("adam", epochs=4)
+    runs = run_lanes([make(0), make(1)], [data(0), data(1)], until=2)
+    checkpoints = [checkpoint_bytes(run) for run in runs]
+    trainers = [make(0), make(1)]
+    tl.fit_lanes(trainers, [data(0), data(1)], epochs=1)
+    before = [state_of(trainer, None) for trainer in trainers]
+    with pytest.raises(tl.WeightsError):
+        tl.fit_lanes(trainers, [data(0), data(1)], resume=[checkpoints[0], checkpoints[0]])
+    assert [state_of(trainer, None) for trainer in trainers] == before
+    assert all(before)
+
+
 def test_of_a_checkpoint_every_flipped_bit_and_every_truncation_is_refused():
     trainer = maker("sgd", net=lambda i: tl.Linear(2, 2, rng=np.random.default_rng(0)))(0)
     [run] = run_lanes([trainer], [data(0)], until=1)

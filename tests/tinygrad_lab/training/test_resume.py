@@ -367,6 +367,22 @@ def test_a_list_of_arrays_that_was_altered_too_is_refused(tmp_path):
         assert (state_of(trainer), callbacks[-1].state_dict(), trainer.model.array.tolist()) == before
 
 
+def test_best_weights_that_do_not_fit_the_model_are_refused(tmp_path):
+    arrays, texts = arrays_from_bytes(checkpoint_of(all_callbacks()))
+    weights = {name: x for name, x in arrays.items() if name.startswith("callback") and ".weights." in name}
+    assert weights
+    trainer, callbacks = make_trainer(), all_callbacks()
+    before = state_of(trainer), callbacks[-1].state_dict(), trainer.model.array.tolist()
+    path = tmp_path / "checkpoint"
+    for name, x in weights.items():
+        others = {key: value for key, value in arrays.items() if key != name}
+        for content in (others, others | {f"{name}.more": x}, arrays | {name: np.zeros((*x.shape, 2))}):
+            path.write_bytes(arrays_to_bytes(content, texts | {"arrays": json.dumps(_forms(content))}))
+            with pytest.raises(tl.WeightsError, match=f"EarlyStopping cannot be loaded .*{name.partition('.weights.')[2]}"):
+                trainer.fit(X, Y, validation=HELD_OUT, callbacks=callbacks, resume=path)
+            assert (state_of(trainer), callbacks[-1].state_dict(), trainer.model.array.tolist()) == before
+
+
 class Faulty(tl.Callback):
     def load_state_dict(self, state):
         raise KeyError("count")
