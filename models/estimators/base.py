@@ -42,8 +42,9 @@ from tinygrad_lab import (
     Standardize,
     Tensor,
     Trainer,
-    no_grad,
 )
+from tinygrad_lab.autodiff.graph import without_gradients_of
+from tinygrad_lab.nn.mode import entered
 from tinygrad_lab.training.data import check_weights
 
 LearnTargets = Callable[[WeightedSamples], None]
@@ -243,8 +244,9 @@ class NetworkEstimator(BaseEstimator, ABC):
     def _compute_output(self, X: ArrayLike) -> Tensor:  # noqa: N803
         check_is_fitted(self, "network_")
         x = validate_data(self, X, reset=False, dtype=np.float64)
-        with no_grad():
-            return self.network_(scaled(self.x_scaler_, x))
+        network, inputs = self.network_, scaled(self.x_scaler_, x)
+        with entered(None):  # evaluation mode; `no_grad` would be in the way of a network that differentiates
+            return without_gradients_of(network.parameters(), lambda: network(inputs)).detach()
 
     # Files -----------------------------------------------------------------------------------------------------------
 

@@ -399,3 +399,19 @@ def test_the_classifier_refuses_labels_it_does_not_know():
         classifier.partial_fit(X[:1], ["middle of all"])
     with pytest.raises(ValueError, match="expected those of the first call"):
         classifier.partial_fit(X, LABELS, classes=["low", "high"])
+
+
+class SlopeOfSoftplus(tl.Activation):
+    """A sigmoid, as the derivative of another function."""
+
+    def forward(self, x):
+        (slope,) = tl.grad(x.softplus().sum(), [x])
+        return slope
+
+
+def test_a_network_that_differentiates_predicts():
+    slope, sigmoid = (
+        MLPRegressor((4,), activation=activation, epochs=2, random_state=3).fit(X, Y).predict(X)
+        for activation in (SlopeOfSoftplus(), "sigmoid")
+    )
+    np.testing.assert_allclose(slope, sigmoid, rtol=1e-12)
