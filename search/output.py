@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from search.errors import SearchError
+from search.errors import SearchError, printable
 from tinygrad_lab.storage.files import replacing
 
 
@@ -39,11 +39,13 @@ def naming_write_errors(path: str | os.PathLike[str], kind: str = "path") -> Ite
     try:
         yield
     except OSError as error:
-        raise SearchError(f"{os.fspath(path)} cannot be written: {error.strerror}; give another {kind}") from error
+        raise SearchError(f"{printable(os.fspath(path))} cannot be written: {error.strerror}; give another {kind}") from error
 
 
 def write_csv(path: str | os.PathLike[str], header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     r"""Write a table to a CSV file, whole or not at all; floats round-trip to the bit.
+
+    Lone surrogates, which UTF-8 cannot hold, are written as escapes.
 
     Raises
     ------
@@ -62,4 +64,4 @@ def write_csv(path: str | os.PathLike[str], header: Sequence[str], rows: Iterabl
     stream = io.StringIO()
     csv.writer(stream, lineterminator="\n").writerows([header, *rows])
     with naming_write_errors(path), replacing(path) as file:
-        file.write(stream.getvalue().encode())
+        file.write(stream.getvalue().encode(errors="backslashreplace"))

@@ -24,7 +24,7 @@ from search.ranking.ranking import RankedConfiguration, Ranking
 from search.run.retraining import Retrained, as_retrained, retraining_problem, run_in_order
 from search.space.configuration import Configuration, as_configuration
 from search.trials.data import DataSet
-from search.trials.fits import Build, Fit, Outcome
+from search.trials.fits import Build, Fit, Outcome, build_trainer
 from search.trials.folds import Fold
 from search.trials.seeds import fit_seed
 
@@ -381,7 +381,7 @@ class SearchResult:
         return run_in_order(problem, fits, self.workers, self.executor, self.time_limit, progress)
 
     def _n_parameters(self, configuration: Configuration) -> int:
-        network = self.build(dict(configuration), np.random.default_rng(0)).model
+        network = build_trainer(self.build, configuration, 0).model
         return sum(np.size(array) for array in network.state_dict().values())
 
     def _fit(self, given: Mapping[str, Any], label: str, keep: bool = False) -> Fit:

@@ -18,7 +18,7 @@ from typing import Any
 from numpy.typing import ArrayLike
 from tqdm import tqdm
 
-from search.pool import check_build, check_time_limit, open_pool, worker_count
+from search.pool import check_pool, open_pool, worker_count
 from search.ranking.nested import NestedEstimate
 from search.result import SearchResult
 from search.run.runner import RoundRunner, forecast_round
@@ -47,8 +47,8 @@ class Search:
     ----------
     build : callable
         ``build(configuration, rng)`` returns a Trainer that is ready to fit. The configuration is a plain dict, which the
-        function may change. It must be at the top level of a module, because it is sent to other processes by name. The store
-        does not notice a change in the functions that it calls: after a change there, use another store.
+        function may change. If it is sent to other processes, it must be at the top level of a module. The store does not
+        notice a change in the functions that it calls: after a change there, use another store.
     strategy : ParameterGrid, RandomSampler, SuccessiveHalving, OptunaSampler, other Strategy, or iterable of mapping
         What to fit. An iterable has configurations, or grids: `ParameterGrid`, or scikit-learn's mappings from names to lists
         of values. Grids may overlap; each configuration is fitted once.
@@ -117,9 +117,7 @@ class Search:
         fork: str | os.PathLike[str] | None = None,
         notes: Mapping[str, str] | None = None,
     ) -> None:
-        check_build(build)
-        worker_count(workers)
-        check_time_limit(time_limit, executor)
+        check_pool(build, workers, executor, time_limit)
         _check_splitter("folds", folds)
         if not is_positive_integer(repeats):
             raise ValueError(f"repeats={repeats!r}, expected an integer of at least 1")

@@ -4,6 +4,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from typing import Any, Protocol, TypeVar, overload
 
+from search.errors import printable
+
 
 class HasStatus(Protocol):
     """A row that says how its training ended."""
@@ -21,6 +23,8 @@ EndedRow = TypeVar("EndedRow", bound=HasStatus)
 def text_table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     """Return the rows as text. Numbers have six digits and are aligned right; everything else is aligned left.
 
+    Control characters and the like are written as escapes, see `search.errors.printable`.
+
     Examples
     --------
     >>> print(text_table(["rank", "activation", "mean"], [[1, "relu", 0.6125], [2, "sigmoid", 11.25]]))
@@ -28,6 +32,7 @@ def text_table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
        1  relu        0.6125
        2  sigmoid      11.25
     """
+    header = [*map(printable, header)]
     cells = [[_cell(value) for value in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(header, *cells, strict=True)]
     is_number = [are_numbers([row[i] for row in rows]) for i in range(len(header))]
@@ -36,7 +41,7 @@ def text_table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
             text.rjust(width) if number else text.ljust(width)
             for text, width, number in zip(line, widths, is_number, strict=True)
         ).rstrip()
-        for line in [list(header), *cells]
+        for line in [header, *cells]
     ]
     return "\n".join(lines)
 
@@ -53,7 +58,7 @@ def are_numbers(column: Iterable[Any]) -> bool:
 
 
 def _cell(value: Any) -> str:
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
+    return f"{value:.6g}" if isinstance(value, float) else printable(str(value))
 
 
 class Rows(Sequence[Row], ABC):

@@ -14,7 +14,7 @@ however that process ends.
 """
 
 from search.pool.builders import check_build
-from search.pool.opening import check_time_limit, open_pool, worker_count
+from search.pool.opening import check_pool, open_pool, worker_count
 from search.pool.tasks import Pool
 
-__all__ = ["Pool", "check_build", "check_time_limit", "open_pool", "worker_count"]
+__all__ = ["Pool", "check_build", "check_pool", "open_pool", "worker_count"]

@@ -1,5 +1,6 @@
 """Builders: whether one can be sent to another process and, if not, which of its parts cannot."""
 
+import multiprocessing
 import pickle
 import sys
 from collections.abc import Mapping
@@ -10,14 +11,17 @@ from search.trials.fits import Build
 from tinygrad_lab.contents import children
 
 
-def check_build(build: Build) -> None:
-    """Raise a TypeError if `build` cannot be sent to another process. It names the part that cannot.
+def check_build(build: Build, is_sent: bool = True) -> None:
+    """Raise a TypeError if `build` cannot be called or, unless `is_sent` is false, cannot be sent to another process.
+
+    The message names the part that cannot be sent.
 
     Examples
     --------
+    >>> check_build(lambda configuration, rng: None, is_sent=False)
     >>> check_build(lambda configuration, rng: None)
     Traceback (most recent call last):
-    TypeError: build=<lambda> cannot be sent to a worker process, expected a function at the top level of a module
+    TypeError: build=<lambda> cannot be sent to a worker process, expected a function at the top level of a module; or give ...
     >>> import threading
     >>> from functools import partial
     >>> check_build(partial(print, file=threading.Lock()))
@@ -27,13 +31,14 @@ def check_build(build: Build) -> None:
     name = _name(build)
     if not callable(build):
         raise TypeError(f"build={name} is not callable, expected a function of a configuration and a generator")
-    error = _pickling_error(build)
+    error = _pickling_error(build) if is_sent else None
     if error is None:
         return
     path, why = _culprit(build, error)
     because = f" because of build{path}: {' '.join(str(why).split())}; leave it out" if path else ""
     raise TypeError(
-        f"build={name} cannot be sent to a worker process{because}, expected a function at the top level of a module"
+        f"build={name} cannot be sent to a worker process{because}, expected a function at the top level of a module; "
+        "or give workers=1 without a time_limit, which needs no other process"
     ) from error
 
 
@@ -43,7 +48,17 @@ def check_main(build: Build) -> None:
     if file == "<stdin>" or (file is None and getattr(build, "__module__", "") == "__main__"):
         raise SearchError(
             f"build={_name(build)} was typed into an interactive session, where worker processes cannot find it; "
-            "put it and the search into a file, or give workers=1"
+            "put it and the search into a file, give workers=1, or an executor that sends functions by value, such as loky's"
+        )
+
+
+def check_may_start_processes() -> None:
+    """Raise a SearchError if this process is daemonic, as those of `multiprocessing.Pool` are."""
+    process = multiprocessing.current_process()
+    if process.daemon:
+        raise SearchError(
+            f"this process, {process.name}, is daemonic and may not start worker processes; "
+            "give workers=1 without a time_limit, or an executor"
         )
 
 

@@ -16,7 +16,7 @@ from search.pool.builders import check_build
 from search.pool.executors import ExecutorPool
 from search.pool.supervision import supervised
 from search.pool.tasks import Chunk, Handler, Pool, Work
-from search.trials.fits import Problem
+from search.trials.fits import Build, Problem
 from tinygrad_lab.checks import is_finite_number, is_positive_integer
 
 
@@ -52,16 +52,24 @@ def open_pool(
     An interrupt (Ctrl-C) kills the worker processes. On an executor, it cancels the chunks that have not started.
     """
     count = worker_count(workers)
-    check_time_limit(time_limit, executor)
-    check_build(problem.build)
-    with threadpool_limits(limits=1):
+    check_pool(problem.build, workers, executor, time_limit)
+    with threadpool_limits(limits=1), _told_in_one_line():
         if executor is not None:
             yield ExecutorPool(executor, problem, 2 * count)
-        elif count == 1 and time_limit is None:
+        elif is_this_process(workers, executor, time_limit):
             yield ThisProcess(problem)
         else:
             with supervised(problem, count, time_limit) as supervisor:
                 yield supervisor
+
+
+@contextmanager
+def _told_in_one_line() -> Iterator[None]:
+    """Replace the traceback of a Ctrl-C, which leads through the pool to wherever a fit was."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("a search keeps what had finished in its store, run it again to go on") from None
 
 
 class ThisProcess:
@@ -80,6 +88,24 @@ class ThisProcess:
         for chunk in chunks:
             for position, result in work(self._problem, chunk):
                 handle(chunk[position], result)
+
+
+def check_pool(build: Build, workers: int | None, executor: Executor | None, time_limit: float | None) -> None:
+    """Raise a TypeError or a ValueError if `open_pool` would refuse these. An executor tells itself what it cannot send."""
+    worker_count(workers)
+    check_time_limit(time_limit, executor)
+    check_build(build, is_sent=executor is None and not is_this_process(workers, executor, time_limit))
+
+
+def is_this_process(workers: int | None, executor: Executor | None, time_limit: float | None) -> bool:
+    """Whether the fits run in this process, so that nothing needs to be sent.
+
+    Examples
+    --------
+    >>> is_this_process(1, None, None), is_this_process(2, None, None), is_this_process(1, None, time_limit=60.0)
+    (True, False, False)
+    """
+    return executor is None and worker_count(workers) == 1 and time_limit is None
 
 
 def worker_count(workers: int | None) -> int:

@@ -14,7 +14,7 @@ from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from search.errors import SearchError
-from search.pool.builders import check_main
+from search.pool.builders import check_main, check_may_start_processes
 from search.pool.interrupts import interrupts_held_back
 from search.pool.serving import serve
 from search.pool.tasks import TRIES, Chunk, Handler, Tasks, Work, unpack
@@ -30,6 +30,7 @@ _spawn = multiprocessing.get_context("spawn")
 def supervised(problem: Problem, count: int, time_limit: float | None) -> Iterator["Supervisor"]:
     """Yield a supervisor whose worker processes end with the block, even if an exception ends it."""
     check_main(problem.build)
+    check_may_start_processes()
     # The workers wait on the other end of this pipe. When this process ends, it is closed, and they end too.
     watched, lifeline = _spawn.Pipe(duplex=False)
     supervisor = Supervisor(problem, count, time_limit, watched)

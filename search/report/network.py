@@ -7,7 +7,7 @@ import numpy as np
 from search.report.figures import plot_data, plot_function, plot_losses
 from search.run.retraining import RetrainedConfiguration
 from search.trials.data import DataSet
-from search.trials.fits import Build
+from search.trials.fits import Build, build_trainer
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -67,7 +67,7 @@ def network_figures(
 
 def _predictor(build: Build, network: RetrainedConfiguration) -> Any:
     """Return a function that predicts with the weights of a network. None if its Trainer has no `predict`."""
-    trainer: Any = build(dict(network.configuration), np.random.default_rng(0))
+    trainer: Any = build_trainer(build, network.configuration, 0)
     if not hasattr(trainer, "predict") or not hasattr(trainer.model, "load_state_dict"):
         return None
     trainer.model.load_state_dict(network.state_dict)

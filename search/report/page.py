@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import jinja2
 from numpy.typing import ArrayLike
 
+from search.errors import printable
 from search.output import naming_write_errors, plural
 from search.ranking.ranking import Ranking
 from search.report.contents import constants, failures, has_stopped, number, ranking_table, winners
@@ -132,7 +133,7 @@ def write_report(
     with naming_write_errors(target, kind="folder"):
         target.parent.mkdir(parents=True, exist_ok=True)
         with replacing(target) as file:
-            file.write(text.encode())
+            file.write("\n".join(map(printable, text.split("\n"))).encode())
     return target
 
 

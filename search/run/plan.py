@@ -23,6 +23,7 @@ import numpy as np
 
 import tinygrad_lab
 from search.pool import Pool
+from search.trials.containment import contained
 from search.trials.fits import Fit, Outcome, Problem
 
 CHUNK_SECONDS = 5.0  # of work in a chunk: a worker that crashes loses at most this much
@@ -189,7 +190,7 @@ def evenly(items: Sequence[Item], limit: int) -> Sequence[Item]:
 def count_steps(problem: Problem, fits: Sequence[Fit]) -> Iterator[tuple[int, tuple[int, int]]]:
     """Build one Trainer of a group, and yield its epochs and batch size; nothing if it is no `tinygrad_lab.Trainer`."""
     for fit in fits:
-        with suppress(Exception, SystemExit):  # the fit itself will report it
+        with suppress(Exception):  # the fit itself will report it
             trainer = problem.trainer(fit)
             if type(trainer) is tinygrad_lab.Trainer:
                 yield 0, (_epochs_to_train(trainer, fit), trainer.batch_size or sys.maxsize)
@@ -202,7 +203,7 @@ def _epochs_to_train(trainer: tinygrad_lab.Trainer, fit: Fit) -> int:
 
 def measure(problem: Problem, fits: Sequence[Fit]) -> Iterator[tuple[int, float]]:
     """Train some fits for some epochs, and yield the seconds of one update; nothing if that fails."""
-    with suppress(Exception, SystemExit):  # the fit itself will report it
+    with suppress(Exception), contained():  # the fit itself will report it
         yield 0, _seconds_of_update(problem, fits)
 
 

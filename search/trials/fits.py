@@ -17,6 +17,7 @@ import numpy as np
 import tinygrad_lab
 from search.errors import one_line
 from search.space.configuration import Configuration
+from search.trials.containment import LeftError, contained, each_contained
 from search.trials.data import Array
 from search.trials.folds import Fold
 from tinygrad_lab.training import Run, checkpoint_bytes
@@ -77,7 +78,8 @@ def build_trainer(build: Build, configuration: Mapping[str, Any], seed: np.rando
     Traceback (most recent call last):
     TypeError: build returned None, expected a Trainer; is a return missing?
     """
-    trainer = build(dict(configuration), np.random.default_rng(seed))
+    with contained():
+        trainer = build(dict(configuration), np.random.default_rng(seed))
     if trainer is None:
         raise TypeError("build returned None, expected a Trainer; is a return missing?")
     if isinstance(trainer, type) or not all(callable(getattr(trainer, name, None)) for name in ("fit", "evaluate")):
@@ -208,9 +210,9 @@ def _attempt(function: Callable[P, Result], *args: P.args, **kwargs: P.kwargs) -
     start = time.perf_counter()
     try:
         # An overflow shows in the loss. Whether NumPy warns of it would depend on the caller's settings.
-        with np.errstate(all="ignore"):
+        with np.errstate(all="ignore"), contained():
             return function(*args, **kwargs)
-    except (Exception, SystemExit) as error:
+    except Exception as error:
         return replace(_failure(error), seconds=time.perf_counter() - start)
 
 
@@ -223,7 +225,8 @@ def _run_lanes(
     resume = [fits[i].resume for i in positions]
     start = time.perf_counter()
     try:
-        for ended in tinygrad_lab.lanes_as_completed(list(trainers.values()), training_sets, until=until, resume=resume):
+        lanes = tinygrad_lab.lanes_as_completed(list(trainers.values()), training_sets, until=until, resume=resume)
+        for ended in each_contained(lanes):
             outcomes = {}
             for lane, run in ended.items():
                 i = positions[lane]
@@ -231,7 +234,7 @@ def _run_lanes(
             share = (time.perf_counter() - start) / len(outcomes)
             yield from ((i, replace(outcome, seconds=share)) for i, outcome in outcomes.items())
             start = time.perf_counter()
-    except (Exception, SystemExit):
+    except Exception:
         return
 
 
@@ -277,4 +280,5 @@ def _score(problem: Problem, fit: Fit, trainer: Trainer, run: Run | None) -> Out
 
 def _failure(error: BaseException) -> Outcome:
     status = "diverged" if isinstance(error, ArithmeticError) else "failed"
-    return Outcome(status, reason=one_line(error).encode(errors="backslashreplace").decode())  # SQLite needs valid Unicode
+    cause = error.__cause__ if isinstance(error, LeftError) else None
+    return Outcome(status, reason=one_line(cause or error))

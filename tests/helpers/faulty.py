@@ -82,6 +82,7 @@ FAULTS = {
     "out of memory": lambda: fail(MemoryError("cannot allocate 64 GiB")),
     "exception with a lock": lambda: fail(LockedError("stumbled")),
     "leave": lambda: sys.exit("no licence"),
+    "interrupt": lambda: fail(KeyboardInterrupt("stop")),
 }
 WEIGHTS = {"weights that cannot be sent": threading.Lock(), "weights that cannot be read": Unreadable()}
 

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from search.errors import printable
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.axis import Axis
@@ -26,14 +28,14 @@ def new_figure(x_label: str, y_label: str) -> "tuple[Figure, Axes]":
 
 
 def as_it_is(text: str) -> str:
-    r"""Escape a text so that matplotlib does not read a part between two dollars as a formula.
+    r"""Escape control characters, and dollars, because matplotlib reads a part between two of them as a formula.
 
     Examples
     --------
     >>> print(as_it_is("$5 or $6"))
     \$5 or \$6
     """
-    return text.replace("$", r"\$")
+    return printable(text).replace("$", r"\$")
 
 
 def plain_log_labels(axis: "Axis", steps: Sequence[int] = (2, 3, 4, 6, 8)) -> None:
