@@ -1,4 +1,8 @@
-"""Give SciPy's optimizers exact derivatives of a function: its gradient, and its Hessian times a vector.
+"""
+Exact derivatives for SciPy's optimizers
+========================================
+
+Give SciPy's optimizers exact derivatives of a function: its gradient, and its Hessian times a vector.
 
 The function is Rosenbrock's (The Computer Journal 3, 1960), a curved valley whose lowest point is at (1, ..., 1).
 """

@@ -1,4 +1,8 @@
-"""Write a new layer, check its derivatives, and train it on all three engines.
+"""
+Write a layer
+=============
+
+Write a new layer, check its derivatives, and train it on all three engines.
 
 The layer computes radial basis functions (Broomhead and Lowe, Complex Systems 2, 1988): exp(-(x - centre)² / (2 width²)) for
 several centres. Centres and widths are learnt. You do not write the derivatives of a layer.

@@ -1,4 +1,10 @@
-"""Reproduce the report: search its grid by cross-validation, re-train the best networks, draw its three figures.
+"""
+Reproduce the report, completely
+================================
+
+Reproduce the report: search its grid by cross-validation, re-train the best networks, draw its three figures.
+
+::
 
     points --> grid search, 4 folds --> ranking --> best 20, re-trained on all points --> winners --> figures, weights, page
 

@@ -1,4 +1,10 @@
-"""Search by successive halving: train many configurations for a few epochs, and the better ones for more.
+"""
+Search by successive halving
+============================
+
+Search by successive halving: train many configurations for a few epochs, and the better ones for more.
+
+::
 
     24 configurations, 12 epochs --> the best 8 up to 36 --> the best 2 up to 108 --> comparison, page
 
@@ -37,9 +43,11 @@ def build(config: Mapping[str, Any], rng: np.random.Generator) -> tl.Trainer:
 
 def main(arguments: list[str] | None = None) -> None:
     """Search, print the ranking and the comparison, and write the page."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(description="Search by successive halving.")
     parser.add_argument("--out", type=Path, default=Path("out-halving"), help="default: %(default)s")
-    out = parser.parse_args(arguments).out
+    parser.add_argument("--workers", type=int, help="processes (default: one for each processor)")
+    options = parser.parse_args(arguments)
+    out = options.out
     out.mkdir(parents=True, exist_ok=True)
     (x, y), _ = stand_in_data()
     search = Search(
@@ -48,6 +56,7 @@ def main(arguments: list[str] | None = None) -> None:
         folds=KFold(4, shuffle=True, seed=0),
         store=out / "search.sqlite",
         seed=0,
+        workers=options.workers,
     )
     result = search.run(x, y)
     print(result.ranking)

@@ -3,8 +3,15 @@
 
 from . import testing as testing
 from .autodiff.derivatives import grad as grad, no_grad as no_grad
-from .autodiff.functions import concatenate as concatenate, einsum as einsum, matmul as matmul, stack as stack
-from .autodiff.ops import maximum as maximum, minimum as minimum, where as where
+from .autodiff.functions import (
+    concatenate as concatenate,
+    einsum as einsum,
+    matmul as matmul,
+    maximum as maximum,
+    minimum as minimum,
+    stack as stack,
+    where as where,
+)
 from .autodiff.recording import CaptureError as CaptureError
 from .autodiff.tensor import Tensor as Tensor
 from .codegen import NoLoopFormError as NoLoopFormError, write_source as write_source

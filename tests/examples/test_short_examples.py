@@ -2,12 +2,14 @@
 
 import ast
 import re
+import runpy
 
 import numpy as np
 import pytest
 
-from examples import how_autodiff_works, minimize_rosenbrock, own_layer, read_a_training_step, search_by_halving
+from examples import minimize_rosenbrock, own_layer, search_by_halving
 from models import stand_in_data
+from tests.helpers import ROOT
 from tests.helpers.compilation import compile_ahead
 from tinygrad_lab.codegen import native
 
@@ -17,8 +19,21 @@ def printed(capsys, main, *arguments):
     return capsys.readouterr().out
 
 
+def run(name, folder=ROOT / "examples"):
+    """Run a script of cells, and return its variables."""
+    return runpy.run_path(str(folder / name), run_name="__main__")
+
+
+def test_estimate_a_function(tmp_path):
+    text = (ROOT / "examples/estimate_a_function.py").read_text(encoding="utf-8")
+    (tmp_path / "short.py").write_text(text.replace("200", "2").replace("(25, 25)", "(4, 4)"), encoding="utf-8")
+    values = run("short.py", tmp_path)
+    assert len(values["result"].ranking) == 8
+    np.testing.assert_allclose(values["winner"].evaluate(*values["test"]), values["retrained"][0].test_loss, rtol=1e-12)
+
+
 def test_how_autodiff_works(capsys):
-    text = printed(capsys, how_autodiff_works.main)
+    text = printed(capsys, run, "how_autodiff_works.py")
     lines = text.splitlines()
     forward, backward = lines.index("v2 = sin(v1)"), lines.index("v7 = cos(v1)")
     assert forward < backward
@@ -52,8 +67,8 @@ def test_own_layer_without_numba_says_what_to_install(capsys, monkeypatch):
 
 
 def test_read_a_training_step(capsys):
-    text = printed(capsys, read_a_training_step.main)
-    program, loops = re.split(r"\n\n\d+ array operations; as loops:\n\n", text)
+    text = printed(capsys, run, "read_a_training_step.py")
+    program, loops = re.split(r"\n\d+ array operations; as loops:\n\n", text)
     (count,) = re.findall(r"^(\d+) array operations", text, re.M)
     assert len(re.findall(r"^v\d+ = ", program, re.M)) == int(count)
     step, updates = (node for node in ast.parse(loops).body if isinstance(node, ast.FunctionDef))

@@ -1,23 +1,6 @@
 """Functions of several tensors, composed of ops: matrix products, einsum, joining.
 
 Like the ops, they build a graph when an operand is a Tensor, and compute with NumPy when all operands are arrays.
-
-Three public functions are ops themselves, see `tinygrad_lab.autodiff.ops`. Their operands broadcast together.
-
-- ``where(condition, a, b)`` takes the elements of `a` where `condition` holds, and those of `b` elsewhere. The gradient of an
-  element goes to the operand that it came from. The other operand gets 0, even where the gradient is infinite.
-- ``maximum(a, b)`` and ``minimum(a, b)`` compare elementwise. Where two elements are equal, each gets half of the gradient.
-
-Examples
---------
->>> import tinygrad_lab as tl
->>> x = tl.Tensor([-1.0, 2.0])
->>> tl.where(x > 0.0, x, 0.1 * x)
-Tensor([-0.1,  2. ])
->>> tl.maximum(x, 0.0)
-Tensor([0., 2.])
->>> tl.minimum(x, 0.0)
-Tensor([-1.,  0.])
 """
 
 from __future__ import annotations
@@ -35,6 +18,76 @@ from tinygrad_lab.autodiff import ops
 def _operand(x: Any) -> Any:
     """Return `x` if it is a Tensor, else make an array of it."""
     return x if hasattr(x, "__op__") else np.asarray(x)
+
+
+def where(condition: Any, a: Any, b: Any) -> Any:
+    """Return the elements of `a` where `condition` holds, and those of `b` elsewhere. The operands broadcast together.
+
+    The gradient of an element goes to the operand that it came from. The other operand gets 0, even where the gradient is
+    infinite.
+
+    Parameters
+    ----------
+    condition : array_like or Tensor
+        Of bool. Other numbers hold if they are not 0.
+    a, b : array_like or Tensor
+
+    Returns
+    -------
+    Tensor or ndarray
+
+    Examples
+    --------
+    >>> from tinygrad_lab import Tensor
+    >>> x = Tensor([-1.0, 2.0])
+    >>> where(x > 0.0, x, 0.1 * x)
+    Tensor([-0.1,  2. ])
+    """
+    return ops.where(condition, a, b)
+
+
+def maximum(a: Any, b: Any) -> Any:
+    """Return the larger of two elements each. The operands broadcast together.
+
+    Where two elements are equal, each gets half of the gradient.
+
+    Parameters
+    ----------
+    a, b : array_like or Tensor
+
+    Returns
+    -------
+    Tensor or ndarray
+
+    Examples
+    --------
+    >>> from tinygrad_lab import Tensor
+    >>> maximum(Tensor([-1.0, 2.0]), 0.0)
+    Tensor([0., 2.])
+    """
+    return ops.maximum(a, b)
+
+
+def minimum(a: Any, b: Any) -> Any:
+    """Return the smaller of two elements each. The operands broadcast together.
+
+    Where two elements are equal, each gets half of the gradient.
+
+    Parameters
+    ----------
+    a, b : array_like or Tensor
+
+    Returns
+    -------
+    Tensor or ndarray
+
+    Examples
+    --------
+    >>> from tinygrad_lab import Tensor
+    >>> minimum(Tensor([-1.0, 2.0]), 0.0)
+    Tensor([-1.,  0.])
+    """
+    return ops.minimum(a, b)
 
 
 def matmul(a: Any, b: Any) -> Any:
