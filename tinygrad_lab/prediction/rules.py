@@ -70,7 +70,7 @@ register_layer(
     lambda arrays, eps: LayerNorm(arrays["weight"].size, eps, arrays["weight"].dtype),
     lambda layer: {"eps": layer.eps},
 )
-register_layer(Standardize, lambda arrays: Standardize(arrays["mean"].size, arrays["mean"].dtype))
+register_layer(Standardize, lambda arrays: Standardize(arrays["mean"].size))
 register_layer(
     PreparedNetwork,
     _make_prepared,
