@@ -173,7 +173,12 @@ def check_partition(held_out: Sequence[np.ndarray], samples: int) -> None:
     Traceback (most recent call last):
     ValueError: sample 1 is held out in 2 folds, expected each sample in exactly one, as in KFold
     """
-    counts = np.bincount(np.concatenate(list(held_out)), minlength=samples)
+    rows = np.concatenate(list(held_out))
+    if rows.ndim != 1 or rows.dtype.kind not in "iu":
+        raise ValueError(f"the held-out samples are no indices but of {rows.dtype}, expected integers")
+    if rows.size and not 0 <= rows.min() <= rows.max() < samples:
+        raise ValueError(f"sample {rows.max() if rows.min() >= 0 else rows.min()} is held out, expected 0 to {samples - 1}")
+    counts = np.bincount(rows, minlength=samples)
     if (counts != 1).any():
         sample = int(np.argmax(counts != 1))
         raise ValueError(

@@ -278,6 +278,8 @@ class Predictor:
             for i, one in enumerate(fold_networks)
         )
         rows = [np.asarray(part) for part in held_out]
+        if len(rows) != len(models):
+            raise ValueError(f"Predictor.calibrate: {len(rows)} folds for {len(models)} fold models, expected as many")
         inputs = self._check_inputs(x)
         targets = check_rows("y", y, np.float64) if self.task == "regression" else class_numbers(y, self.classes_)
         check_same_length(x=inputs, y=targets)
