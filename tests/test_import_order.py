@@ -42,7 +42,7 @@ ORDER = {
     "search": "errors output table space trials testing store pool ranking run report result search command __main__",
     "search/space": "configuration rounds grid union random halving optuna",
     "search/trials": "data folds seeds containment fits",
-    "search/store": "fingerprint rows file owner fork store",
+    "search/store": "fingerprint rows file owner place fork store",
     "search/pool": "builders tasks interrupts serving supervision executors opening",
     "search/ranking": "ranking comparison nested optimism",
     "search/run": "strategy_run plan runner retraining",

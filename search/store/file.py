@@ -89,7 +89,7 @@ def lay_out(meta: Mapping[str, str], rows: Iterable[StoredRow] = ()) -> sqlite3.
         connection.execute(statement)
     added = connection.executemany(INSERT, rows).rowcount
     for item in {**meta, "rows": str(max(added, 0))}.items():
-        connection.execute(SET_META, (*item, checksum(item)))
+        connection.execute(SET_META, meta_row(*item))
     connection.execute("COMMIT")
     return connection
 
@@ -103,10 +103,23 @@ def check_structure(connection: sqlite3.Connection) -> None:
         raise ValueError(f"it is damaged, its tables are not those of format {FORMAT}")
 
 
+def meta_row(key: str, value: str) -> tuple[str, str | bytes, bytes]:
+    """Return an entry of `meta` as the values of SET_META.
+
+    A text with lone surrogates, such as the name of a folder that is not UTF-8, is stored as bytes.
+    """
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return key, value.encode("utf-8", "surrogatepass"), checksum((key, value))
+    return key, value, checksum((key, value))
+
+
 def read_meta(connection: sqlite3.Connection, condition: str = "") -> dict[str, str]:
     """Return the entries of `meta` that meet an SQL condition; raise a ValueError if one is not as it was written."""
     found = {}
-    for key, value, stored in connection.execute(f"SELECT key, value, checksum FROM meta {condition}"):
+    for key, text, stored in connection.execute(f"SELECT key, value, checksum FROM meta {condition}"):
+        value = text.decode("utf-8", "surrogatepass") if isinstance(text, bytes) else text
         if checksum((key, value)) != stored:
             raise ValueError(f"its entry {key!r} is damaged, its checksum is that of another")
         found[key] = value

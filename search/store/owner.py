@@ -3,10 +3,15 @@
 import os
 import platform
 import sqlite3
+import stat
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
+
+from search.errors import printable
+
+TABLE = "CREATE TABLE owner (name TEXT)"  # by which a lock is recognised
 
 
 class InUseError(Exception):
@@ -19,36 +24,44 @@ def owning(file: Path) -> Iterator[None]:
 
     The lock is an SQLite transaction that stays open, so it works alike on every system. It is on a second database beside
     the store, which names the owner and is removed at the end. A process that is forked from this one does not inherit it.
+    A file or link of the lock's name that no search made is neither written nor removed.
 
     Raises
     ------
     InUseError
         Immediately, if the store has an owner.
-    OSError, sqlite3.Error
-        If the lock cannot be created.
+    OSError, sqlite3.Error, ValueError
+        If the lock cannot be created, or something else is in its place.
     """
     lock = Path(f"{file}.lock")
     while True:
-        lock.touch()
-        before = _identity(lock)
+        _make(lock)
+        before = identity(lock)
+        if before is None:
+            continue
+        if not _is_lock(lock):
+            if before != identity(lock):
+                continue
+            raise ValueError(f"{lock.name} beside it is not the lock of a search; move it away")
         with closing(sqlite3.connect(lock, timeout=0, isolation_level=None)) as connection:
             _lock(connection)
-            if before is None or before != _identity(lock):
+            if before != identity(lock):
                 continue  # its last owner has just removed this file, so a lock on it has no effect
             _write_name(connection)
             _lock(connection)
-            if before != _identity(lock):
+            if before != identity(lock):
                 continue
             try:
                 yield
             finally:
-                with suppress(OSError):  # Windows does not remove an open file
-                    lock.unlink()
+                if before == identity(lock):
+                    with suppress(OSError):  # Windows does not remove an open file
+                        lock.unlink()
             return
 
 
 def owner_of(file: Path) -> str | None:
-    """Return the current owner of the store; None if there is none.
+    """Return the current owner of the store; None if there is none, or if the lock is no search's.
 
     A user who may not write the lock file cannot find out whether the owner is still running. Then "perhaps" is put before
     the name.
@@ -63,8 +76,8 @@ def owner_of(file: Path) -> str | None:
     ...     owner == this_process(), owner_of(store)
     (True, None)
     """
-    lock = Path(f"{file}.lock")
-    if not lock.exists():
+    lock = Path(f"{os.path.realpath(file)}.lock")
+    if not _is_lock(lock):
         return None
     try:
         with closing(sqlite3.connect(lock, timeout=0, isolation_level=None)) as connection:
@@ -98,7 +111,6 @@ def _lock(connection: sqlite3.Connection) -> None:
 
 def _write_name(connection: sqlite3.Connection) -> None:
     """Write the name of this process; this ends the transaction."""
-    connection.execute("CREATE TABLE IF NOT EXISTS owner (name TEXT)")
     connection.execute("DELETE FROM owner")
     connection.execute("INSERT INTO owner VALUES (?)", [this_process()])
     connection.execute("COMMIT")
@@ -110,12 +122,45 @@ def _name_of_owner(connection: sqlite3.Connection) -> str:
         row = connection.execute("SELECT name FROM owner").fetchone()
     except sqlite3.OperationalError:
         row = None
-    return str(row[0]) if row else "another process"
+    return printable(str(row[0])) if row else "another process"
 
 
-def _identity(file: Path) -> tuple[int, int] | None:
+def _make(lock: Path) -> None:
+    """Create the lock, whole or not at all, unless there is anything in its place."""
+    if os.path.lexists(lock):
+        return
+    with closing(sqlite3.connect(":memory:")) as connection:
+        connection.execute(TABLE)
+        content = connection.serialize()
+    temporary = lock.with_name(f".{lock.name}.{os.getpid()}.{os.urandom(4).hex()}")
     try:
-        found = file.stat()
-    except FileNotFoundError:
+        temporary.write_bytes(content)
+        try:
+            os.link(temporary, lock)  # unlike os.replace, it replaces nothing
+        except FileExistsError:
+            return
+        except OSError:  # the file system has no hard links
+            with suppress(FileExistsError), lock.open("xb") as file:
+                file.write(content)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _is_lock(lock: Path) -> bool:
+    """Whether a search made this file. Nothing is written, not even a log of its last transaction."""
+    try:
+        if not stat.S_ISREG(lock.lstat().st_mode):
+            return False
+        with closing(sqlite3.connect(f"{lock.absolute().as_uri()}?mode=ro&immutable=1", uri=True)) as connection:
+            return connection.execute("SELECT sql FROM sqlite_schema").fetchall() == [(TABLE,)]
+    except (OSError, sqlite3.Error):
+        return False
+
+
+def identity(file: Path) -> tuple[int, int] | None:
+    """Return what tells a file from all others, whatever its name is; None if there is no file."""
+    try:
+        found = file.lstat()
+    except (FileNotFoundError, NotADirectoryError):
         return None
     return found.st_dev, found.st_ino

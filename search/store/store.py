@@ -14,13 +14,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from search.errors import StoreError
+from search.errors import StoreError, printable
 from search.space.configuration import as_configuration
-from search.store.file import INSERT, SET_META, check_structure, is_store, lay_out, read_meta
+from search.store.file import INSERT, SET_META, check_structure, is_store, lay_out, meta_row, read_meta
 from search.store.fingerprint import differences, name_differences
 from search.store.fork import Fork
 from search.store.owner import InUseError, owning
-from search.store.rows import StoredRow, check_row, checksum, from_row, to_row
+from search.store.place import Place
+from search.store.rows import StoredRow, check_row, from_row, to_row
 from search.trials.fits import Outcome
 from search.trials.folds import Fold
 from tinygrad_lab.storage.files import replacing
@@ -58,6 +59,8 @@ class Store:
       read the store meanwhile.
     - Each row has a checksum, the number of rows is stored, and SQLite checks its pages. All are verified on reading.
     - A store has a fingerprint of the search that it was made for, and accepts no other search.
+    - After each result, the path must still lead to the open file. If the file was removed or replaced, its content is
+      written to a free path, which the StoreError names.
 
     Parameters
     ----------
@@ -104,7 +107,8 @@ class Store:
         configurations: Iterable[str] | None = None,
         folds: Sequence[Fold] = (),
     ) -> None:
-        self.name = "in memory" if path is None else os.fspath(path)
+        self.name = "in memory" if path is None else printable(os.fspath(path))
+        self._place: Place | None = None  # of a store that is written
         self._own_entries = {*(fingerprint or ()), *OWN_ENTRIES}
         self._resources = ExitStack()
         try:
@@ -123,6 +127,8 @@ class Store:
                 self.meta = read_meta(self._connection)
             if fingerprint is not None:
                 self._prepare_to_write(file, fingerprint)
+            if fingerprint is not None and path is not None and file is not None:
+                self._place = Place(path, file)
         except BaseException:
             self.close()
             raise
@@ -146,12 +152,11 @@ class Store:
         StoreError
             If it cannot be written, for instance because the disk is full. Earlier results are kept.
         """
-        with self._one_line_errors("cannot be written"):
+        with self._writing():
             row = to_row(as_configuration(configuration).text, fold, epochs, outcome)
             with self._transaction("BEGIN IMMEDIATE") as execute:
                 if execute(INSERT, row).rowcount:
                     self._set("rows", str(self._count() + 1))
-            self._move_log_to_file()
 
     def note(self, key: str, text: str) -> None:
         """Store a text in `meta`, such as the file that describes a search. It replaces an earlier text of the same key.
@@ -165,10 +170,8 @@ class Store:
         """
         if key in self._own_entries:
             raise ValueError(f"note {key!r}: the store itself has an entry of this name, expected another name")
-        with self._one_line_errors("cannot be written"):
-            with self._transaction("BEGIN IMMEDIATE"):
-                self._set(key, text)
-            self._move_log_to_file()
+        with self._writing(), self._transaction("BEGIN IMMEDIATE"):
+            self._set(key, text)
         self.meta[key] = text
 
     def outcomes(self, epochs: int = 0) -> dict[tuple[str, int], Outcome]:
@@ -209,7 +212,9 @@ class Store:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
-        self.close()
+        with closing(self):
+            if kind is None:
+                self._check_place()
 
     def __repr__(self) -> str:
         return f"Store({self.name!r})"
@@ -296,14 +301,32 @@ class Store:
         return int(entry["rows"])
 
     def _set(self, key: str, value: str) -> None:
-        self._connection.execute(SET_META, (key, value, checksum((key, value))))
+        self._connection.execute(SET_META, meta_row(key, value))
 
-    def _move_log_to_file(self) -> None:
-        """Copy the log to the file after each result.
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Acknowledge what the block writes: move it to the file, and check that the path still leads to this file."""
+        try:
+            with self._one_line_errors("cannot be written"):
+                yield
+                # SQLite silently ignores a damaged tail of the log, so an acknowledged row must not exist only there.
+                self._connection.execute("PRAGMA wal_checkpoint(FULL)")
+        finally:
+            self._check_place()
 
-        SQLite silently ignores a damaged tail of the log, so an acknowledged row must not exist only there.
-        """
-        self._connection.execute("PRAGMA wal_checkpoint(FULL)")
+    def _check_place(self) -> None:
+        """Raise a StoreError if the path leads to another file or to none, after the results were brought to safety."""
+        if self._place is None or self._place.is_kept():
+            return
+        place, self._place = self._place, None
+        what = f"store {self.name} {place.what_happened()} while the search ran"
+        if name := place.new_name():
+            raise StoreError(f"{what}; all results are in {printable(name)}: give that path, and run again to go on")
+        with self._one_line_errors("was removed or replaced, and what it had cannot be read"):
+            count, content = self._count(), self._connection.serialize()
+        if name := place.rescue(content):
+            raise StoreError(f"{what}; its {count:,} results were written to {printable(name)}: run again from there to go on")
+        raise StoreError(f"{what}, and its {count:,} results could not be written to another file, so they are lost; run again")
 
     @contextmanager
     def _transaction(self, begin: str) -> Iterator[Any]:
