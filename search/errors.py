@@ -20,21 +20,25 @@ def printable(text: str) -> str:
     return UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
+def message_line(error: BaseException) -> str:
+    """Return the message of an exception as one line that can be printed, of about 1,000 characters at most."""
+    try:
+        message = str(error)
+    except Exception as failure:  # a user's __str__
+        message = f"its message cannot be shown ({type(failure).__name__})"
+    text = printable(" ".join(message[:LONGEST].split()))
+    return text if len(message) <= LONGEST else f"{text}... (cut, {len(message):,} characters)"
+
+
 def one_line(error: BaseException) -> str:
-    r"""Return the type and the message of an exception as one line that can be printed, of about 1,000 characters at most.
+    r"""Return the type and the message of an exception as one line that can be printed.
 
     Examples
     --------
     >>> one_line(ValueError("no such\n  activation"))
     'ValueError: no such activation'
     """
-    name = type(error).__name__[:LONGEST]
-    try:
-        message = str(error)
-    except Exception as failure:  # a user's __str__
-        message = f"its message cannot be shown ({type(failure).__name__})"
-    text = printable(" ".join(f"{name}: {message[:LONGEST]}".split()))
-    return text if len(message) <= LONGEST else f"{text}... (cut, {len(message):,} characters)"
+    return f"{printable(type(error).__name__[:LONGEST])}: {message_line(error)}".rstrip()
 
 
 class SearchError(Exception):
