@@ -48,7 +48,8 @@ ORDER = {
     "search/run": "strategy_run plan runner retraining",
     "search/report": "machine figures contents illustrations network page",
     "search/report/figures": "style scores leaders networks",
-    "search/command": "settings stored actions main",
+    "search/command": "terminal settings stored trust actions main",
+    "search/command/settings": "keys builders data strategies splitters settings",
 }
 
 # Package -> the other packages of this distribution that it may import.

@@ -20,13 +20,13 @@ PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 PACKAGES = PYPROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
 FILES = sorted(path.relative_to(ROOT).as_posix() for name in PACKAGES for path in (ROOT / name).rglob("*.py"))
 
-# Optional dependency -> the only place that may import it.
+# Optional dependency -> the only places that may import it.
 OPTIONAL = {
     "hypothesis": "tinygrad_lab/testing",
     "numba": "tinygrad_lab/codegen/native",
-    "optuna": "search/space/optuna",
+    "optuna": ("search/space/optuna", "search/command/settings/strategies"),
     "pandas": "search/",
-    "sklearn": "models/estimators/",
+    "sklearn": ("models/estimators/", "search/command/settings/splitters"),
 }
 
 

@@ -6,15 +6,17 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import tinygrad_lab
 from search.command import actions
-from search.errors import SearchError
+from search.command.terminal import program
+from search.errors import SearchError, message_line, one_line
 
 EPILOG = """\
 a search begins with a TOML file; everything after needs the store only:
 
-  python -m search run search.sqlite search.toml
-  python -m search status search.sqlite
-  python -m search report search.sqlite report
+  {program} run search.sqlite search.toml
+  {program} status search.sqlite
+  {program} report search.sqlite report
 
   # search.toml
   seed = 0
@@ -27,6 +29,8 @@ a search begins with a TOML file; everything after needs the store only:
   [folds]
   n_splits = 4
 """
+
+TRUST = "import the builder that the store of someone else names"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -51,19 +55,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Discard what is still buffered. Python would try to write it once more at exit, and print an error.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except (SearchError, OSError, TypeError, ValueError, ImportError) as error:
-        print(f"search {options.command}: error: {' '.join(str(error).split())}", file=sys.stderr)
+    except Exception as error:  # a traceback would say nothing more to someone who wrote no Python
+        print(f"{program()} {options.command}: error: {_message(error)}", file=sys.stderr)
         return 1
     return 0
 
 
+def _message(error: Exception) -> str:
+    """Return an error in one line, with its type if its message may not be written for people."""
+    is_for_people = isinstance(error, (SearchError, OSError, TypeError, ValueError, ImportError)) and message_line(error)
+    return message_line(error) if is_for_people else one_line(error)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m search",
+        prog=program(),
         description="Cross-validated search over a grid of networks: resumable, and the same on any number of workers.",
-        epilog=EPILOG,
+        epilog=EPILOG.format(program=program()),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--version", action="version", version=f"tinygrad-lab {tinygrad_lab.__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def command(name: str, action: Callable[[argparse.Namespace], None], text: str) -> argparse.ArgumentParser:
@@ -77,6 +88,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--fork", type=Path, metavar="OTHER", help="begin with the results of another store, whose grid may differ"
     )
+    run.add_argument("--trust", action="store_true", help=TRUST)
     run.add_argument("--workers", type=_integer_from(1), metavar="N", help="processes, in place of the file's")
     run.add_argument("--quiet", action="store_true", help="no progress bar")
 
@@ -95,6 +107,8 @@ def _parser() -> argparse.ArgumentParser:
             added.add_argument("folder", type=Path, metavar="FOLDER", help="where to write index.html")
         else:
             added.add_argument("--weights", type=Path, metavar="FILE", help="write the weights of cross-validation's winner")
+        added.add_argument("--settings", type=Path, metavar="TOML", help="the settings file, in place of the text in the store")
+        added.add_argument("--trust", action="store_true", help=TRUST)
         added.add_argument("--top", type=_integer_from(1), default=20, metavar="N", help="how many of the best (default: 20)")
         added.add_argument("--workers", type=_integer_from(1), metavar="N", help="processes, in place of the file's")
         added.add_argument("--quiet", action="store_true", help="no progress bar")

@@ -1,52 +1,25 @@
-"""The TOML file that describes a search to the command line. It is checked completely before anything runs.
+"""All settings of a search together, which are checked completely before anything runs.
 
-    search.toml --parse--> Settings: data, grid, folds, seed, builder
-
-A minimal one:
-
-    [data]
-    train = "train.csv"        # in the folder of this file; numbers, the last column is y
-
-    [grid]
-    hidden = [[10, 10], [75, 50]]
-    lr = [0.1, 0.05]
+search.toml --read_toml--> tables --read_data, make_strategy, read_folds--> Settings --tables, builder--> Search
 """
 
-from __future__ import annotations
-
-import sys
-import tomllib
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
-from functools import partial
-from importlib import import_module
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from search.errors import SearchError, one_line
-from search.space.grid import ParameterGrid
-from search.trials.data import as_samples
+from search.command.settings.builders import DEFAULT_BUILD, default_builder, import_builder
+from search.command.settings.data import DataSettings, PlainTable, read_data
+from search.command.settings.keys import EARLY_STOPPING, SettingsError, checked, read_toml, shown
+from search.command.settings.splitters import FoldSettings, read_folds
+from search.command.settings.strategies import make_strategy
+from search.errors import message_line, one_line
+from search.space.rounds import Strategy
 from search.trials.fits import Build, build_trainer
-from search.trials.folds import KFold
+from search.trials.folds import Splitter
 
-DEFAULT_BUILD = "models:build_perceptron"
-
-Kinds = Mapping[str, tuple[type, ...]]  # the keys of a table, each with the types that it may have
-
-TOP: Kinds = {
-    "build": (str,), "seed": (int,), "repeats": (int,), "workers": (int,), "time_limit": (int, float),
-    "data": (dict,), "grid": (dict,), "folds": (dict,), "outer": (dict,),
-}  # fmt: skip
-DATA: Kinds = {"train": (str,), "test": (str,), "outputs": (int,), "header": (bool,), "delimiter": (str,)}
-FOLDS: Kinds = {"n_splits": (int,), "shuffle": (bool,), "seed": (int,)}
-
-
-class SettingsError(SearchError):
-    """The file of a search cannot be read, or does not describe a search."""
+LARGEST_FILE = 1_000_000  # bytes of a settings file
 
 
 @dataclass(frozen=True)
@@ -59,81 +32,86 @@ class Settings:
         The text of the file.
     folder : Path
         The folder of the file. Relative paths in the file start there.
-    build : str
-        ``"module:function"``.
-    train, test : Path or None
-        Tables of numbers.
-    outputs, header, delimiter
-        How to read the tables: the number of columns at the end that are y, whether the first line has names, and the
-        character between columns.
-    grid : ParameterGrid
-    folds, outer : KFold or None
+    build : str or None
+        ``"module:function"``. None takes the builder that suits the data.
+    data : DataSettings
+    strategy : Strategy or list of ParameterGrid
+    folds, outer : FoldSettings or None
         The folds of the search, and the outer folds of a nested cross-validation.
     seed, repeats : int
-    workers, time_limit : int, float or None
+    workers, time_limit, scoring, baselines : optional
+        As in `search.Search`.
+    early_stopping : dict
+        Options of the builder for tables.
     """
 
     text: str
     folder: Path
-    build: str
-    train: Path
-    test: Path | None
-    outputs: int
-    header: bool
-    delimiter: str
-    grid: ParameterGrid
-    folds: KFold
-    outer: KFold | None
+    build: str | None
+    data: DataSettings
+    strategy: Any
+    folds: FoldSettings
+    outer: FoldSettings | None
     seed: int
     repeats: int
     workers: int | None
     time_limit: float | None
+    scoring: str | list[str] | None
+    baselines: bool | None
+    early_stopping: Mapping[str, Any]
 
-    def training_set(self) -> tuple[np.ndarray, np.ndarray]:
-        """Read x and y of the training set."""
-        return self._samples(self.train, "train")
+    @property
+    def imports_code(self) -> bool:
+        """Whether the builder is imported from outside of this distribution."""
+        return self.build not in (None, DEFAULT_BUILD)
 
-    def test_set(self) -> tuple[np.ndarray, np.ndarray] | None:
-        """Read x and y of the test set. None if the file names no test set."""
-        return None if self.test is None else self._samples(self.test, "test")
+    @cached_property
+    def tables(self) -> tuple[Any, Any]:
+        """The training table and the test table, or None if the file names no test table. They are read once."""
+        return self.data.read()
 
-    def builder(self, x: np.ndarray, y: np.ndarray) -> Build:
-        """Import the function that builds a Trainer, and call it once, so that its errors show before all fits.
+    def splitters(self) -> tuple[Splitter, Splitter | None]:
+        """Return the splitters of the search and of the nested cross-validation around it."""
+        train, _ = self.tables
+        known = {
+            "has_groups": getattr(train, "groups", None) is not None,
+            "has_classes": getattr(train, "task", "regression") == "classification",
+        }
+        return self.folds.splitter(**known), None if self.outer is None else self.outer.splitter(**known)
 
-        The default builder gets the numbers of features and outputs.
-        """
-        build = _import_function(self.build, self.folder)
-        if self.build == DEFAULT_BUILD:
-            sizes: dict[str, Any] = {"in_features": x.shape[1], "out_features": y.shape[1]}
-            build = partial(build, **sizes)
-        first = next(iter(self.grid))
-        try:
-            build_trainer(build, first, seed=0)
-        except Exception as error:
-            raise SettingsError(f'build = "{self.build}" fails with {first}: {one_line(error)}') from error
-        return build
+    def builder(self) -> Build:
+        """Return the function that builds a Trainer: the one that `build` names, or the one that suits the table."""
+        train, _ = self.tables
+        if self.build is not None and self.imports_code:
+            return import_builder(self.build, self.folder)
+        if isinstance(train, PlainTable) or self.build == DEFAULT_BUILD:
+            return default_builder(train.x.shape[1], train.y.shape[1] if train.y.ndim == 2 else 1)
+        return train.builder(**self.early_stopping)
 
-    def _samples(self, path: Path, key: str) -> tuple[np.ndarray, np.ndarray]:
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", UserWarning)  # loadtxt warns of a table without rows, which is refused below
-                table = np.loadtxt(path, delimiter=self.delimiter, skiprows=int(self.header), ndmin=2, encoding="utf-8-sig")
-        except OSError as error:
-            reason = error.strerror or "there is none"
-            raise SettingsError(f"data.{key}: {path} cannot be read ({reason}); give a table of numbers") from None
-        except ValueError as error:
-            reason = " ".join(str(error).partition(";")[0].split()).rstrip(".")  # the rest is advice on loadtxt
-            raise SettingsError(f"data.{key}: {path} is no table of numbers ({reason}); is header = true missing?") from None
-        if not table.size:
-            raise SettingsError(f"data.{key}: {path} has no rows, expected a table of numbers")
-        if table.shape[1] <= self.outputs:
-            raise SettingsError(
-                f"data.{key}: {path} has {table.shape[1]} columns, of which data.outputs = {self.outputs} are y; expected more"
-            )
-        try:
-            return as_samples(table[:, : -self.outputs], table[:, -self.outputs :], label=f"{path}: ")
-        except (TypeError, ValueError) as error:
-            raise SettingsError(f"data.{key}: {error}") from None
+
+def check_builder(build: Build, name: str | None, strategy: Strategy, seed: int) -> None:
+    """Build the Trainer of the first configuration, so that the errors of a builder show before all fits.
+
+    Parameters
+    ----------
+    build : callable
+    name : str or None
+        The name in the file, if there is one.
+    strategy : Strategy
+    seed : int
+        Of the search.
+
+    Raises
+    ------
+    SettingsError
+        If the builder fails.
+    """
+    first = next(strategy.rounds(seed)).configurations[0]
+    try:
+        build_trainer(build, first, seed=0)
+    except Exception as error:
+        what = "the default builder" if name is None else f'build = "{name}"'
+        raise SettingsError(f"{what} fails with {first}: {one_line(error)}") from error
 
 
 def read_settings(path: Path) -> Settings:
@@ -143,12 +121,17 @@ def read_settings(path: Path) -> Settings:
     ------
     SettingsError
         If it cannot be read, is not TOML, or does not describe a search: an unknown key, a value of the wrong type, no data,
-        or an empty grid. For an unknown key, the message suggests the nearest known one.
+        or an empty grid.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        with path.open("rb") as file:
+            content = file.read(LARGEST_FILE + 1)
     except OSError as error:
         raise SettingsError(f"{path} cannot be read ({error.strerror}); give the TOML file of a search") from None
+    if len(content) > LARGEST_FILE:
+        raise SettingsError(f"{path} is larger than {LARGEST_FILE:,} bytes; give the TOML file of a search")
+    try:
+        text = content.decode("utf-8-sig").replace("\r\n", "\n")
     except UnicodeDecodeError as error:
         raise SettingsError(f"{path} is no text in UTF-8 ({error.reason}); give the TOML file of a search") from None
     return parse_settings(text, path.absolute().parent, str(path))
@@ -168,77 +151,63 @@ def parse_settings(text: str, folder: Path, name: str) -> Settings:
     Examples
     --------
     >>> settings = parse_settings('[data]\ntrain = "t.csv"\n[grid]\nlr = [0.1, 0.2]', Path("/data"), "search.toml")
-    >>> settings.grid, settings.folds
-    (ParameterGrid(lr=[0.1, 0.2]), KFold(4, shuffle=True, seed=0))
+    >>> settings.strategy, settings.data.train
+    (ParameterGrid(lr=[0.1, 0.2]), PosixPath('/data/t.csv'))
     >>> parse_settings("[grid]\nlr = [0.1]\n[dta]", Path(), "search.toml")
     Traceback (most recent call last):
-    search.command.settings.SettingsError: search.toml: unknown key 'dta', did you mean 'data'?
+    search.command.settings.keys.SettingsError: search.toml: unknown key 'dta', did you mean 'data'?
     """
+    given = read_toml(text, name)
     try:
-        given = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise SettingsError(f"{name} is no TOML: {error}") from None
-    try:
-        top = _checked(given, TOP, "")
-        data = _checked(top.get("data", {}), DATA, "data.")
-        if "train" not in data:
-            raise SettingsError('no data.train, expected the name of a table of numbers, such as train = "train.csv"')
-        if "outputs" in data and data["outputs"] < 1:
-            raise SettingsError(f"data.outputs = {data['outputs']}, expected at least 1")
-        if len(data.get("delimiter", ",")) != 1 or data.get("delimiter") in ("\n", "\r", "#"):
-            raise SettingsError(f"data.delimiter = {data['delimiter']!r}, expected one character, such as ';'")
+        top = checked(given, "")
+        data = read_data(top.get("data", {}), folder)
         return Settings(
             text=text,
             folder=folder,
-            build=top.get("build", DEFAULT_BUILD),
-            train=folder / data["train"],
-            test=folder / data["test"] if "test" in data else None,
-            outputs=data.get("outputs", 1),
-            header=data.get("header", False),
-            delimiter=data.get("delimiter", ","),
-            grid=ParameterGrid(top.get("grid", {})),
-            folds=_folds(top.get("folds", {}), "folds."),
-            outer=_folds(top["outer"], "outer.") if "outer" in top else None,
+            build=top.get("build"),
+            data=data,
+            strategy=make_strategy(top.get("grid", {}), checked(top.get("search", {}), "search.")),
+            folds=_folds(top.get("folds", {}), "folds.", data),
+            outer=_folds(top["outer"], "outer.", data) if "outer" in top else None,
             seed=top.get("seed", 0),
-            repeats=top.get("repeats", 1),
-            workers=top.get("workers"),
+            repeats=_at_least("repeats", top.get("repeats", 1), 1),
+            workers=_at_least("workers", top.get("workers"), 1),
             time_limit=top.get("time_limit"),
+            scoring=_scoring(top.get("scoring")),
+            baselines=top.get("baselines"),
+            early_stopping=_early_stopping(top, data),
         )
-    except (TypeError, ValueError, SettingsError) as error:
-        raise SettingsError(f"{name}: {error}") from None
+    except (TypeError, ValueError, ImportError, SettingsError) as error:
+        raise SettingsError(f"{name}: {message_line(error)}") from None
 
 
-def _folds(given: Mapping[str, Any], prefix: str) -> KFold:
-    options: dict[str, Any] = {"n_splits": 4, "shuffle": True, "seed": 0, **_checked(given, FOLDS, prefix)}
-    return KFold(options["n_splits"], options["shuffle"], options["seed"] if options["shuffle"] else None)
+def _at_least(key: str, value: Any, least: int) -> Any:
+    if value is not None and value < least:
+        raise SettingsError(f"{key} = {value}, expected at least {least}")
+    return value
 
 
-def _checked(given: Mapping[str, Any], known: Kinds, prefix: str) -> Mapping[str, Any]:
-    """Check the keys of a table and the types of its values, and return it."""
-    for key, value in given.items():
-        if key not in known:
-            [near] = get_close_matches(key, known, n=1, cutoff=0.0)
-            raise SettingsError(f"unknown key {prefix + key!r}, did you mean {prefix + near!r}?")
-        if type(value) not in known[key]:
-            kinds = " or ".join("a table" if kind is dict else kind.__name__ for kind in known[key])
-            raise SettingsError(f"{prefix}{key} = {value!r}, expected {kinds}")
+def _folds(given: Mapping[str, Any], prefix: str, data: DataSettings) -> FoldSettings:
+    folds = read_folds(given, prefix)
+    if folds.kind == "group" and "groups" not in data.options:
+        raise SettingsError(
+            f'{prefix}kind = "group" without data.groups, expected the column that has the group of each sample'
+        )
+    return folds
+
+
+def _scoring(given: Any) -> Any:
+    names = [given] if isinstance(given, str) else given
+    if names is not None and (not names or not all(isinstance(name, str) and name for name in names)):
+        raise SettingsError(f'scoring = {shown(given)}, expected a name or a list of names, such as "r2"')
     return given
 
 
-def _import_function(name: str, folder: Path) -> Build:
-    """Import ``"module:function"``. The module may be in the folder of the TOML file."""
-    module, _, function = name.partition(":")
-    if not module or not function:
-        raise SettingsError(f'build = "{name}", expected "module:function", such as "{DEFAULT_BUILD}"')
-    if str(folder) not in sys.path:
-        sys.path.append(str(folder))  # worker processes get sys.path from their parent
-    try:
-        imported = import_module(module)
-    except (Exception, SystemExit) as error:  # the user's module may raise anything
+def _early_stopping(top: Mapping[str, Any], data: DataSettings) -> Mapping[str, Any]:
+    given = checked(top.get("early_stopping", {}), "early_stopping.")
+    if given and ("build" in top or data.is_plain):
         raise SettingsError(
-            f'build = "{name}" cannot be imported ({one_line(error)}); the module is looked for in {folder} too'
-        ) from error
-    build: Build | None = getattr(imported, function, None)
-    if not callable(build):
-        raise SettingsError(f'build = "{name}": module {module} has no function {function}')
-    return build
+            "early_stopping has an effect only on a table with data.target and without build, "
+            f"expected none of {', '.join(EARLY_STOPPING)}; let your own builder set them"
+        )
+    return given

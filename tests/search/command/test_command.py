@@ -67,7 +67,7 @@ def said(capsys, *arguments, code=0):
         return output
     assert output == ""
     assert errors.count("\n") == 1
-    assert errors.startswith(f"search {arguments[0]}: error: ")
+    assert errors.startswith(f"python -m search {arguments[0]}: error: ")
     return errors
 
 
@@ -354,7 +354,7 @@ def test_weights_that_a_full_disk_refuses_are_named(finished, capsys, monkeypatc
     capsys.readouterr()
     assert main(["retrain", "s.sqlite", "--top", "1", "--quiet", "--weights", "w.npz"]) == 1
     assert capsys.readouterr().err == (
-        "search retrain: error: w.npz cannot be written: No space left on device; give another path\n"
+        "python -m search retrain: error: w.npz cannot be written: No space left on device; give another path\n"
     )
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from models.builders import build_perceptron
 from search import KFold, ParameterGrid
-from search.command.settings import SettingsError, parse_settings, read_settings
+from search.command.settings import SettingsError, check_builder, parse_settings, read_settings
 
 MINIMAL = '[data]\ntrain = "train.csv"\n[grid]\nlr = [0.1, 0.05]\n'
 
@@ -24,9 +24,10 @@ def write(folder, name, text):
 
 def test_what_is_left_out_is_as_in_a_search():
     settings = parse(MINIMAL)
-    assert settings.grid.axes == ParameterGrid(lr=[0.1, 0.05]).axes
-    assert repr(settings.folds) == repr(KFold(4, shuffle=True, seed=0))
-    assert (settings.train, settings.test, settings.outer) == (Path("/folder/train.csv"), None, None)
+    assert settings.strategy.axes == ParameterGrid(lr=[0.1, 0.05]).axes
+    assert repr(settings.folds.splitter(has_groups=False, has_classes=False)) == repr(KFold(4, shuffle=True, seed=0))
+    assert (settings.data.train, settings.data.test, settings.outer) == (Path("/folder/train.csv"), None, None)
+    assert settings.data.is_plain
     assert (settings.seed, settings.repeats, settings.workers, settings.time_limit) == (0, 1, None, None)
 
 
@@ -61,11 +62,12 @@ def test_everything_can_be_said():
         """
     )
     assert (settings.seed, settings.repeats, settings.workers, settings.time_limit) == (3, 2, 1, 2.5)
-    assert (settings.train, settings.test) == (Path("/elsewhere/train.csv"), Path("/folder/test.csv"))
-    assert (settings.outputs, settings.header, settings.delimiter) == (2, True, ";")
-    assert list(settings.grid)[1] == {"hidden": (75, 50), "activation": "relu", "clip": 10.0}
-    assert repr(settings.folds) == repr(KFold(5))
-    assert repr(settings.outer) == repr(KFold(3, shuffle=True, seed=1))
+    assert (settings.data.train, settings.data.test) == (Path("/elsewhere/train.csv"), Path("/folder/test.csv"))
+    assert settings.data.options == {"outputs": 2, "header": True, "delimiter": ";"}
+    assert list(settings.strategy)[1] == {"hidden": (75, 50), "activation": "relu", "clip": 10.0}
+    plain = {"has_groups": False, "has_classes": False}
+    assert repr(settings.folds.splitter(**plain)) == repr(KFold(5))
+    assert repr(settings.outer.splitter(**plain)) == repr(KFold(3, shuffle=True, seed=1))
     assert settings.build == "package.module:function"
 
 
@@ -73,21 +75,21 @@ def test_everything_can_be_said():
     ("text", "message"),
     [
         ("[data", "search.toml is no TOML: "),
-        ("", "search.toml: no data.train, expected the name of a table of numbers"),
+        ("", "search.toml: no data.train, expected the name of a table, such as"),
         ("sed = 1\n" + MINIMAL, "search.toml: unknown key 'sed', did you mean 'seed'?"),
         (MINIMAL + "[fold]\n", "search.toml: unknown key 'fold', did you mean 'folds'?"),
         (MINIMAL.replace("[grid]", 'tset = "a"\n[grid]'), "search.toml: unknown key 'data.tset', did you mean 'data.test'?"),
         (MINIMAL + "[folds]\nsplits = 3", "search.toml: unknown key 'folds.splits', did you mean 'folds.n_splits'?"),
-        ('seed = "one"\n' + MINIMAL, "search.toml: seed = 'one', expected int"),
-        ("seed = true\n" + MINIMAL, "search.toml: seed = True, expected int"),
-        ("grid = 3\n[data]\ntrain = 'a'", "search.toml: grid = 3, expected a table"),
-        ("time_limit = '3'\n" + MINIMAL, "search.toml: time_limit = '3', expected int or float"),
+        ('seed = "one"\n' + MINIMAL, "search.toml: seed = 'one', expected an integer"),
+        ("seed = true\n" + MINIMAL, "search.toml: seed = true, expected an integer"),
+        ("grid = 3\n[data]\ntrain = 'a'", "search.toml: grid = 3, expected a table or a list"),
+        ("time_limit = '3'\n" + MINIMAL, "search.toml: time_limit = '3', expected an integer or a number"),
         ("[data]\ntrain = 'a'\n[grid]", "search.toml: ParameterGrid: no axis given"),
         ("[data]\ntrain = 'a'\n[grid]\nlr = []", "search.toml: ParameterGrid: lr=[] is empty"),
         ("[data]\ntrain = 'a'\n[grid]\nlr = [0.1, 0.1]", "search.toml: ParameterGrid: lr has 0.1 twice"),
         ("[data]\ntrain = 'a'\n[grid]\nlr = 0.1", "search.toml: ParameterGrid: lr=0.1 is not a sequence of values"),
         ("[data]\ntrain = 'a'\n[grid]\nday = [2019-01-01]", "search.toml: configuration: day="),
-        (MINIMAL + "[folds]\nn_splits = 1", "search.toml: KFold(1): expected an integer of at least 2"),
+        (MINIMAL + "[folds]\nn_splits = 1", "search.toml: folds.n_splits = 1, expected at least 2"),
         (MINIMAL.replace("[grid]", "outputs = 0\n[grid]"), "search.toml: data.outputs = 0, expected at least 1"),
         (MINIMAL.replace("[grid]", "delimiter = ''\n[grid]"), "search.toml: data.delimiter = '', expected one character"),
         (MINIMAL.replace("[grid]", "delimiter = '; '\n[grid]"), "search.toml: data.delimiter = '; ', expected one character"),
@@ -120,45 +122,49 @@ def settings_of(folder, table, extra=""):
 
 
 def test_the_last_columns_of_the_data_are_y(tmp_path):
-    x, y = settings_of(tmp_path, "1,2,3\n4,5,6\n").training_set()
+    (x, y), test = settings_of(tmp_path, "1,2,3\n4,5,6\n").tables
     assert x.tolist() == [[1, 2], [4, 5]]
     assert y.tolist() == [[3], [6]]
-    x, y = settings_of(tmp_path, "a;b;c\n1;2;3\n", "outputs = 2\nheader = true\ndelimiter = ';'").training_set()
+    assert test is None
+    (x, y), _ = settings_of(tmp_path, "a;b;c\n1;2;3\n", "outputs = 2\nheader = true\ndelimiter = ';'").tables
     assert (x.tolist(), y.tolist()) == ([[1]], [[2, 3]])
-    assert settings_of(tmp_path, "1,2").test_set() is None
 
 
 @pytest.mark.parametrize(
     ("table", "message"),
     [
-        ("a,b\n1,2\n", "is no table of numbers (could not convert string"),
-        ("1,2\n3\n", "(the number of columns changed from 2 to 1 at row 2); is header = true missing?"),
+        ("a,b\n1,2\n", ", line 1, column 1: 'a' is no finite number; if it is the name of a column, give data.header = true"),
+        ("1,2\n3\n", ", line 2 has 1 columns, expected 2, as in line 1; correct it"),
         ("", "has no rows, expected a table of numbers"),
         ("1\n2\n", "has 1 columns, of which data.outputs = 1 are y; expected more"),
-        ("1,nan\n2,3\n", "y holds nan at (0, 0)"),
+        ("1,2\n\n# note\n3,nan\n", ", line 4, column 2: 'nan' is no finite number; correct it, or give data.target"),
+        ("1,2\n#N/A,3\n", ", line 2, column 1: '#N/A' is no finite number"),
+        ("1,2\n#DIV/0!,3\n", ", line 2, column 1: '#DIV/0!' is no finite number"),
+        ("1,2;3\n", ", line 1, column 2: '2;3' is no finite number"),
+        ("1;2\n", ", line 1, column 1: '1;2' is no finite number; is data.delimiter = ';' missing?"),
+        ("1,2\n3,\n", ", line 2, column 2: '' is no finite number"),
     ],
 )
 def test_data_that_are_no_table_of_numbers_are_told_with_their_file(tmp_path, table, message):
     with pytest.raises(SettingsError) as caught:
-        settings_of(tmp_path, table).training_set()
+        _ = settings_of(tmp_path, table).tables
     assert f"data.train: {tmp_path / 'train.csv'}" in str(caught.value)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 def test_no_data(tmp_path):
-    settings = settings_of(tmp_path, "")
+    settings = settings_of(tmp_path, "1,2")
     (tmp_path / "train.csv").unlink()
     with pytest.raises(SettingsError, match=r"data.train: .*train.csv cannot be read \(there is none\); give"):
-        settings.training_set()
+        _ = settings.tables
 
 
-def test_the_default_builder_knows_the_width_of_the_data():
-    x, y = np.zeros((5, 3)), np.zeros((5, 2))
-    build = parse(MINIMAL).builder(x, y)
+def test_the_default_builder_knows_the_width_of_the_data(tmp_path):
+    build = settings_of(tmp_path, "1,2,3,4,5", "outputs = 2").builder()
     assert build.func is build_perceptron
     model = build({"hidden": (4,)}, np.random.default_rng(0)).model
-    assert model(x).shape == (5, 2)
+    assert model(np.zeros((5, 3))).shape == (5, 2)
 
 
 def test_a_builder_of_ones_own_may_lie_beside_the_file(tmp_path, monkeypatch):
@@ -166,7 +172,8 @@ def test_a_builder_of_ones_own_may_lie_beside_the_file(tmp_path, monkeypatch):
     write(tmp_path, "own_builder_beside.py", "from search.testing import build_polynomial as make\n")
     toml = 'build = "own_builder_beside:make"\n' + MINIMAL.replace("lr = [0.1, 0.05]", "degree = [1, 2]")
     settings = read_settings(write(tmp_path, "search.toml", toml))
-    assert settings.builder(None, None).__name__ == "build_polynomial"
+    write(tmp_path, "train.csv", "1,2")
+    assert settings.builder().__name__ == "build_polynomial"
 
 
 @pytest.mark.parametrize(
@@ -175,7 +182,7 @@ def test_a_builder_of_ones_own_may_lie_beside_the_file(tmp_path, monkeypatch):
         ("raise RuntimeError('boom')", "cannot be imported (RuntimeError: boom); the module is looked for in "),
         ("import sys\nsys.exit(3)", "cannot be imported (SystemExit: 3)"),
         ("def make(:", "cannot be imported (SyntaxError: invalid syntax"),
-        ("make = 3", ": module faulty_builder has no function make"),
+        ("make = 3", ": module faulty_builder, read from "),
         ("def make():\n    return 1", "fails with {'hidden': (4,)}: TypeError: make() takes 0 positional arguments"),
         ("def make(c, rng):\n    return c['lr']", "fails with {'hidden': (4,)}: KeyError: 'lr'"),
         (
@@ -192,8 +199,9 @@ def test_a_builder_that_does_not_build(text, message, tmp_path, monkeypatch):
     write(tmp_path, "faulty_builder.py", text)
     toml = 'build = "faulty_builder:make"\n[data]\ntrain = "t.csv"\n[grid]\nhidden = [[4]]'
     settings = read_settings(write(tmp_path, "search.toml", toml))
+    write(tmp_path, "t.csv", "1,2")
     with pytest.raises(SettingsError) as refused:
-        settings.builder(np.zeros((2, 1)), np.zeros((2, 1)))
+        check_builder(settings.builder(), settings.build, settings.strategy, seed=0)
     assert f'build = "faulty_builder:make" {message}'.replace('" :', '":') in str(refused.value)
 
 
@@ -202,10 +210,11 @@ def test_a_builder_that_does_not_build(text, message, tmp_path, monkeypatch):
     [
         ("models", 'build = "models", expected "module:function"'),
         ("no_such_module_anywhere:f", 'build = "no_such_module_anywhere:f" cannot be imported'),
-        ("models:no_such_function", 'build = "models:no_such_function": module models has no function no_such_function'),
+        ("models:no_such_function", 'build = "models:no_such_function": module models, read from '),
     ],
 )
-def test_a_builder_that_is_not_there(build, message):
+def test_a_builder_that_is_not_there(build, message, tmp_path):
+    write(tmp_path, "train.csv", "1,2")
     with pytest.raises(SettingsError) as caught:
-        parse(f'build = "{build}"\n{MINIMAL}').builder(None, None)
+        read_settings(write(tmp_path, "search.toml", f'build = "{build}"\n{MINIMAL}')).builder()
     assert str(caught.value).startswith(message)
