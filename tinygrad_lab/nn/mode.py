@@ -145,6 +145,8 @@ class TrainingMode:
     ----------
     new_values : dict of Buffer to Tensor
         What ``forward`` has set so far.
+    objective : Tensor or None
+        What a training step has differentiated, with its graph.
     """
 
     def __init__(self, draw: Draw) -> None:
@@ -152,6 +154,7 @@ class TrainingMode:
         self._calls: dict[RandomInput, int] = {}
         self._drawn: dict[tuple[RandomInput, int], Tensor] = {}
         self.new_values: dict[Buffer, Tensor] = {}
+        self.objective: Tensor | None = None
 
     def draw(self, source: RandomInput, shape: Shape, dtype: np.dtype) -> Tensor:
         """Return the next numbers of a RandomInput."""

@@ -29,7 +29,7 @@ from tinygrad_lab.program import BoundProgram, Program, capture
 from tinygrad_lab.program.memory import aligned_empty
 from tinygrad_lab.training.history import History
 from tinygrad_lab.training.noise import EpochNumbers, Key, key_of
-from tinygrad_lab.training.parameters import check_kept_parameters, owners_of_parameters
+from tinygrad_lab.training.parameters import check_kept_parameters, check_objective, owners_of_parameters
 from tinygrad_lab.training.snapshots import Snapshot, snapshot_of, trial_run
 from tinygrad_lab.training.step import TrainingStep
 
@@ -85,6 +85,7 @@ class CapturedStep:
         self._owners = owners_of_parameters(step.model)
         self.settings = settings_of(step)
         self.state: dict[str, np.ndarray] = {}
+        self._is_objective_checked = False
         self._programs: dict[Shapes, Program] = {}
         self._drawn: dict[Shapes, dict[str, Drawn]] = {}
         self._updates: dict[Shapes, BoundProgram] = {}
@@ -141,7 +142,11 @@ class CapturedStep:
             source = DrawnInputs(self._step)
 
             def step(*data: Tensor) -> Results:
-                update = self._step.run_in(source.mode(), data)
+                mode = source.mode()
+                update = self._step.run_in(mode, data)
+                if not self._is_objective_checked:
+                    check_objective(self._step, mode.objective)
+                    self._is_objective_checked = True
                 if update.state.keys() != names:
                     self._refuse_new_state([name for name in update.state if name not in names])
                 return {"loss": update.loss}, self._named(update.parameters, update.state, update.buffers)

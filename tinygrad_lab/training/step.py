@@ -146,6 +146,8 @@ class TrainingStep:
         with differentiating("a training step"):
             data_loss = self.loss(self.model(x), y, sample_weight)
             objective = data_loss + penalty.value(parameters) if penalty and placement == "loss" else data_loss
+        if (mode := current_mode()) is not None:
+            mode.objective = objective
         gradients = self._with_zeros(grad(objective, parameters, unused="none"))
         with no_grad():
             gradients = optimizer.run_hooks(gradients)

@@ -22,7 +22,7 @@ NET_TEXT = (
             "MultilayerPerceptron(activations=[ReLU()], hidden1=Linear(1, 3), output=Linear(3, 1))",
         ),
         (tl.SGD(PARAMETERS, hooks=[tl.ClipGradNorm(10.0)]), "SGD(lr=0.01, momentum=0.0, hooks=[ClipGradNorm(10.0)])"),
-        (tl.AdamW(PARAMETERS), "AdamW(lr=0.001, eps=1e-08, weight_decay=0.01, hooks=[])"),
+        (tl.AdamW(PARAMETERS), "AdamW(lr=0.001, beta1=0.9, beta2=0.999, eps=1e-08, weight_decay=0.01, hooks=[])"),
         (tl.EarlyStopping(3), "EarlyStopping(patience=3, monitor='validation_loss', min_delta=0.0, restore_best=True)"),
         (tl.ProgressBar(), "ProgressBar()"),
         (

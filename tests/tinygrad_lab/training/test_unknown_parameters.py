@@ -1,0 +1,149 @@
+"""Tensors that require a gradient and are no parameters of the model: they would be neither trained nor saved."""
+
+from collections import deque
+from dataclasses import dataclass
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+import tinygrad_lab as tl
+
+X = np.random.default_rng(1).normal(size=(8, 2))
+Y = X[:, :1] ** 2
+ENGINES = ["eager", "replay", "auto"]
+GLOBAL = tl.Tensor(0.5, requires_grad=True)
+
+
+class Hidden(tl.Layer):
+    """A layer that keeps a Tensor in its attribute `kept`."""
+
+    def __init__(self, keep, read):
+        self.inner = tl.Linear(2, 1, rng=np.random.default_rng(0))
+        self.kept = keep(tl.Tensor(0.5, requires_grad=True))
+        self.read = read
+
+    def forward(self, x):
+        return self.inner(x) + self.read(self.kept)
+
+
+@dataclass
+class Plain:
+    weight: tl.Tensor
+
+
+class Slotted:
+    __slots__ = ("weight",)
+
+    def __init__(self, weight):
+        self.weight = weight
+
+
+PLACES = {
+    "deque": (lambda w: deque([w]), lambda kept: kept[0]),
+    "set": (lambda w: {w}, lambda kept: next(iter(kept))),
+    "frozenset": (lambda w: frozenset([w]), lambda kept: next(iter(kept))),
+    "closure": (lambda w: lambda: w, lambda kept: kept()),
+    "default": (lambda w: lambda w=w: w, lambda kept: kept()),
+    "plain object": (Plain, lambda kept: kept.weight),
+    "namespace": (lambda w: SimpleNamespace(weight=w), lambda kept: kept.weight),
+    "slots": (Slotted, lambda kept: kept.weight),
+    "global": (lambda w: None, lambda kept: GLOBAL),
+}
+
+
+class OwnActivation(tl.Activation):
+    def __init__(self):
+        self.weight = tl.Tensor(0.5, requires_grad=True)
+
+    def forward(self, x):
+        return x * self.weight
+
+
+class OwnLoss(tl.HalfSquaredError):
+    def __init__(self):
+        object.__setattr__(self, "weight", tl.Tensor(0.5, requires_grad=True))
+
+    def per_sample(self, prediction, target):
+        return super().per_sample(prediction, target) * self.weight
+
+
+class OwnPenalty(tl.L2Penalty):
+    def __init__(self):
+        super().__init__(0.1)
+        self.weight = tl.Tensor(0.5, requires_grad=True)
+
+    def _size(self, w):
+        return super()._size(w) * self.weight
+
+
+def trainer_of(model, loss=None, engine="replay", **options):
+    return tl.Trainer(
+        model,
+        loss or tl.HalfSquaredError(),
+        optimizer=tl.SGD(model.parameters()),
+        epochs=2,
+        batch_size=4,
+        engine=engine,
+        **options,
+    )
+
+
+def linear():
+    return tl.Linear(2, 1, rng=np.random.default_rng(0))
+
+
+OTHERS = {
+    "OwnActivation.weight": lambda engine: trainer_of(tl.Sequential(linear(), OwnActivation()), engine=engine),
+    "OwnLoss.weight": lambda engine: trainer_of(linear(), OwnLoss(), engine=engine),
+    "OwnPenalty.weight": lambda engine: trainer_of(linear(), engine=engine, penalty=OwnPenalty()),
+}
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("place", PLACES)
+def test_a_parameter_that_the_model_does_not_list_is_refused(place, engine):
+    trainer = trainer_of(Hidden(*PLACES[place]), engine=engine)
+    before = trainer.model.inner.state_dict()["weight"].tolist()
+    with pytest.raises(ValueError, match="the loss depends on a Tensor that requires a gradient, but is no parameter") as error:
+        trainer.fit(X, Y)
+    assert "\n" not in str(error.value)
+    assert trainer.model.inner.state_dict()["weight"].tolist() == before
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("name", OTHERS)
+def test_other_parts_have_no_parameters(name, engine):
+    with pytest.raises(ValueError, match=f"^{name}: the loss depends on a Tensor"):
+        OTHERS[name](engine).fit(X, Y)
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_constant_may_be_anywhere(place):
+    keep, read = PLACES[place]
+    trainer_of(Hidden(lambda w: keep(w.detach()), lambda kept: read(kept).detach()), engine="eager").fit(X, Y)
+
+
+def test_a_frozen_tensor_is_a_constant():
+    def keep(w):
+        w.requires_grad = False
+        return deque([w])
+
+    trainer_of(Hidden(keep, lambda kept: kept[0]), engine="eager").fit(X, Y)
+
+
+class OwnSlope(tl.Layer):
+    """A layer that makes a leaf in each pass, to differentiate with respect to it."""
+
+    def __init__(self):
+        self.inner = linear()
+
+    def forward(self, x):
+        point = tl.Tensor(x, requires_grad=True)
+        (slope,) = tl.grad((self.inner(point) ** 2).sum(), [point], create_graph=True)
+        return slope[:, :1] + point[:, :1]
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_leaf_that_a_forward_pass_makes_is_allowed(engine):
+    trainer_of(OwnSlope(), engine=engine).fit(X, Y)
