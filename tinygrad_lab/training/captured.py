@@ -30,7 +30,7 @@ from tinygrad_lab.program.memory import aligned_empty
 from tinygrad_lab.training.history import History
 from tinygrad_lab.training.noise import EpochNumbers, Key, key_of
 from tinygrad_lab.training.parameters import check_kept_parameters, check_objective, owners_of_parameters
-from tinygrad_lab.training.snapshots import Snapshot, snapshot_of, trial_run
+from tinygrad_lab.training.snapshots import Snapshot, label, snapshot_of, trial_run
 from tinygrad_lab.training.step import TrainingStep
 
 DATA = ("x", "y", "sample_weight")
@@ -77,6 +77,8 @@ class CapturedStep:
         What the step reads and does not change: hyper-parameters, and constants of the model's layers.
     state : dict of str to ndarray
         The parameters, the optimizer's state, then the buffers: the memory that a replay reads and an update changes.
+    kept : list of str
+        Where the captured passes have kept a Tensor to be looked at, such as an attribute of a layer. A replay keeps none.
     """
 
     def __init__(self, step: TrainingStep) -> None:
@@ -85,6 +87,7 @@ class CapturedStep:
         self._owners = owners_of_parameters(step.model)
         self.settings = settings_of(step)
         self.state: dict[str, np.ndarray] = {}
+        self.kept: list[str] = []
         self._is_objective_checked = False
         self._programs: dict[Shapes, Program] = {}
         self._drawn: dict[Shapes, dict[str, Drawn]] = {}
@@ -256,6 +259,7 @@ class CapturedStep:
             if not later[-1].nodes.keys().isdisjoint(later[-1].results):  # it has kept some
                 stored = {*tensors.values(), *others.values(), *(line.result for run in recordings for line in run.lines)}
                 _check_does_not_read(stored, partial(other_pass, *_named_data(data).values()))
+                self.kept += [label(change.owner, change.key) for change in before.differences(later[-1])]
         read = {x for line in program.lines for x in line.operands} | {*program.outputs.values(), *program.new_state.values()}
         kept = {name: x for name, x in program.inputs.items() if name in tensors or x in read}
         return replace(program, inputs=kept)

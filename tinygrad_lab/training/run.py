@@ -18,6 +18,7 @@ from tinygrad_lab.training.engines.eager import EagerEngine
 from tinygrad_lab.training.engines.engine import Batch, Engine, Epoch
 from tinygrad_lab.training.history import History
 from tinygrad_lab.training.setup import Setup
+from tinygrad_lab.training.snapshots.users_code import is_of_this_package
 from tinygrad_lab.training.step import TrainingStep
 from tinygrad_lab.training.structure import describe_step, scheduler_acts
 
@@ -371,4 +372,6 @@ class Run:
 
     def make_engine(self, first: str | None = None) -> Engine:
         """Make the engine named `first`, by default the chosen one, or a simpler one if that cannot run the step."""
-        return make_engine(self.trainer, first or self.choose_engine(), list(self.examples.values()), self.held_out)
+        is_watched = any(not is_of_this_package(type(callback).__module__) for callback in self.callbacks)
+        batches = list(self.examples.values())
+        return make_engine(self.trainer, first or self.choose_engine(), batches, self.held_out, is_watched)

@@ -427,6 +427,7 @@ def test_trainers_may_share_what_training_does_not_change():
     check(make)
 
 
+@pytest.mark.filterwarnings("ignore:.*the step keeps a result")
 def test_layers_of_lanes_may_keep_their_results():
     class Keeps(tl.Layer):
         def __init__(self, i):

@@ -15,6 +15,7 @@ import threading
 import types
 from array import array
 from collections import OrderedDict, defaultdict, deque
+from contextlib import nullcontext
 from contextvars import ContextVar
 from itertools import count, cycle
 
@@ -579,11 +580,43 @@ def check_equal_without_a_warning(make, **options):
     return expected
 
 
+@pytest.mark.filterwarnings("ignore:.*the step keeps a result")
 def test_a_layer_may_keep_its_input_and_results_to_be_looked_at(interpreted):
     check_equal_without_a_warning(lambda engine: simple_trainer(KeepsAll(), engine))
     trainer = simple_trainer(KeepsAll(), "eager")
     trainer.fit(X, Y, epochs=1)
     trainer.capture(X, Y)  # it has kept results before
+
+
+class ReadsWhatIsKept(tl.Callback):
+    def __init__(self):
+        self.means = []
+
+    def on_epoch_end(self, run):
+        self.means.append(run.trainer.model.last.numpy().mean())
+        return ""
+
+
+@pytest.mark.parametrize("validation", [None, (X, Y)], ids=["training", "evaluation"])
+def test_a_result_that_a_callback_may_read_is_not_lost(validation):
+    for engine in ("replay", "compiled"):
+        with pytest.raises(CaptureError, match=r"^KeepsAll\.input: .*a callback may read .*train with engine='eager'"):
+            simple_trainer(KeepsAll(), engine).fit(X, Y, validation, callbacks=[ReadsWhatIsKept()])
+    means = []
+    for engine in ("eager", "auto"):
+        reader = ReadsWhatIsKept()
+        with pytest.warns(UserWarning, match="training on the eager engine") if engine == "auto" else nullcontext():
+            simple_trainer(KeepsAll(), engine).fit(X, Y, validation, callbacks=[reader])
+        means.append(reader.means)
+    assert means[0] == means[1]
+
+
+@pytest.mark.parametrize("engine", ["replay", "auto"])
+def test_a_result_that_is_lost_is_named(engine):
+    with pytest.warns(
+        UserWarning, match=r"^KeepsAll\.input: the step keeps a result .*train with engine='eager' to look at it"
+    ):
+        simple_trainer(KeepsAll(), engine).fit(X, Y, callbacks=[tl.EarlyStopping(3, monitor="train_loss")])
 
 
 class KeepsInMapping(KeepsAll):
@@ -596,6 +629,7 @@ class KeepsInMapping(KeepsAll):
         return self.seen["b"]
 
 
+@pytest.mark.filterwarnings("ignore:.*the step keeps a result")
 @pytest.mark.parametrize("kind", [dict, OrderedDict, lambda x: defaultdict(list, x), collections.Counter])
 def test_results_may_be_kept_in_any_mapping(kind, interpreted):
     check_equal_without_a_warning(lambda engine: simple_trainer(KeepsInMapping(kind({"a": 1})), engine))
@@ -765,6 +799,7 @@ def test_what_one_mode_keeps_and_the_other_reads_is_state(net, message):
     np.testing.assert_array_equal(losses, losses_of(simple_trainer(net(), "eager")))
 
 
+@pytest.mark.filterwarnings("ignore:.*the step keeps a result")
 def test_a_layer_may_replace_a_tensor_that_it_does_not_read(interpreted):
     def make(engine):
         net = KeepsAll()

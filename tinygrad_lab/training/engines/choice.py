@@ -38,7 +38,9 @@ def first_engine(asked: str, updates: int, batch_size: int) -> str:
     return "compiled" if compiling_pays and _has_compiler() else "replay"
 
 
-def make_engine(step: TrainingStep, first: str, batches: Sequence[Batch], held_out: Batch | None = None) -> Engine:
+def make_engine(
+    step: TrainingStep, first: str, batches: Sequence[Batch], held_out: Batch | None = None, is_watched: bool = False
+) -> Engine:
     """Prepare the engine named `first` or, if that cannot run the step, the next one in `ENGINES` that can.
 
     Parameters
@@ -50,11 +52,13 @@ def make_engine(step: TrainingStep, first: str, batches: Sequence[Batch], held_o
         One of each shape that the training has.
     held_out : batch, optional
         The validation set.
+    is_watched : bool
+        Whether a callback may look at results that the step keeps.
 
     Raises
     ------
     CaptureError
-        If the step cannot be captured, unless its engine is "auto".
+        If the step cannot be captured, or keeps results that a callback may look at, unless its engine is "auto".
     ImportError
         If `first` is "compiled" and Numba is not installed.
 
@@ -62,7 +66,7 @@ def make_engine(step: TrainingStep, first: str, batches: Sequence[Batch], held_o
     -----
     UserWarning
         If another engine than `first` trains; the message says why. With "auto", a step without a loop form is replayed
-        without a warning.
+        without a warning. Also if the step keeps results that this engine does not keep.
     """
     is_auto = step.engine == "auto"
     refusal = ""
@@ -70,6 +74,11 @@ def make_engine(step: TrainingStep, first: str, batches: Sequence[Batch], held_o
         engine = _new_engine(name, step)
         try:
             engine.prepare(batches, held_out)
+            if engine.lost and is_watched:
+                raise CaptureError(
+                    f"{engine.lost[0]}: the step keeps a result there, which a callback may read and a replay does not keep; "
+                    "keep it in a Buffer, or train with engine='eager'"
+                )
         except NoLoopFormError as error:
             is_reported = not is_auto or isinstance(error, CompilerError)
             refusal = f"training by replay, since the step cannot be compiled: {error}" if is_reported else ""
@@ -80,9 +89,13 @@ def make_engine(step: TrainingStep, first: str, batches: Sequence[Batch], held_o
                 refusal = f"training on the eager engine, since the step cannot be replayed: {error}"
         else:
             break
-    if refusal:
+    notes = [refusal] if refusal else []
+    if engine.lost:
+        lost = f"{engine.lost[0]}: the step keeps a result there, which a replay does not keep"
+        notes.append(f"{lost}; train with engine='eager' to look at it")
+    for note in notes:
         # The levels: this function, Run.make_engine, Run.train, Trainer.fit, and the caller of fit.
-        warnings.warn(refusal, stacklevel=5)
+        warnings.warn(note, stacklevel=5)
     return engine
 
 

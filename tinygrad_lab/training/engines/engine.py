@@ -62,6 +62,11 @@ class Engine(ABC):
     name: ClassVar[str]
     samples_per_run: ClassVar[int] = 1
 
+    @property
+    def lost(self) -> list[str]:
+        """Where the step keeps results to be looked at, which this engine does not keep."""
+        return []
+
     @abstractmethod
     def __init__(self, step: TrainingStep) -> None: ...
 
@@ -159,6 +164,10 @@ class CapturedEngine(Engine):
     def __init__(self, step: TrainingStep) -> None:
         self.captured = CapturedStep(step)
         self._marked: list[np.ndarray] = []
+
+    @property
+    def lost(self) -> list[str]:
+        return self.captured.kept
 
     def attach(self, step: TrainingStep) -> None:
         self.captured.attach(step)
