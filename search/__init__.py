@@ -23,6 +23,7 @@ from search.report.figures import (
     plot_seed_distribution,
 )
 from search.result import SearchResult
+from search.run.fitted import FittedEstimator
 from search.run.retraining import Retrained, RetrainedConfiguration
 from search.search import GridSearch, Search
 from search.space.configuration import canonical_text
@@ -38,6 +39,7 @@ from search.trials.folds import KFold
 __all__ = [
     "ComparedConfiguration",
     "Comparison",
+    "FittedEstimator",
     "GridSearch",
     "KFold",
     "NestedEstimate",

@@ -2,31 +2,37 @@
 
 SearchResult.ranking --> comparison: which configurations the folds cannot tell from the best --> Comparison
                      --> simplest: a simple one, by the one-standard-error rule               --> a row of it
+                     --> best, fit: a configuration, or several, on all rows, to predict with --> Predictor, TableModel
                      --> retrain: the best ones on the whole training set, tested             --> Retrained
                      --> seed_distribution: one configuration from many seeds                 --> array of test losses
                      --> optimism: the luck in the lowest of many test losses                 --> Optimism
                      --> report: all of this on one page                                      --> index.html
 """
 
+import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
+from search.errors import SearchError
 from search.ranking.comparison import ComparedConfiguration, Comparison, compare
 from search.ranking.nested import NestedEstimate
 from search.ranking.optimism import Optimism
 from search.ranking.ranking import RankedConfiguration, Ranking
+from search.run.refitting import make_model, refit
 from search.run.retraining import Retrained, as_retrained, retraining_problem, run_in_order
 from search.space.configuration import Configuration, as_configuration
 from search.trials.data import DataSet
-from search.trials.fits import Build, Fit, Outcome, build_trainer
+from search.trials.fits import Build, Fit, Outcome, Problem, build_trainer
 from search.trials.folds import Fold
 from search.trials.seeds import fit_seed
+from tinygrad_lab.checks import is_positive_integer
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +61,10 @@ class SearchResult:
         What was searched and how long it took: names and values for people.
     time_limit : float or None
         Seconds that a fit may take.
+    problem : Problem or None
+        The samples that the search was run on, with their folds.
+    table : object or None
+        What the search was run on, if it was a table: its `model` makes a model for tables from one for arrays.
 
     Examples
     --------
@@ -84,6 +94,8 @@ class SearchResult:
     nested: NestedEstimate | None = None
     facts: tuple[tuple[str, str], ...] = ()
     time_limit: float | None = None
+    problem: Problem | None = None
+    table: Any = None
 
     def __len__(self) -> int:
         return len(self.ranking)
@@ -138,6 +150,93 @@ class SearchResult:
             If no configuration of the ranking is done.
         """
         return self.comparison().simplest(self._n_parameters if complexity is None else complexity)
+
+    @cached_property
+    def best(self) -> Any:
+        """The model of the best configuration, fitted on all rows: what `fit` returns without arguments.
+
+        Examples
+        --------
+        >>> from models import build_perceptron
+        >>> from search import GridSearch, ParameterGrid
+        >>> x = np.linspace(-1, 1, 40)
+        >>> grid = ParameterGrid(hidden=[(4,), (8,)], epochs=[20], lr_final=[0.01])
+        >>> model = GridSearch(build_perceptron, grid, store=None, workers=1).run(x, x**2, progress=False).best
+        >>> model.predict([0.0, 0.5]).shape
+        (2,)
+        >>> lower, upper = model.predict_interval([0.0, 0.5], coverage=0.9)
+        >>> bool((lower < upper).all())
+        True
+        >>> model.details["configuration"]
+        {'hidden': [8], 'epochs': 20, 'lr_final': 0.01}
+        """
+        return self.fit()
+
+    def fit(
+        self,
+        configuration: Mapping[str, Any] | None = None,
+        *,
+        ensemble: int | Literal["folds"] | None = None,
+        progress: bool = True,
+    ) -> Any:
+        """Fit a configuration on all rows, to predict with it. No test set is needed.
+
+        It is fitted once on all rows, and once on each fold as in the search: with the same seeds, so the fold models are the
+        same to the bit. Their errors on the samples that they have not seen give the intervals of `predict_interval` (CV+).
+        The fits run in this process.
+
+        Parameters
+        ----------
+        configuration : mapping, optional
+            By default the best of the ranking. ``result.simplest().configuration`` is another one to consider.
+        ensemble : int or "folds", optional
+            Average the models of so many of the best configurations; or the fold models of one configuration.
+        progress : bool, default=True
+            Whether to show a progress bar on standard error, if it takes longer than a second.
+
+        Returns
+        -------
+        tinygrad_lab.Predictor, FittedEstimator, or the model of a table
+            A Predictor, or what the table that the search was run on makes of it. A FittedEstimator where the builder makes
+            estimators or Trainers of its own kind.
+
+        Raises
+        ------
+        SearchError
+            If no configuration is done, or a fit fails.
+        TypeError, ValueError
+            If `ensemble` is not as expected, or is a number beside a configuration.
+        """
+        if self.problem is None:
+            raise SearchError(
+                "fit: this result has no samples, expected one that Search.run has returned; run the search again"
+            )
+        if ensemble not in (None, "folds") and not is_positive_integer(ensemble):
+            raise ValueError(f"fit: ensemble is {ensemble!r}, expected a number of configurations, 'folds', or None")
+        if configuration is not None and ensemble not in (None, "folds"):
+            raise ValueError(f"fit: a configuration is given beside ensemble={ensemble!r}, expected one of the two")
+        top = 1 if ensemble in (None, "folds") else int(ensemble)
+        chosen = [row.configuration for row in self.ranking.best(top)] if configuration is None else [configuration]
+        configurations = list(map(as_configuration, chosen))
+        n_folds = len(self.folds)
+        refits = refit(self.problem, self.seed, n_folds, configurations, ensemble != "folds", progress)
+        model = make_model(self.problem, refits, n_folds, self._details(configurations, ensemble))
+        return model if self.table is None else self.table.model(model)
+
+    def _details(self, configurations: Sequence[Configuration], ensemble: Any) -> dict[str, Any]:
+        """Return what a file says about a model: values that JSON can hold."""
+        rows = {as_configuration(row.configuration).text: row for row in self.ranking}
+        scores = []
+        for row in (rows.get(configuration.text) for configuration in configurations):
+            found = {} if row is None else {"validation_loss": row.losses} | getattr(row, "scores", {})
+            scores.append({name: {"mean": float(np.mean(x)), "folds": list(x)} for name, x in found.items() if len(x)})
+        plain = [json.loads(configuration.text) for configuration in configurations]
+        plain = [{name: one[name] for name in configuration} for one, configuration in zip(plain, configurations, strict=True)]
+        if len(plain) == 1:
+            chosen: dict[str, Any] = {"configuration": plain[0], "scores": scores[0]}
+        else:
+            chosen = {"members": [{"configuration": a, "scores": b} for a, b in zip(plain, scores, strict=True)]}
+        return chosen | {"seed": self.seed, "folds": len(self.folds), "ensemble": ensemble}
 
     def retrain(
         self,

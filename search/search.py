@@ -210,6 +210,7 @@ class Search:
             nested=nested,
             facts=_facts(made_from, results.outcomes()),
             time_limit=self.time_limit,
+            problem=problem,
         )
 
     def _nested(

@@ -45,7 +45,7 @@ ORDER = {
     "search/store": "fingerprint rows file owner place fork store",
     "search/pool": "builders tasks interrupts serving supervision executors opening",
     "search/ranking": "ranking comparison nested optimism",
-    "search/run": "strategy_run plan runner retraining",
+    "search/run": "strategy_run plan runner retraining fitted refitting",
     "search/report": "machine figures contents illustrations network page",
     "search/report/figures": "style scores leaders networks",
     "search/command": "terminal settings stored trust actions main",

@@ -333,9 +333,9 @@ class Predictor:
     def _check_inputs(self, x: ArrayLike) -> np.ndarray:
         network = self.networks[0]
         inputs = network.inputs if isinstance(network, PreparedNetwork) else None
-        floating = [tensor.dtype for tensor in network.named_state().values() if tensor.dtype.kind == "f"]
+        dtypes = [tensor.dtype for tensor in network.named_state().values() if tensor.is_parameter]
         missing = inputs is not None and inputs.takes_missing
-        return check_rows("x", x, floating[-1] if floating else None, missing=missing)
+        return check_rows("x", x, dtypes[0] if dtypes else None, missing=missing)
 
     def _outputs(self, network: Layer, x: ArrayLike) -> np.ndarray:
         """Return the outputs of one network, of shape (samples, outputs)."""

@@ -62,12 +62,12 @@ register_layer(Dropout, lambda arrays, p: Dropout(p), lambda layer: {"p": layer.
 register_layer(GaussianNoise, lambda arrays, std: GaussianNoise(std), lambda layer: {"std": layer.std})  # noqa: ARG005
 register_layer(
     BatchNorm,
-    lambda arrays, momentum, eps: BatchNorm(arrays["weight"].size, momentum, eps, arrays["weight"].dtype),
+    lambda arrays, momentum, eps: BatchNorm(arrays["weight"].size, momentum, eps, dtype=arrays["weight"].dtype),
     lambda layer: {"momentum": layer.momentum, "eps": layer.eps},
 )
 register_layer(
     LayerNorm,
-    lambda arrays, eps: LayerNorm(arrays["weight"].size, eps, arrays["weight"].dtype),
+    lambda arrays, eps: LayerNorm(arrays["weight"].size, eps, dtype=arrays["weight"].dtype),
     lambda layer: {"eps": layer.eps},
 )
 register_layer(Standardize, lambda arrays: Standardize(arrays["mean"].size))

@@ -30,6 +30,19 @@ def test_a_regression_predicts_in_the_units_of_y():
     assert abs(predictor.predict(X)).max() > 1e4
 
 
+def test_a_network_of_single_precision_stays_one():
+    """Standardize has buffers of double precision beside it."""
+    network = tl.Linear(2, 1, rng=np.random.default_rng(0), dtype=np.float32)
+    optimizer = tl.SGD(network.parameters())
+    trainer = tl.Trainer(
+        network, tl.HalfSquaredError(), optimizer=optimizer, epochs=1, inputs=tl.Standardize(2), targets=tl.Standardize(1)
+    )
+    trainer.fit(X, X[:, 0])
+    predictor = tl.Predictor.from_trainer(trainer, flat=False)
+    np.testing.assert_array_equal(predictor.predict(X), trainer.predict(X), strict=True)
+    assert predictor.predict(X).dtype == np.float32
+
+
 @pytest.mark.parametrize(("outputs", "flat", "shape"), [(1, True, (6,)), (1, False, (6, 1)), (3, True, (6, 3))])
 def test_shapes_of_a_regression(outputs, flat, shape):
     assert tl.Predictor(linear(outputs), flat=flat).predict(X).shape == shape

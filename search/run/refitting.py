@@ -1,0 +1,162 @@
+"""Refitting: configurations on all rows and once per fold, as a model that predicts.
+
+    configuration --fit on all rows----------------------> networks, or estimators --.
+                  --fit on each fold, as the search did--> out-of-fold residuals -----+--> Predictor, FittedEstimator
+
+The fits run in this process, together where they can. Their seeds are those of the search, so the fold models are the same to
+the bit.
+"""
+
+from collections.abc import Sequence
+from copy import deepcopy
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+import tinygrad_lab
+from search.errors import SearchError
+from search.run.fitted import FittedEstimator
+from search.space.configuration import Configuration
+from search.trials.fits import Fit, Problem, Trainer, run_fits
+from search.trials.folds import Fold
+from search.trials.seeds import fit_seed
+from tinygrad_lab.prediction.conformal import check_partition
+from tinygrad_lab.prediction.tasks import task_of
+
+
+@dataclass(frozen=True)
+class _RememberingProblem(Problem):
+    """A problem that keeps the Trainer that it has built last for each fit."""
+
+    built: dict[Fit, Trainer] = field(default_factory=dict, compare=False)
+
+    def trainer(self, fit: Fit) -> Trainer:
+        self.built[fit] = super().trainer(fit)
+        return self.built[fit]
+
+
+@dataclass(frozen=True)
+class Refit:
+    """The trained models of one configuration.
+
+    Attributes
+    ----------
+    trainer : Trainer
+        One of the Trainers, which says what the models are.
+    whole : Layer or estimator, or None
+        Trained on all rows, unless only the fold models were asked for.
+    folds : tuple of (Layer or estimator)
+        Trained on the training part of each fold.
+    """
+
+    trainer: Any
+    whole: Any
+    folds: tuple[Any, ...]
+
+
+def refit(
+    problem: Problem, seed: int, n_folds: int, configurations: Sequence[Configuration], on_all_rows: bool, progress: bool
+) -> list[Refit]:
+    """Fit configurations on the first `n_folds` folds and, if `on_all_rows`, on all rows.
+
+    Raises
+    ------
+    SearchError
+        If a fit fails or diverges.
+    """
+    rows = np.arange(len(problem.x))
+    folds: tuple[Fold, ...] = (*problem.folds[:n_folds], (rows, rows))
+    remembering = _RememberingProblem(**{name: getattr(problem, name) for name in Problem.__dataclass_fields__})
+    remembering = replace(remembering, folds=folds)
+    fits = []
+    for configuration in configurations:
+        fits += [Fit(configuration, fold, fit_seed(seed, configuration, fold)) for fold in range(n_folds)]
+        if on_all_rows:
+            fits.append(Fit(configuration, n_folds, fit_seed(seed, configuration, "retrain")))
+    models: dict[Fit, Any] = {}
+    with tqdm(total=len(fits), unit="fit", disable=not progress, delay=1.0) as bar:
+        for position, outcome in run_fits(remembering, fits):
+            fit = fits[position]
+            if outcome.status != "done":
+                where = "all rows" if fit.fold == n_folds else f"fold {fit.fold}"
+                raise SearchError(f"configuration {fit.configuration.text} {outcome.status} on {where}: {outcome.reason}")
+            # Copied at once: Trainers may share a part, which the next training would change.
+            models[fit] = deepcopy(_model_of(remembering.built[fit]))
+            bar.update()
+    each = len(fits) // len(configurations)
+    refits = []
+    for start in range(0, len(fits), each):
+        own = [models[fit] for fit in fits[start : start + each]]
+        refits.append(Refit(remembering.built[fits[start]], own[n_folds] if on_all_rows else None, tuple(own[:n_folds])))
+    return refits
+
+
+def _model_of(trainer: Any) -> Any:
+    if isinstance(trainer, tinygrad_lab.Trainer):
+        return trainer.network
+    if not callable(getattr(trainer, "predict", None)):
+        raise SearchError(
+            f"a {type(trainer).__name__} cannot predict, expected a tinygrad_lab.Trainer or an object with predict; add it"
+        )
+    return trainer
+
+
+def make_model(problem: Problem, refits: Sequence[Refit], n_folds: int, details: dict[str, Any]) -> Any:
+    """Return the model that averages what was fitted: a Predictor, or a FittedEstimator.
+
+    Parameters
+    ----------
+    problem : Problem
+    refits : sequence of Refit
+        If they have a model of all rows, the mean of these is the model, else the mean of all fold models.
+    n_folds : int
+    details : dict
+        For the file of the model.
+    """
+    trainer = refits[0].trainer
+    members = [one.whole for one in refits] if refits[0].whole is not None else [model for one in refits for model in one.folds]
+    fold_models = list(zip(*(one.folds for one in refits), strict=True))
+    networks = [isinstance(one.trainer, tinygrad_lab.Trainer) for one in refits]
+    if any(networks) != all(networks):
+        raise SearchError("an ensemble has networks and estimators, expected one kind; fit each configuration by itself")
+    task = getattr(problem, "task", None)
+    if all(networks) and task not in ("classification", "multilabel"):
+        task = task_of(trainer.loss, members[0])
+    task = task or ("classification" if hasattr(members[0], "classes_") else "regression")
+    model: Any
+    if all(networks):
+        model = tinygrad_lab.Predictor(members[0], task, getattr(problem, "classes", None), members[1:], details=details)
+    else:
+        model = FittedEstimator(members, task, getattr(problem, "classes", None), details=details)
+    held_out = [validation for _, validation in problem.folds[:n_folds]]
+    y = _targets(problem, model)
+    if y is not None and _is_partition(held_out, len(problem.x)):
+        model.calibrate(fold_models, held_out, problem.x, y)
+    return model
+
+
+def _targets(problem: Problem, model: Any) -> Any:
+    """Return the targets for the calibration; None if they are no numbers and no labels, or there are no probabilities."""
+    if model.task == "regression":
+        return problem.y
+    y = problem.y[:, 0] if problem.y.ndim == 2 and problem.y.shape[1] == 1 else problem.y
+    if model.task == "multilabel" or y.ndim == 2:
+        return None
+    if isinstance(model, FittedEstimator):
+        if not all(hasattr(estimator, "predict_proba") for estimator in model.estimators):
+            return None
+        return y if getattr(problem, "classes", None) is not None else np.searchsorted(model.classes_, y)
+    codes = y.astype(np.int64)
+    if (codes != y).any() or codes.min() < 0 or codes.max() >= len(model.classes_):  # probabilities as targets
+        return None
+    return model.classes_[codes]
+
+
+def _is_partition(held_out: Sequence[Any], samples: int) -> bool:
+    try:
+        check_partition(held_out, samples)
+    except ValueError:
+        return False
+    return True
