@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import partial
 
 import numpy as np
@@ -77,7 +77,11 @@ def arrays_to_bytes(arrays: Mapping[str, np.ndarray], texts: Mapping[str, str] |
 
 
 def load_arrays(
-    path: str | os.PathLike[str], expected: Mapping[str, tuple[int, ...]] | None = None
+    path: str | os.PathLike[str],
+    expected: Mapping[str, tuple[int, ...]] | None = None,
+    *,
+    optional: Collection[str] = (),
+    foreign: bool = False,
 ) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """Read the arrays and texts that `save_arrays` wrote.
 
@@ -86,6 +90,10 @@ def load_arrays(
     path : path
     expected : mapping of str to shape, optional
         The names and shapes that the file must have, no more and no fewer.
+    optional : collection of str
+        Further names that the file may have, with any shape.
+    foreign : bool
+        Whether the file may be of another program, without a checksum. Then no damage to the numbers can be noticed.
 
     Raises
     ------
@@ -101,14 +109,15 @@ def load_arrays(
             texts = dict(file.metadata() or {})
             if expected is not None:
                 found = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118 (not a mapping)
-                _compare(path, found, expected)
+                _compare(path, {name: shape for name, shape in found.items() if name not in optional}, expected)
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except WeightsError:
         raise
     except UNREADABLE as error:
         reason = _one_line(str(error))
         raise WeightsError(f"{os.fspath(path)}: no readable file of arrays ({reason}); expected one by save_arrays") from None
-    _verify(os.fspath(path), arrays, texts)
+    if not foreign or CHECKSUM in texts:
+        _verify(os.fspath(path), arrays, texts)
     return arrays, texts
 
 
@@ -140,7 +149,9 @@ def _verify(source: str, arrays: Mapping[str, np.ndarray], texts: dict[str, str]
     """Take the checksum out of the texts, and compare it with the content."""
     checksum = texts.pop(CHECKSUM, None)
     if checksum is None:
-        raise WeightsError(f"{source}: has no checksum; expected a file by save_arrays")
+        raise WeightsError(
+            f"{source}: has no checksum; expected a file by save_arrays, or load_weights(..., pytorch=True) for one by PyTorch"
+        )
     if checksum != _digest(arrays, texts):
         raise WeightsError(f"{source}: the content does not fit its checksum; the file is damaged or not ours")
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import safetensors.numpy
 
 import tinygrad_lab as tl
 from tests.helpers.stored import SMALL, SMALL_TEXTS, assert_same, at_most_a_megabyte, refusal
@@ -92,3 +93,79 @@ def test_frozen_weights_are_saved_and_loaded(tmp_path):
     second.weight.requires_grad = False
     tl.load_weights(tmp_path / "frozen", second)
     np.testing.assert_array_equal(second.weight.numpy(), first.weight.numpy())
+
+
+# PyTorch ---------------------------------------------------------------------------------------------------------------
+
+
+def network(seed=0):
+    rng = np.random.default_rng(seed)
+    net = tl.Sequential(
+        tl.Linear(3, 4, rng=rng), tl.BatchNorm(4), tl.ReLU(), tl.LayerNorm(4), tl.Linear(4, 2, bias=False, rng=rng)
+    )
+    net.load_state_dict({name: abs(rng.normal(size=array.shape)) for name, array in net.state_dict().items()})
+    return net
+
+
+NAMES = ["0.weight", "0.bias", "1.weight", "1.bias", "1.running_mean", "1.running_var", "3.weight", "3.bias", "4.weight"]
+"""What torch.nn.Sequential(Linear, BatchNorm1d, ReLU, LayerNorm, Linear) has, and 1.num_batches_tracked of int64."""
+
+
+def test_a_file_for_pytorch_has_its_names_and_comes_back(tmp_path):
+    net, other = network(0), network(1)
+    tl.save_weights(tmp_path / "file", net, pytorch=True)
+    arrays = safetensors.numpy.load_file(tmp_path / "file")
+    assert sorted(arrays) == sorted([*NAMES, "1.num_batches_tracked"])
+    assert (arrays["1.num_batches_tracked"].dtype, arrays["1.num_batches_tracked"].shape) == (np.int64, ())
+    tl.load_weights(tmp_path / "file", other, pytorch=True)
+    assert_same(other.state_dict(), net.state_dict())
+
+
+@pytest.mark.parametrize("counts", [{}, {"1.num_batches_tracked": np.array(7)}], ids=["without count", "with count"])
+def test_a_file_of_pytorch_is_read_on_request_only(tmp_path, counts):
+    net = network()
+    arrays = {name: np.full(shape, i, np.float32) for i, (name, shape) in enumerate(zip(NAMES, shapes(net), strict=True))}
+    safetensors.numpy.save_file(arrays | counts, tmp_path / "file")
+    message = refusal(lambda: tl.load_weights(tmp_path / "file", net))
+    assert "1.running_variance is missing" in message
+    assert "1.running_var is unknown" in message
+    tl.load_weights(tmp_path / "file", net, pytorch=True)
+    values = list(net.state_dict().values())
+    assert_same(dict(zip(NAMES, values, strict=True)), {name: array.astype(float) for name, array in arrays.items()})
+
+
+def shapes(net):
+    return [array.shape for array in net.state_dict().values()]
+
+
+def test_a_batch_norm_by_itself_has_pytorchs_names(tmp_path):
+    tl.save_weights(tmp_path / "file", tl.BatchNorm(2), pytorch=True)
+    assert set(safetensors.numpy.load_file(tmp_path / "file")) == {
+        "weight", "bias", "running_mean", "running_var", "num_batches_tracked",
+    }  # fmt: skip
+    tl.load_weights(tmp_path / "file", tl.BatchNorm(2), pytorch=True)
+
+
+def test_damage_to_our_own_file_is_noticed_for_pytorch_too(tmp_path):
+    tl.save_weights(tmp_path / "file", network(), pytorch=True)
+    data = bytearray((tmp_path / "file").read_bytes())
+    data[-1] ^= 1
+    (tmp_path / "file").write_bytes(data)
+    assert "does not fit its checksum" in refusal(lambda: tl.load_weights(tmp_path / "file", network(), pytorch=True))
+
+
+@pytest.mark.parametrize(
+    ("name", "array", "problem"),
+    [
+        ("1.running_var", None, "1.running_var is missing"), ("7.weight", np.ones(1), "7.weight is unknown"),
+        ("0.num_batches_tracked", np.array(1), "0.num_batches_tracked is unknown"),
+        ("4.weight", np.ones((4, 2), np.float32), "4.weight has shape (4, 2), expected (2, 4)"),
+    ],
+)  # fmt: skip
+def test_a_file_of_another_module_of_pytorch_is_refused(tmp_path, name, array, problem):
+    net = network()
+    before = net.state_dict()
+    arrays = dict(zip(NAMES, before.values(), strict=True)) | {name: array}
+    safetensors.numpy.save_file({key: value for key, value in arrays.items() if value is not None}, tmp_path / "file")
+    assert problem in refusal(lambda: tl.load_weights(tmp_path / "file", net, pytorch=True))
+    assert_same(net.state_dict(), before)
