@@ -47,8 +47,8 @@ class Search:
     ----------
     build : callable
         ``build(configuration, rng)`` returns a Trainer that is ready to fit. The configuration is a plain dict, which the
-        function may change. If it is sent to other processes, it must be at the top level of a module. The store does not
-        notice a change in the functions that it calls: after a change there, use another store.
+        function may change. If it is sent to other processes, it must be at the top level of a module. Values of the
+        user's modules that it reads, such as global variables, must be the same there and whenever the search is resumed.
     strategy : ParameterGrid, RandomSampler, SuccessiveHalving, OptunaSampler, other Strategy, or iterable of mapping
         What to fit. An iterable has configurations, or grids: `ParameterGrid`, or scikit-learn's mappings from names to lists
         of values. Grids may overlap; each configuration is fitted once.
@@ -189,6 +189,8 @@ class Search:
             for key, text in (self.notes | {"plan": self._describe_size(layout)}).items():
                 store.note(key, text)
             results = Results(store)
+            if any(run.round and run.count_missing(results) for run in (own, *inner)):
+                store.check_engine()
             with open_pool(problem, self.workers, self.executor, self.time_limit) as pool:
                 if progress and (expected := forecast_round(problem, [own, *inner], results, pool, workers)):
                     which = "" if self.strategy.describe() == EVERY_CANDIDATE else "first round: "

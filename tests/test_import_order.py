@@ -41,7 +41,7 @@ ORDER = {
     "models/estimators": "samples continuation base regressors classifier",
     "search": "errors output table space trials testing store pool ranking run report result search command __main__",
     "search/space": "configuration rounds grid union random halving optuna",
-    "search/trials": "data folds seeds containment fits",
+    "search/trials": "data folds seeds containment fits engine sources surroundings",
     "search/store": "fingerprint rows file owner place fork store",
     "search/pool": "builders tasks interrupts serving supervision executors opening",
     "search/ranking": "ranking comparison nested optimism",

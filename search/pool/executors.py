@@ -6,6 +6,7 @@ An exception in a fit becomes its outcome. So if a future raises, the cause is t
 what it was sent.
 """
 
+import os
 import uuid
 from collections.abc import Iterable
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
@@ -16,8 +17,10 @@ from threadpoolctl import threadpool_limits
 from search.errors import SearchError, one_line
 from search.pool.tasks import Chunk, Handler, Tasks, Work, pack, unpack
 from search.trials.fits import Problem
+from search.trials.surroundings import Surroundings, surroundings_of
 
 Packed = list[tuple[int, bytes]]
+TOKEN = uuid.uuid4().hex  # tells this process from one with the same number on another machine
 
 
 class ExecutorPool:
@@ -35,6 +38,7 @@ class ExecutorPool:
     def __init__(self, executor: Executor, problem: Problem, limit: int) -> None:
         self._executor = executor
         self._problem = problem
+        self._surroundings = surroundings_of(problem.build)
         self._limit = limit
 
     def run(self, work: Work, chunks: Iterable[Chunk], handle: Handler, retry: bool = True) -> None:
@@ -56,7 +60,7 @@ class ExecutorPool:
 
     def _submit(self, work: Work, chunk: Chunk) -> "Future[Packed]":
         # Dask runs equal calls only once, so a second try would return the first result. A unique name prevents this.
-        call = partial(_work_elsewhere, uuid.uuid4().hex)
+        call = partial(_work_elsewhere, uuid.uuid4().hex, _this_process(), self._surroundings)
         try:
             return self._executor.submit(call, work, self._problem, chunk)
         except BrokenExecutor as error:
@@ -76,6 +80,8 @@ def _take(future: "Future[Packed]", chunk: Chunk, tasks: Tasks) -> None:
         if isinstance(error, BrokenExecutor) or type(error).__name__ == "KilledWorker":
             tasks.lost(chunk, why)
             return
+        if isinstance(error, SearchError):
+            raise
         raise SearchError(
             f"the executor could not run a chunk of fits: {why}; a search keeps what had finished in its store, "
             "run it again to go on"
@@ -88,7 +94,15 @@ def _has_failed(future: "Future[Packed]") -> bool:
     return future.cancelled() or future.exception() is not None
 
 
-def _work_elsewhere(_name: str, work: Work, problem: Problem, chunk: Chunk) -> Packed:
+def _this_process() -> str:
+    return f"{TOKEN} {os.getpid()}"
+
+
+def _work_elsewhere(
+    _name: str, started_in: str, surroundings: Surroundings, work: Work, problem: Problem, chunk: Chunk
+) -> Packed:
+    if started_in != _this_process():
+        surroundings.check_in_worker(problem.build)
     # If the executor runs in this process, the limit is already set. In another process, it stays set after the chunk.
     threadpool_limits(limits=1)
     return [(position, pack(result)) for position, result in work(problem, chunk)]

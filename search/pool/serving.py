@@ -2,7 +2,7 @@
 
 parent           worker
                  "ready"
-problem          "idle", or "unfit" if the problem cannot be loaded
+problem          "idle", or "unfit" if the problem cannot be loaded, or "other" if it reads other values here
 (work, chunk)    "result", position, packed result; for each fit
                  "idle"
 None             ends
@@ -16,7 +16,7 @@ from multiprocessing.connection import Connection
 
 from threadpoolctl import threadpool_limits
 
-from search.errors import one_line
+from search.errors import SearchError, one_line
 from search.pool.tasks import pack
 
 
@@ -28,7 +28,11 @@ def serve(connection: Connection, lifeline: Connection) -> None:
         # The parent sends the problem only after this message, so it cannot hang if a worker never gets here.
         connection.send(("ready",))
         try:
-            problem = connection.recv()
+            problem, surroundings = connection.recv()
+            surroundings.check_in_worker(problem.build)
+        except SearchError as error:
+            connection.send(("other", str(error)))
+            return
         except Exception as error:
             connection.send(("unfit", one_line(error)))
             return

@@ -19,6 +19,7 @@ from search.pool.interrupts import interrupts_held_back
 from search.pool.serving import serve
 from search.pool.tasks import TRIES, Chunk, Handler, Tasks, Work, unpack
 from search.trials.fits import Fit, Problem
+from search.trials.surroundings import Surroundings, surroundings_of
 
 POLL_SECONDS = 1.0  # a child of a dead worker can keep its pipe open, so the pipe alone does not show the death
 GRACE_SECONDS = 5.0  # for a process to end after it was told to
@@ -77,10 +78,10 @@ class Worker:
         if self.has_loaded:
             self._send_chunk()
 
-    def send_problem(self, problem: Problem) -> None:
+    def send_problem(self, problem: Problem, surroundings: Surroundings) -> None:
         """Send it the problem, once it is ready for it."""
         with suppress(OSError):  # it has died, which the supervisor will notice
-            self.connection.send(problem)
+            self.connection.send((problem, surroundings))
 
     def became_idle(self) -> None:
         """Take note that it has loaded the problem, or else that it has finished its chunk."""
@@ -147,6 +148,7 @@ class Supervisor:
 
     def __init__(self, problem: Problem, count: int, time_limit: float | None, watched: Connection) -> None:
         self._problem = problem
+        self._surroundings = surroundings_of(problem.build)
         self._count = count
         self._time_limit = math.inf if time_limit is None else time_limit
         self._watched = watched
@@ -207,7 +209,9 @@ class Supervisor:
         for message in worker.messages():
             match message:
                 case ("ready",):
-                    worker.send_problem(self._problem)
+                    worker.send_problem(self._problem, self._surroundings)
+                case ("other", why):
+                    raise SearchError(why)
                 case ("unfit", why):
                     raise SearchError(f"a worker process cannot load the search: {why}; its modules must be importable there")
                 case ("idle",):

@@ -12,13 +12,11 @@ import hashlib
 import inspect
 import json
 import math
-import sys
-import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from itertools import chain
-from pathlib import Path
+from types import FunctionType
 from typing import Any
 
 from search.output import plural
@@ -27,18 +25,23 @@ from search.space.grid import ParameterGrid
 from search.space.rounds import MOST_KEPT
 from search.space.union import GridUnion
 from search.trials.data import Array
+from search.trials.engine import engine
 from search.trials.fits import Build
 from search.trials.folds import Fold, Layout
+from search.trials.sources import code_digest, tree_of
+from search.trials.surroundings import main_name, surroundings_of
 from tinygrad_lab.storage.description import describe
 from tinygrad_lab.storage.digests import add_array, digest_arrays
 
 DIGEST = " sha256:"
+NONE = "none"
 
 # What to say if the readable parts are equal and the digests differ.
 SAME_BUT = {
     "data": "the same shapes, other values",
     "folds": "the same sizes, other samples",
     "builder": "the same name, other code",
+    "code": "has changed",
 }
 
 
@@ -55,7 +58,8 @@ def fingerprint(
 
     The grid is compared as a set, because neither the order of its axes nor that of its values changes a result. The folds
     are compared by their indices, in order. The builder is compared by its name and its code, without comments and
-    formatting. A change in a function that the builder calls is not noticed. Use another store after such a change.
+    formatting, and so are the functions and classes of the user's modules that it uses, and the values that all of them read;
+    see `search.trials.surroundings`. The engine is compared only if results are added to the store.
 
     Parameters
     ----------
@@ -75,7 +79,8 @@ def fingerprint(
     Returns
     -------
     dict of str to str
-        ``"data"``, ``"grid"``, ``"folds"``, ``"seed"``, ``"scoring"``, ``"builder"`` and this package's ``"version"``.
+        ``"data"``, ``"grid"``, ``"folds"``, ``"seed"``, ``"scoring"``, ``"builder"``, ``"values"``, ``"code"``, ``"engine"``
+        and this package's ``"version"``.
 
     Examples
     --------
@@ -89,6 +94,7 @@ def fingerprint(
     >>> differences(one, two)
     {'seed': '0 there, 1 here'}
     """
+    surroundings = surroundings_of(build)
     return {
         "data": _describe_data(x, y) + DIGEST + digest_arrays((x, y), _header),
         "grid": _describe_grid(grid),
@@ -96,6 +102,9 @@ def fingerprint(
         "seed": str(seed),
         "scoring": scoring,
         "builder": _describe_builder(build),
+        "values": json.dumps(surroundings.values) if surroundings.values else NONE,
+        "code": _describe_code(build, surroundings.code),
+        "engine": engine(),
         "version": package_version(),
     }
 
@@ -115,7 +124,7 @@ def differences(there: Mapping[str, str], here: Mapping[str, str]) -> dict[str, 
     >>> differences({"grid": '{"lr":[0.05,0.1]}', "seed": "0"}, {"grid": '{"lr":[0.1]}', "seed": "0"})
     {'grid': 'lr has 0.05, 0.1 there and 0.1 here'}
     """
-    texts = {key: (there.get(key, "none"), text) for key, text in here.items()}
+    texts = {key: (there.get(key, NONE), text) for key, text in here.items()}
     return {key: _difference(key, *pair) for key, pair in texts.items() if not _is_same(key, *pair)}
 
 
@@ -241,26 +250,35 @@ def _text_of_axes(axes: Mapping[str, set[str]]) -> str:
 # ---- the builder ---------------------------------------------------------------------------------------------------
 
 
-def _describe_builder(build: Any) -> str:
+def _code_of(build: Any) -> Any:
+    """Return the function or the class of a builder."""
     function = build.func if isinstance(build, partial) else build
-    code = function if inspect.isroutine(function) or inspect.isclass(function) else type(function)
+    return function if inspect.isroutine(function) or inspect.isclass(function) else type(function)
+
+
+def _name_of(code: Any) -> str:
+    return f"{_module_name(code.__module__)}.{code.__qualname__}"
+
+
+def _describe_builder(build: Any) -> str:
+    code = _code_of(build)
     # What it holds beside its code: the arguments of a partial, or the attributes of an object.
     holds = "" if build is code and not inspect.ismethod(build) else f", {describe(build)}"
-    name = f"{_module_name(code.__module__)}.{code.__qualname__}{holds}"
-    try:
-        # Parse and unparse the source, which removes comments and formatting.
-        source = ast.unparse(ast.parse(textwrap.dedent(inspect.getsource(code))))
-    except (OSError, TypeError, SyntaxError):
-        return f"{name}, no source"
-    return name + DIGEST + hashlib.sha256(source.encode()).hexdigest()
+    name = _name_of(code) + holds
+    if (tree := tree_of(code)) is not None and code.__name__ != "<lambda>":
+        return name + DIGEST + hashlib.sha256(ast.unparse(tree).encode()).hexdigest()
+    return name + DIGEST + code_digest(code) if isinstance(code, FunctionType) else f"{name}, no source"
 
 
 def _module_name(module: str | None) -> str:
     """Return the last part of a module's name, which is the same if its file runs as a script."""
-    file = getattr(sys.modules["__main__"], "__file__", None)
-    if module == "__main__" and file is not None:
-        return Path(file).stem
-    return str(module).rpartition(".")[2]
+    return main_name() if module == "__main__" else str(module).rpartition(".")[2]
+
+
+def _describe_code(build: Any, code: Mapping[str, str]) -> str:
+    """Return the names of the functions and classes that a builder uses, and their digests."""
+    used = {name: digest for name, digest in code.items() if name != _name_of(_code_of(build))}
+    return f"{', '.join(used)}{DIGEST}{json.dumps(used)}" if used else NONE
 
 
 # ---- differences ---------------------------------------------------------------------------------------------------
@@ -275,10 +293,32 @@ def _is_same(key: str, there: str, here: str) -> bool:
 def _difference(key: str, there: str, here: str) -> str:
     if key == "grid":
         return _grid_difference(there, here)
+    if key == "engine" and there != NONE:
+        parts_there, parts_here = there.split(", "), here.split(", ")
+        gone = [part for part in parts_there if part not in parts_here]
+        return f"{', '.join(gone)} there, {', '.join(part for part in parts_here if part not in parts_there)} here"
+    if key in ("values", "code"):
+        return _difference_by_name(key, _by_name(key, there), _by_name(key, here))
     text_there, text_here = (text.partition(DIGEST)[0] for text in (there, here))
     if text_there == text_here:
         return SAME_BUT.get(key, "the same in short")
     return f"{text_there} there, {text_here} here"
+
+
+def _by_name(key: str, text: str) -> dict[str, str]:
+    """Return the texts of values, or the digests of code."""
+    found: dict[str, str] = {} if text == NONE else json.loads(text.partition(DIGEST)[2] if key == "code" else text)
+    return found
+
+
+def _difference_by_name(key: str, there: Mapping[str, str], here: Mapping[str, str]) -> str:
+    words = []
+    for name in dict.fromkeys([*there, *here]):
+        if name not in there or name not in here:
+            words.append(f"{name} is not used {'there' if name in here else 'here'}")
+        elif there[name] != here[name]:
+            words.append(f"{name} {SAME_BUT[key] if key in SAME_BUT else f'is {there[name]} there and {here[name]} here'}")
+    return ", ".join(words)
 
 
 def _grid_difference(there: str, here: str) -> str:

@@ -109,6 +109,8 @@ class Store:
     ) -> None:
         self.name = "in memory" if path is None else printable(os.fspath(path))
         self._place: Place | None = None  # of a store that is written
+        self._engine = (fingerprint or {}).get("engine", "")
+        self._other_engine = ""  # how the engine of the results in the store differs
         self._own_entries = {*(fingerprint or ()), *OWN_ENTRIES}
         self._resources = ExitStack()
         try:
@@ -152,11 +154,33 @@ class Store:
         StoreError
             If it cannot be written, for instance because the disk is full. Earlier results are kept.
         """
+        self.check_engine()
         with self._writing():
             row = to_row(as_configuration(configuration).text, fold, epochs, outcome)
             with self._transaction("BEGIN IMMEDIATE") as execute:
                 if execute(INSERT, row).rowcount:
                     self._set("rows", str(self._count() + 1))
+
+    def check_engine(self) -> None:
+        """Refuse further results if those in the store were computed by another engine, so that a ranking never mixes them.
+
+        A store whose search has ended can be opened with any engine.
+
+        Raises
+        ------
+        StoreError
+            If there are such results.
+        """
+        if not self._other_engine:
+            return
+        if self._count():
+            raise StoreError(
+                f"store {self.name} has results of another engine ({self._other_engine}), whose last digits may differ, "
+                "expected the same for all; restore that one, or go on in a new store that is a fork of this one"
+            )
+        with self._writing(), self._transaction("BEGIN IMMEDIATE"):
+            self._set("engine", self._engine)
+        self._other_engine = ""
 
     def note(self, key: str, text: str) -> None:
         """Store a text in `meta`, such as the file that describes a search. It replaces an earlier text of the same key.
@@ -238,6 +262,7 @@ class Store:
     def _prepare_to_write(self, file: Path | None, fingerprint: Mapping[str, str]) -> None:
         """Raise if the store is another search's or cannot be written, and choose how SQLite writes it."""
         different = differences(self.meta, fingerprint)
+        self._other_engine = different.pop("engine", "")
         if different:
             raise StoreError(
                 f"store {self.name} belongs to another search, with other {name_differences(different)}: "

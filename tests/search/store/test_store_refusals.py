@@ -77,7 +77,10 @@ def made_from(x=X, y=X, grid=GRID, folds=FOLDS, seed=0, build=build_polynomial):
         (
             {},
             {"build": build_scored},
-            {"builder": "testing.build_polynomial there, searches.build_scored here"},
+            {
+                "builder": "testing.build_polynomial there, searches.build_scored here",
+                "code": "searches.ScoredTrainer is not used there",
+            },
         ),
     ],
 )
