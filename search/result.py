@@ -28,9 +28,11 @@ from search.ranking.ranking import RankedConfiguration, Ranking
 from search.run.refitting import make_model, refit
 from search.run.retraining import Retrained, as_retrained, retraining_problem, run_in_order
 from search.space.configuration import Configuration, as_configuration
-from search.trials.data import DataSet
+from search.trials.data import DataSet, Samples
 from search.trials.fits import Build, Fit, Outcome, Problem, build_trainer
 from search.trials.folds import Fold
+from search.trials.models import is_estimator
+from search.trials.scoring import Scoring
 from search.trials.seeds import fit_seed
 from tinygrad_lab.checks import is_positive_integer
 
@@ -63,8 +65,10 @@ class SearchResult:
         Seconds that a fit may take.
     problem : Problem or None
         The samples that the search was run on, with their folds.
-    table : object or None
-        What the search was run on, if it was a table: its `model` makes a model for tables from one for arrays.
+    samples : Samples or None
+        What the search was run on: checked arrays, the task, and the table that they come from, if there is one.
+    scoring : Scoring or None
+        The scores, if they decide.
 
     Examples
     --------
@@ -95,7 +99,13 @@ class SearchResult:
     facts: tuple[tuple[str, str], ...] = ()
     time_limit: float | None = None
     problem: Problem | None = None
-    table: Any = None
+    samples: Samples | None = None
+    scoring: Scoring | None = None
+
+    @property
+    def classes(self) -> np.ndarray | None:
+        """What labels 0, 1, ... stand for; None if y was not encoded."""
+        return None if self.samples is None else self.samples.classes
 
     def __len__(self) -> int:
         return len(self.ranking)
@@ -221,7 +231,8 @@ class SearchResult:
         n_folds = len(self.folds)
         refits = refit(self.problem, self.seed, n_folds, configurations, ensemble != "folds", progress)
         model = make_model(self.problem, refits, n_folds, self._details(configurations, ensemble))
-        return model if self.table is None else self.table.model(model)
+        table = None if self.samples is None else self.samples.table
+        return model if table is None else table.model(model)
 
     def _details(self, configurations: Sequence[Configuration], ensemble: Any) -> dict[str, Any]:
         """Return what a file says about a model: values that JSON can hold."""
@@ -352,7 +363,7 @@ class SearchResult:
         if seeds < 2:
             raise ValueError(f"optimism: seeds={seeds}, expected at least 2")
         chosen = [row.configuration for row in self._chosen(top, configurations)]
-        return Optimism(self._losses_over_seeds(chosen, seeds, train, test, progress))
+        return Optimism(self._losses_over_seeds(chosen, seeds, train, test, progress), self.ranking.measure)
 
     def report(
         self,
@@ -471,16 +482,21 @@ class SearchResult:
         """Return test losses of shape (configurations, seeds); NaN if a training failed or diverged."""
         fits = [self._fit(configuration, f"seed {number}") for configuration in configurations for number in range(seeds)]
         outcomes = self._run(fits, train, test, progress)
-        losses = [outcome.validation_loss if outcome.status == "done" else np.nan for outcome in outcomes]
-        return np.reshape(losses, (len(configurations), seeds))
+        objectives = [outcome.objective if outcome.status == "done" else np.nan for outcome in outcomes]
+        return np.reshape([*map(self.ranking.measure.shown, objectives)], (len(configurations), seeds))
 
     def _run(self, fits: Sequence[Fit], train: DataSet, test: DataSet, progress: bool) -> list[Outcome]:
         """Train on the whole training set, and return the outcomes in the order of the fits."""
-        problem = retraining_problem(self.build, train, test)
+        problem = retraining_problem(self.build, train, test, self.samples, self.scoring)
         return run_in_order(problem, fits, self.workers, self.executor, self.time_limit, progress)
 
     def _n_parameters(self, configuration: Configuration) -> int:
-        network = build_trainer(self.build, configuration, 0).model
+        built = build_trainer(self.build, configuration, 0)
+        if is_estimator(built):
+            raise TypeError(
+                f"simplest: a {type(built).__name__} has no number of parameters, expected complexity=, a function of one"
+            )
+        network = built.model
         return sum(np.size(array) for array in network.state_dict().values())
 
     def _fit(self, given: Mapping[str, Any], label: str, keep: bool = False) -> Fit:

@@ -9,6 +9,7 @@ import json
 import math
 import os
 import sys
+import warnings
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from inspect import Signature, signature
@@ -23,37 +24,41 @@ from search.ranking.nested import NestedEstimate
 from search.result import SearchResult
 from search.run.runner import RoundRunner, forecast_round
 from search.run.strategy_run import Results, StrategyRun
-from search.space.configuration import canonical_text
+from search.space.configuration import Configuration, canonical_text
 from search.space.grid import ParameterGrid
 from search.space.rounds import EVERY_CANDIDATE, ListedConfigurations, Strategy
 from search.space.union import as_strategy
 from search.store import Store
-from search.store.fingerprint import DIGEST, fingerprint
-from search.trials.data import as_samples
+from search.store.fingerprint import DIGEST, describe_function, fingerprint
+from search.trials.baselines import baseline_configurations, missing_extra
+from search.trials.data import Samples, is_table, read_samples
 from search.trials.fits import Build, Outcome, Problem
-from search.trials.folds import KFold, Layout, Splitter, as_groups, make_layout
+from search.trials.folds import Layout, Splitter, as_groups, check_class_sizes, default_folds, make_layout
+from search.trials.scoring import Score, Scoring
 from tinygrad_lab.checks import is_positive_integer
 
 
 class Search:
     """Cross-validate the configurations that a strategy proposes, on a pool of processes.
 
-    One fit is one configuration on one fold. Its score is the data loss of the trained model on the fold's validation
-    part. Its seed depends on `seed`, the configuration and the fold. So no result depends on the order of the grid, on the
-    number of workers or on interruptions. If a fit raises an exception or diverges, the reason is stored, its configuration
-    is ranked last, and the search continues.
+    One fit is one configuration on one fold. What decides is the data loss of the trained model on the fold's validation part,
+    or a score of it there. Its seed depends on `seed`, the configuration and the fold. So no result depends on the order of
+    the grid, on the number of workers or on interruptions. If a fit raises an exception or diverges, the reason is stored, its
+    configuration is ranked last, and the search continues.
 
     Parameters
     ----------
     build : callable
-        ``build(configuration, rng)`` returns a Trainer that is ready to fit. The configuration is a plain dict, which the
-        function may change. If it is sent to other processes, it must be at the top level of a module. Values of the
-        user's modules that it reads, such as global variables, must be the same there and whenever the search is resumed.
+        ``build(configuration, rng)`` returns a Trainer that is ready to fit; or an estimator or a pipeline of scikit-learn's,
+        whose own ``score`` decides if no `scoring` is given. The configuration is a plain dict, which the function may change.
+        If it is sent to other processes, it must be at the top level of a module. Values of the user's modules that it reads,
+        such as global variables, must be the same there and whenever the search is resumed.
     strategy : ParameterGrid, RandomSampler, SuccessiveHalving, OptunaSampler, other Strategy, or iterable of mapping
         What to fit. An iterable has configurations, or grids: `ParameterGrid`, or scikit-learn's mappings from names to lists
         of values. Grids may overlap; each configuration is fitted once.
     folds : object with scikit-learn's `split`, optional
-        By default ``KFold(4, shuffle=True, seed=0)``.
+        By default four: ``KFold(4, shuffle=True, seed=0)``; for labels, scikit-learn's ``StratifiedKFold``, shuffled with the
+        seed; for groups, its ``GroupKFold`` or ``StratifiedGroupKFold``.
     store : path-like or None, default="search.sqlite"
         The file of finished fits. None keeps them in memory.
     seed : int, default=0
@@ -74,9 +79,17 @@ class Search:
         or crashed are not copied, so they are tried again. This search may add `repeats` or `outer`.
     notes : mapping of str to str, optional
         Texts to store beside the results, such as the file that describes this search.
+    scoring : str, callable, or list of these, optional
+        The score that decides instead of the data loss: a name of scikit-learn's, such as ``"r2"`` or ``"accuracy"``, or a
+        function ``f(model, x, y)`` of which more is better. Of several, the first decides, and the ranking shows all.
+    baselines : bool, optional
+        Whether the ranking shows what the mean, a linear model and gradient boosting of scikit-learn's reach on the same
+        folds. By default, if `scoring` is given, or the search is run on a table.
 
     Raises
     ------
+    ImportError
+        If `scoring` or `baselines` needs scikit-learn, and it is not installed.
     TypeError
         If `build` cannot be sent to another process, `folds` has no `split`, or a configuration is no mapping or has a
         value of an unknown type.
@@ -92,7 +105,7 @@ class Search:
     --------
     >>> import numpy as np
     >>> from scipy.stats import loguniform
-    >>> from search import RandomSampler
+    >>> from search import KFold, RandomSampler
     >>> from search.testing import build_polynomial
     >>> x = np.linspace(-1, 1, 12)
     >>> search = Search(build_polynomial, RandomSampler(5, degree=[1, 2], lr=loguniform(0.1, 1.0)), store=None, workers=1)
@@ -116,6 +129,8 @@ class Search:
         repeats: int = 1,
         fork: str | os.PathLike[str] | None = None,
         notes: Mapping[str, str] | None = None,
+        scoring: Score | Iterable[Score] | None = None,
+        baselines: bool | None = None,
     ) -> None:
         check_pool(build, workers, executor, time_limit)
         _check_splitter("folds", folds)
@@ -123,7 +138,7 @@ class Search:
             raise ValueError(f"repeats={repeats!r}, expected an integer of at least 1")
         self.build = build
         self.strategy = as_strategy(strategy)
-        self.folds = KFold(4, shuffle=True, seed=0) if folds is None else folds
+        self.folds = folds
         self.store = store
         self.seed = index(seed)
         self.workers = workers
@@ -132,21 +147,29 @@ class Search:
         self.repeats = index(repeats)
         self.fork = fork
         self.notes = {} if notes is None else dict(notes)
+        self.scoring = None if scoring is None else Scoring(scoring)
+        self.baselines = baselines
+        if baselines and (missing := missing_extra()):
+            raise ImportError(missing)
 
     def run(
         self,
-        x: ArrayLike,
-        y: ArrayLike,
+        x: Any,
+        y: ArrayLike | None = None,
         groups: ArrayLike | None = None,
         outer: Splitter | None = None,
         progress: bool = True,
+        sample_weight: ArrayLike | None = None,
+        task: str | None = None,
     ) -> SearchResult:
         """Fit what is not yet in the store, and rank.
 
         Parameters
         ----------
         x, y : array_like
-            The training set, real and finite, of shape (samples, features); one dimension means one feature.
+            The training set, real and finite, of shape (samples, features); one dimension means one feature. y may also be
+            strings, booleans or numbers that are labels, or a matrix of 0 and 1 that says which labels a sample has. Instead
+            of both, x may be a table: an object with ``x``, ``y``, ``groups``, ``weight``, ``task`` and ``classes``.
         groups : array_like, optional
             The group of each sample, for a splitter that keeps groups together, such as scikit-learn's GroupKFold.
         outer : object with scikit-learn's `split`, optional
@@ -155,7 +178,12 @@ class Search:
             fits as the search itself.
         progress : bool, default=True
             Whether to print a forecast of the duration (for a strategy of several rounds, of the first one) and to show a
-            progress bar with the best mean loss so far, on standard error.
+            progress bar with the best mean loss or score so far, on standard error.
+        sample_weight : array_like, shape (samples,), optional
+            For the trainings, the losses and the scores. In each part of a fold, weights are scaled to a mean of 1.
+        task : {"regression", "classification", "multilabel"}, optional
+            What y is. By default, strings and booleans are labels, and other values are what `scoring` is for. Without
+            `scoring`, one-dimensional integers are labels where the Trainer's loss takes them.
 
         Returns
         -------
@@ -170,23 +198,46 @@ class Search:
         SearchError
             If the workers cannot be started. Finished fits are kept: run again to continue.
         TypeError, ValueError
-            If x, y, the groups or the folds are invalid, for instance if a fold splits a group.
+            If x, y, the groups, the weights or the folds are invalid, for instance if a fold splits a group, there is one
+            class only, or a class has fewer samples than there are folds.
         """
         _check_splitter("outer", outer)
-        x_samples, y_samples = as_samples(x, y)
-        layout = make_layout(self.folds, x_samples, y_samples, as_groups(groups, len(x_samples)), outer, self.repeats)
-        problem = Problem(self.build, x_samples, y_samples, layout.folds)
+        samples = self._read(x, y, groups, sample_weight, task)
+        layout = self._layout(samples, outer)
         candidates = self.strategy.candidates(self.seed)
-        made_from = fingerprint(x_samples, y_samples, candidates, layout, self.seed, self.build)
+        made_from = fingerprint(
+            samples.x,
+            samples.y,
+            candidates,
+            layout,
+            self.seed,
+            self.build,
+            self._describe_scoring(),
+            samples.weight,
+            samples.classes,
+        )
         made_from["strategy"] = self.strategy.describe()
         asked_for = map(canonical_text, candidates) if len(candidates) else None
         own, *inner = (
             StrategyRun(self.strategy, self.seed, fold_numbers)
             for fold_numbers in (layout.fold_numbers, *(fold.inner for fold in layout.nested))
         )
+        baselines = self._baselines(samples)
+        problem = Problem(
+            self.build,
+            samples.x,
+            samples.y,
+            layout.folds,
+            samples.weight,
+            samples.task,
+            samples.classes,
+            samples.categories,
+            self.scoring,
+            reference=own.round.configurations[0] if baselines and own.round else None,
+        )
         workers = worker_count(self.workers)
         with Store(self.store, made_from, self.fork, asked_for, layout.folds) as store:
-            for key, text in (self.notes | {"plan": self._describe_size(layout)}).items():
+            for key, text in (self.notes | {"plan": self._describe_size(layout, len(baselines))}).items():
                 store.note(key, text)
             results = Results(store)
             if any(run.round and run.count_missing(results) for run in (own, *inner)):
@@ -198,9 +249,10 @@ class Search:
                 # Shown only after the first round has set the number of fits.
                 with tqdm(total=0, unit="fit", disable=not progress, delay=1e-9) as bar:
                     runner = RoundRunner(problem, results, pool, workers, bar)
-                    runner.run([own, *inner])
+                    beside = StrategyRun(ListedConfigurations(baselines), self.seed, layout.fold_numbers) if baselines else None
+                    runner.run([own, *inner, *([beside] if beside else [])])
                     nested = self._nested(layout, own, inner, results, runner) if inner else None
-            ranking = own.ranking(results, layout.n_folds, self.repeats)
+            ranking = own.ranking(results, layout.n_folds, self.repeats, baselines)
         return SearchResult(
             ranking,
             self.build,
@@ -213,7 +265,52 @@ class Search:
             facts=_facts(made_from, results.outcomes()),
             time_limit=self.time_limit,
             problem=problem,
+            samples=samples,
+            scoring=self.scoring,
         )
+
+    def _read(
+        self, x: Any, y: ArrayLike | None, groups: ArrayLike | None, sample_weight: ArrayLike | None, task: str | None
+    ) -> Samples:
+        """Return the samples, whose task is that of the scores."""
+        implied = None if self.scoring is None or is_table(x) else self.scoring.implied_task()
+        task = "classification" if task is None and implied == "classification" else task
+        samples = read_samples(x, y, groups, sample_weight, task)
+        if samples.task is None and implied is not None:
+            samples = read_samples(x, y, groups, sample_weight, implied)
+        if samples.task is None and (self.scoring is not None or self.baselines):
+            raise ValueError(
+                "y is integers, which may be numbers or labels, expected task='regression' or 'classification' with them"
+            )
+        if self.scoring is not None:
+            self.scoring.check(samples.task or "regression", samples.weight is not None)
+        return samples
+
+    def _layout(self, samples: Samples, outer: Splitter | None) -> Layout:
+        labels = samples.y if samples.task == "classification" else None
+        groups = as_groups(samples.groups, len(samples.x))
+        splitter = self.folds
+        if splitter is None:
+            splitter = default_folds(samples.task, groups is not None, self.seed)
+        if labels is not None and samples.classes is not None:
+            check_class_sizes(labels, samples.classes, getattr(splitter, "n_splits", 2))
+        return make_layout(splitter, samples.x, samples.y, groups, outer, self.repeats)
+
+    def _describe_scoring(self) -> str:
+        """Return the text of the scores for the fingerprint. That of a function has its code."""
+        if self.scoring is None:
+            return "data loss"
+        return ", ".join([*map(str, self.scoring.names), *map(describe_function, self.scoring.functions)])
+
+    def _baselines(self, samples: Samples) -> list[Configuration]:
+        """Return the configurations of the baselines, or none with a line that says why."""
+        wanted = self.baselines
+        if wanted is None:
+            wanted = samples.table is not None or self.scoring is not None
+            if wanted and (missing := missing_extra()):
+                warnings.warn(missing, stacklevel=3)
+                return []
+        return baseline_configurations() if wanted else []
 
     def _nested(
         self, layout: Layout, own: StrategyRun, inner: Sequence[StrategyRun], results: Results, runner: RoundRunner
@@ -227,21 +324,24 @@ class Search:
         ]
         runner.run(finals)
         losses = {final.fold_numbers[0]: final.best(results)[1] for final in finals}
+        measure = results.measure
         return NestedEstimate(
-            losses=tuple(losses.get(fold.outer, math.nan) for fold in layout.nested),
+            losses=tuple(measure.shown(losses.get(fold.outer, math.nan)) for fold in layout.nested),
             configurations=tuple(configuration for configuration, _ in chosen),
-            inner_means=tuple(mean for _, mean in chosen),
-            search_mean=own.best(results)[1],
+            inner_means=tuple(measure.shown(mean) for _, mean in chosen),
+            search_mean=measure.shown(own.best(results)[1]),
             train_sizes=tuple(len(layout.folds[fold.outer][0]) for fold in layout.nested),
             search_train_sizes=tuple(len(train) for train, _ in layout.folds[: layout.n_folds]),
+            measure=measure,
         )
 
-    def _describe_size(self, layout: Layout) -> str:
+    def _describe_size(self, layout: Layout, n_baselines: int) -> str:
         """Return the size of this search as JSON, for readers of its store; 0 fits if their number depends on losses."""
         fits = 0
         if self.strategy.describe() == EVERY_CANDIDATE:
             inner = sum(len(fold.inner) for fold in layout.nested)
             fits = len(self.strategy.candidates(self.seed)) * (len(layout.fold_numbers) + inner) + len(layout.nested)
+            fits += n_baselines * len(layout.fold_numbers)
         sizes = [(len(train), len(validation)) for train, validation in layout.folds[: layout.n_folds]]
         return json.dumps({"fits": fits, "fold sizes": sizes, "repeats": self.repeats})
 
@@ -261,7 +361,7 @@ class GridSearch(Search):
         As in `Search`, and so are all parameters after `grid`.
     grid : ParameterGrid, or iterable of ParameterGrid or mapping
         The configurations, or several grids of them; see `Search`.
-    folds, store, seed, workers, executor, time_limit, repeats, fork, notes : optional
+    folds, store, seed, workers, executor, time_limit, repeats, fork, notes, scoring, baselines : optional
 
     Examples
     --------

@@ -44,7 +44,11 @@ class PolynomialTrainer:
         self.lr = lr
         self.epochs = epochs
 
-    def fit(self, x: np.ndarray, y: np.ndarray, *, validation: tuple[np.ndarray, np.ndarray]) -> dict[str, np.ndarray]:
+    only_watches_validation = True
+
+    def fit(
+        self, x: np.ndarray, y: np.ndarray, *, validation: tuple[np.ndarray, np.ndarray] | None = None
+    ) -> dict[str, np.ndarray]:
         """Train, and return the losses and the learning rate of each epoch."""
         powers = self.model.powers(x)
         train_loss, validation_loss = [], []
@@ -52,7 +56,7 @@ class PolynomialTrainer:
             error = powers @ self.model.weight - y[:, 0]
             self.model.step(self.lr * powers.T @ error / len(x))
             train_loss.append(self.evaluate(x, y))
-            validation_loss.append(self.evaluate(*validation))
+            validation_loss.append(math.nan if validation is None else self.evaluate(*validation))
             if not math.isfinite(train_loss[-1]):
                 raise FloatingPointError(f"loss is {train_loss[-1]} in epoch {epoch}")
         return {
@@ -61,9 +65,13 @@ class PolynomialTrainer:
             "lr": np.full(self.epochs, self.lr),
         }
 
+    def predict(self, x: np.ndarray) -> np.ndarray:
+        """Return the values of the polynomial."""
+        return self.model.powers(x) @ self.model.weight
+
     def evaluate(self, x: np.ndarray, y: np.ndarray) -> float:
         """Return half the mean squared error on x and y."""
-        error = self.model.powers(x) @ self.model.weight - y[:, 0]
+        error = self.predict(x) - y[:, 0]
         return float(np.mean(error**2) / 2)
 
 

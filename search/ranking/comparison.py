@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from search.errors import SearchError
+from search.ranking.measure import LOSS, Measure
 from search.ranking.ranking import Ranking
 from search.space.configuration import Configuration, as_columns
 from search.table import Rows, text_table
@@ -30,16 +31,16 @@ class ComparedConfiguration:
     configuration : dict
         What was fitted.
     mean : float
-        Mean validation loss, as in the ranking.
+        Mean validation loss or, if a score decides, mean score, as in the ranking.
     standard_error : float
         Of that mean: the standard deviation over the folds (``ddof=1``), divided by the square root of their number; NaN with
         one fold.
     difference : float
-        Mean over the folds of its loss minus the loss of the best.
+        Mean over the folds of its loss minus the loss of the best, or of its score minus the score of the best.
     low, high : float
         Confidence interval of the difference; NaN with one fold.
     is_distinguishable : bool
-        Whether the whole interval lies above 0.
+        Whether the whole interval is on the side of 0 that is worse than the best: above 0 for a loss, below 0 for a score.
     """
 
     rank: int
@@ -63,14 +64,17 @@ class Comparison(Rows[ComparedConfiguration]):
         The number of folds in each difference.
     confidence : float
         Of the intervals.
+    measure : Measure, optional
+        What decides the ranking, by default the loss.
 
     Notes
     -----
     `compare` returns one, and documents what the intervals mean.
     """
 
-    def __init__(self, rows: Iterable[ComparedConfiguration], n_folds: int, confidence: float) -> None:
+    def __init__(self, rows: Iterable[ComparedConfiguration], n_folds: int, confidence: float, measure: Measure = LOSS) -> None:
         super().__init__(rows)
+        self.measure = measure
         self.n_folds = n_folds
         self.confidence = confidence
 
@@ -79,22 +83,24 @@ class Comparison(Rows[ComparedConfiguration]):
 
     @property
     def best(self) -> ComparedConfiguration:
-        """The configuration of the lowest mean loss."""
+        """The configuration of the lowest mean loss, or of the highest mean score."""
         if not self._rows:
             raise SearchError("every configuration failed or diverged; the ranking gives the reasons")
         return self._rows[0]
 
     @property
     def indistinguishable(self) -> tuple[ComparedConfiguration, ...]:
-        """Those whose interval is not entirely above 0, including the best."""
+        """Those whose interval is not entirely on the worse side of 0, including the best."""
         return tuple(row for row in self if not row.is_distinguishable)
 
     @property
     def within_one_standard_error(self) -> tuple[ComparedConfiguration, ...]:
-        """Those whose mean is at most that of the best plus its standard error; with one fold, those with the same mean."""
+        """Those whose mean is worse than that of the best by at most its standard error; with one fold, those of equal mean."""
         if not self._rows:
             return ()
         allowance = 0.0 if math.isnan(self.best.standard_error) else self.best.standard_error
+        if self.measure.is_score:
+            return tuple(row for row in self if row.mean >= self.best.mean - allowance)
         return tuple(row for row in self if row.mean <= self.best.mean + allowance)
 
     def simplest(self, complexity: Callable[[Configuration], float]) -> ComparedConfiguration:
@@ -132,10 +138,11 @@ class Comparison(Rows[ComparedConfiguration]):
     def _summary(self) -> str:
         if self.n_folds == 1:
             return "With one fold there are no intervals: no configuration can be distinguished from the best."
+        side = "below" if self.measure.is_score else "above"
         return (
             f"Not distinguishable from the best: {len(self.indistinguishable)} of {len(self)} configurations, itself included. "
             f"The {100.0 * self.confidence:g} % interval\n"
-            f"of their difference to it, on the same {self.n_folds} folds, does not lie above 0.\n"
+            f"of their difference to it, on the same {self.n_folds} folds, does not lie {side} 0.\n"
             f"Within one standard error of the best: {len(self.within_one_standard_error)}."
         )
 
@@ -148,6 +155,8 @@ def compare(
     confidence: float = 0.95,
 ) -> Comparison:
     """Compare each configuration of a ranking with the best, on the same folds.
+
+    If a score decides, its negative takes the place of the loss, and means, differences and bounds are shown with their sign.
 
     There are K folds. With d_k the loss on fold k minus the loss of the best, n samples in a training part and m samples in a
     validation part, the interval is
@@ -224,36 +233,38 @@ def compare(
     n_folds = len(folds)
     done = ranking.done
     for row in done:
-        if len(row.losses) != n_folds * repeats:
+        if len(row.objectives) != n_folds * repeats:
             raise ValueError(
-                f"compare: configuration of rank {row.rank} has {len(row.losses)} losses, "
+                f"compare: configuration of rank {row.rank} has {len(row.objectives)} {ranking.measure.plural}, "
                 f"expected {n_folds * repeats}: one for each of {n_folds} folds in each of {repeats} repeats"
             )
     if not done:
-        return Comparison((), n_folds, confidence)
+        return Comparison((), n_folds, confidence, ranking.measure)
 
     overlap = sum(len(validation) for _, validation in folds) / sum(len(train) for train, _ in folds)
     with np.errstate(over="ignore", invalid="ignore"):  # the square of a finite loss may overflow
-        losses = np.array([row.losses for row in done]).reshape(len(done), repeats, n_folds).mean(axis=1)
+        losses = np.array([row.objectives for row in done]).reshape(len(done), repeats, n_folds).mean(axis=1)
         paired = losses - losses[0]
         standard_errors = _deviations(losses) / math.sqrt(n_folds)
         differences = paired.mean(axis=1)
         margins = t.ppf((1.0 + confidence) / 2.0, n_folds - 1) * math.sqrt(1.0 / n_folds + overlap) * _deviations(paired)
         lows, highs = differences - margins, differences + margins
+    shown = ranking.measure.shown
+    bounds = (highs, lows) if ranking.measure.is_score else (lows, highs)
     rows = [
         ComparedConfiguration(
             rank=row.rank,
             configuration=row.configuration,
-            mean=row.mean,
+            mean=shown(row.objective),
             standard_error=float(standard_errors[i]),
-            difference=float(differences[i]),
-            low=float(lows[i]),
-            high=float(highs[i]),
+            difference=shown(float(differences[i])),
+            low=shown(float(bounds[0][i])),
+            high=shown(float(bounds[1][i])),
             is_distinguishable=bool(lows[i] > 0.0),
         )
         for i, row in enumerate(done)
     ]
-    return Comparison(rows, n_folds, confidence)
+    return Comparison(rows, n_folds, confidence, ranking.measure)
 
 
 def _deviations(values: np.ndarray) -> np.ndarray:

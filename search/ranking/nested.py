@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from search.ranking.measure import LOSS, Measure
 from search.space.configuration import Configuration
 
 
@@ -23,15 +24,17 @@ class NestedEstimate:
     Attributes
     ----------
     losses : tuple of float
-        The loss on each outer test set; NaN if no network could be trained.
+        The loss on each outer test set, or the score if a score decides; NaN if no network could be trained.
     configurations : tuple of (dict or None)
         The configuration that was chosen in each outer training set.
     inner_means : tuple of float
-        Its mean loss on the inner folds, the lowest of all configurations.
+        Its mean loss or score on the inner folds, the best of all configurations.
     search_mean : float
-        The lowest mean loss of the search on all data.
+        The best mean loss or score of the search on all data.
     train_sizes, search_train_sizes : tuple of int
         The numbers of training samples in each outer fold, and in each fold of the search on all data.
+    measure : Measure
+        What decides: the loss, or a score.
 
     References
     ----------
@@ -55,10 +58,11 @@ class NestedEstimate:
     search_mean: float
     train_sizes: tuple[int, ...]
     search_train_sizes: tuple[int, ...]
+    measure: Measure = LOSS
 
     @property
     def mean(self) -> float:
-        """The estimate: the mean of the outer test losses."""
+        """The estimate: the mean of the outer test losses or scores."""
         return float(np.mean(self.losses))
 
     @property
@@ -78,7 +82,7 @@ class NestedEstimate:
         chosen = "The same configuration was" if distinct == 1 else f"{distinct} different configurations were"
         spread = f" ± {self.standard_error:.2g}" if count > 1 else ""
         return (
-            f'The procedure "search, and take the best" has a test loss of {self.mean:.4g}{spread} '
+            f'The procedure "search, and take the best" has a test {self.measure.name} of {self.mean:.4g}{spread} '
             f"(mean and standard error of {count} outer folds).\n"
             f"The best score of the search itself was {self.search_mean:.4g}, of networks trained on "
             f"{_span(self.search_train_sizes)} samples; those of the outer folds had {_span(self.train_sizes)}.\n"

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from search.ranking.measure import LOSS, Measure
+
 
 @dataclass(frozen=True, eq=False)
 class Optimism:
@@ -21,7 +23,10 @@ class Optimism:
     ----------
     losses : ndarray of float, shape (configurations, seeds)
         Test losses of the best configurations by cross-validation, in order of their rank; NaN if a training failed or
-        diverged. These trainings are neither chosen nor part of a mean.
+        diverged. These trainings are neither chosen nor part of a mean. If a score decides, these are scores, and the highest
+        one is chosen.
+    measure : Measure, optional
+        What decides, by default the loss.
 
     Raises
     ------
@@ -46,6 +51,7 @@ class Optimism:
     """
 
     losses: np.ndarray
+    measure: Measure = LOSS
 
     def __post_init__(self) -> None:
         if self.losses.ndim != 2 or self.losses.shape[0] < 1 or self.losses.shape[1] < 2:
@@ -55,17 +61,18 @@ class Optimism:
 
     @property
     def chosen(self) -> np.ndarray:
-        """For each seed, the position of the configuration with the lowest loss; 0 if every training failed or diverged."""
-        return np.where(np.isnan(self.losses), np.inf, self.losses).argmin(axis=0)
+        """For each seed, the position of the configuration with the best value; 0 if every training failed or diverged."""
+        objectives = -self.losses if self.measure.is_score else self.losses
+        return np.where(np.isnan(objectives), np.inf, objectives).argmin(axis=0)
 
     @property
     def reported(self) -> np.ndarray:
-        """For each seed, the lowest loss; NaN if every training failed or diverged."""
+        """For each seed, the best value; NaN if every training failed or diverged."""
         return self.losses[self.chosen, np.arange(self.losses.shape[1])]
 
     @property
     def expected(self) -> np.ndarray:
-        """For each seed, the mean loss of the chosen configuration from all other seeds; NaN if there is none."""
+        """For each seed, the mean value of the chosen configuration from all other seeds; NaN if there is none."""
         chosen = self.losses[self.chosen]  # rows and columns are seeds
         np.fill_diagonal(chosen, np.nan)  # without the reported losses
         means = np.array([_mean(row) for row in chosen])
@@ -73,17 +80,22 @@ class Optimism:
 
     @property
     def optimism(self) -> float:
-        """The mean over the seeds of the expected minus the reported loss; above 0 if the lowest loss is too optimistic."""
-        return _mean(self.expected - self.reported)
+        """The mean over the seeds of how much worse the expected value is than the reported one; above 0 if that flatters."""
+        return _mean(self._flattery)
 
     @property
     def standard_error(self) -> float:
         """The standard error of the optimism for independent seeds; NaN if fewer than two have a value."""
-        return _standard_error(self.expected - self.reported)
+        return _standard_error(self._flattery)
+
+    @property
+    def _flattery(self) -> np.ndarray:
+        difference = self.expected - self.reported
+        return -difference if self.measure.is_score else difference
 
     @property
     def by_cross_validation(self) -> float:
-        """The mean loss over the seeds of the best configuration by cross-validation, chosen without the test points."""
+        """The mean value over the seeds of the best configuration by cross-validation, chosen without the test points."""
         return _mean(self.losses[0])
 
     def __str__(self) -> str:
@@ -94,17 +106,19 @@ class Optimism:
 
     def _of_one(self) -> list[str]:
         return [
-            f"One configuration: nothing was chosen; its mean test loss is {self.by_cross_validation:.4f} "
+            f"One configuration: nothing was chosen; its mean test {self.measure.name} is {self.by_cross_validation:.4f} "
             f"(standard error {_standard_error(self.losses[0]):.4f} over {self.losses.shape[1]} seeds)."
         ]
 
     def _of_several(self) -> list[str]:
         n_configurations, n_seeds = self.losses.shape
+        best = self.measure.best
+        several, one = (f"values of {self.measure.name}", "value") if self.measure.is_score else ("losses", "loss")
         different = len(set(self.chosen[~np.isnan(self.reported)]))
         return [
-            f"The lowest of {n_configurations} test losses is {_mean(self.reported):.4f} on average over {n_seeds} seeds.",
+            f"The {best} of {n_configurations} test {several} is {_mean(self.reported):.4f} on average over {n_seeds} seeds.",
             f"The configurations that have it reach {_mean(self.expected):.4f} from other seeds: "
-            f"the lowest loss flatters by {self.optimism:.4f} (standard error {self.standard_error:.4f}).",
+            f"the {best} {one} flatters by {self.optimism:.4f} (standard error {self.standard_error:.4f}).",
             f"Over the {n_seeds} seeds it belongs to {different} of the configurations. "
             f"The first of the cross-validation has {self.by_cross_validation:.4f} on average.",
         ]

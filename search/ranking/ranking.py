@@ -1,20 +1,22 @@
 """The ranking: the configurations of a search, best first.
 
-configurations, outcomes of all their fits --rank--> Ranking --> table, CSV, data frame
+configurations, outcomes of all their fits --rank--> Ranking, by loss or score, beside its baselines --> table, CSV, data frame
 """
 
 import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from search.errors import SearchError
 from search.output import write_csv
+from search.ranking.measure import Measure, measure_of
 from search.space.configuration import Configuration, as_columns, as_configuration, canonical_text, value_text
 from search.table import EndedRows, text_table
+from search.trials.baselines import baseline_of
 from search.trials.fits import Outcome
 from tinygrad_lab.checks import install_hint
 
@@ -29,12 +31,12 @@ class RankedConfiguration:
     Attributes
     ----------
     rank : int
-        Counted from 1.
+        Counted from 1; 0 for a baseline.
     configuration : dict
         What was fitted.
     mean, std : float
         Mean and standard deviation (``ddof=0``, as in scikit-learn) of the folds' validation losses; NaN if the status is not
-        ``"done"``.
+        ``"done"``, or it has no loss, as an estimator.
     losses : tuple of float
         The validation loss of each fold; with repeats, of each fold in the first repeat, then in the second, and so on.
     status : str
@@ -45,6 +47,8 @@ class RankedConfiguration:
     last_round : int or None
         The number of epochs in the last round of a stopped configuration; None for all others. Its own training may be
         shorter.
+    scores : dict of str to tuple of float
+        The scores of each fold by name, the one that decides first; empty if the loss decides.
     """
 
     rank: int
@@ -55,10 +59,21 @@ class RankedConfiguration:
     status: str
     reason: str
     last_round: int | None = None
+    scores: dict[str, tuple[float, ...]] = field(default_factory=dict, hash=False)
+
+    @property
+    def objectives(self) -> tuple[float, ...]:
+        """For each fold, what the search minimizes: the loss, or minus the score that decides."""
+        return tuple(-score for score in next(iter(self.scores.values()))) if self.scores else self.losses
+
+    @property
+    def objective(self) -> float:
+        """The mean of the objectives; NaN if the status is not ``"done"``."""
+        return mean_and_std(self.objectives)[0] if self.status == "done" else math.nan
 
 
 class Ranking(EndedRows[RankedConfiguration]):
-    """The configurations of a search, lowest mean validation loss first.
+    """The configurations of a search, lowest mean validation loss first, or highest mean of the score that decides.
 
     Configurations that are done come first. Those that a strategy stopped follow: the longest last round first, and within a
     round by the mean loss in it. Configurations with a fit that failed or diverged come last. Ties are ordered by canonical
@@ -70,6 +85,8 @@ class Ranking(EndedRows[RankedConfiguration]):
         In order of their rank, all with the same number of folds.
     repeats : int, default=1
         How often each fold was fitted, from other initial weights.
+    baselines : iterable of RankedConfiguration
+        What simple estimators reach on the same folds, best first. They are no part of the sequence.
 
     Examples
     --------
@@ -83,9 +100,22 @@ class Ranking(EndedRows[RankedConfiguration]):
     {'lr': 0.2}
     """
 
-    def __init__(self, rows: Iterable[RankedConfiguration], repeats: int = 1) -> None:
+    def __init__(
+        self, rows: Iterable[RankedConfiguration], repeats: int = 1, baselines: Iterable[RankedConfiguration] = ()
+    ) -> None:
         super().__init__(rows)
         self.repeats = repeats
+        self.baselines = tuple(baselines)
+
+    @property
+    def measure(self) -> Measure:
+        """What decides: the loss, or the first score."""
+        return measure_of(self._rows[0].scores if self._rows else {})
+
+    @property
+    def score_names(self) -> tuple[str, ...]:
+        """The names of the scores, the one that decides first; empty if the loss decides."""
+        return tuple(self._rows[0].scores) if self._rows else ()
 
     @property
     def fold_names(self) -> list[str]:
@@ -136,12 +166,16 @@ class Ranking(EndedRows[RankedConfiguration]):
         return tuple(row for text, row in rows.items() if text in wanted)
 
     def table(self, top: int = 20) -> str:
-        """Return the first rows as an aligned text table, with status and reason if any of them is not done."""
-        rows = self._rows[:top]
+        """Return the first rows as an aligned text table, with status and reason if any of them is not done.
+
+        Each baseline has the place that it would have in the ranking, and its name instead of a rank. Further lines say which
+        score decides, and whether a baseline is better than the best configuration.
+        """
+        rows = self._with_baselines(self._rows[:top])
         header, body = self._columns(rows)
         if all(row.status == "done" for row in rows):
             header, body = header[:-2], [line[:-2] for line in body]
-        return text_table(header, body)
+        return "\n".join([text_table(header, body), *self._remarks()])
 
     def to_csv(self, path: str | os.PathLike[str]) -> None:
         """Write all rows to a CSV file, whole or not at all; floats round-trip to the bit.
@@ -168,15 +202,52 @@ class Ranking(EndedRows[RankedConfiguration]):
         header, body = self._columns(self._rows)
         return pd.DataFrame(body, columns=header)
 
+    def _with_baselines(self, rows: Sequence[RankedConfiguration]) -> list[RankedConfiguration]:
+        """Return the rows, and the baselines where they would be: those that are done before the first that is worse."""
+        merged = [*rows]
+        for baseline in reversed(self.baselines):
+            worse = (i for i, row in enumerate(merged) if row.status != "done" or row.objective > baseline.objective)
+            merged.insert(next(worse, len(merged)) if baseline.status == "done" else len(merged), baseline)
+        return merged
+
+    def _remarks(self) -> list[str]:
+        lines = [f"ranked by {self.measure.name}: the higher, the better"] if self.measure.is_score else []
+        done = [baseline for baseline in self.baselines if baseline.status == "done"]
+        if done and self.done:
+            better = [str(baseline_of(x.configuration)) for x in done if x.objective < self.done[0].objective]
+            if better:
+                lines.append(f"better than the best configuration: the baseline {' and '.join(better)}")
+        return lines
+
     def _columns(self, rows: Sequence[RankedConfiguration]) -> tuple[list[str], list[list[Any]]]:
-        """Return the header and the cells of some rows; status and reason are the last two."""
-        names, values = as_columns([row.configuration for row in rows])
-        header = ["rank", *names, "mean", "std", *self.fold_names, "status", "reason"]
+        """Return the header and the cells of some rows; status and reason are the last two.
+
+        If scores decide, their means are before the mean loss, and the folds are those of the score that decides.
+        """
+        names, values = as_columns([{} if row.rank == 0 else row.configuration for row in rows])
+        scored = self.score_names
+        summary = [*scored, "std", "loss"] if scored else ["mean", "std"]
+        header = ["rank", *names, *summary, *self.fold_names, "status", "reason"]
         body = [
-            [row.rank, *cells, row.mean, row.std, *row.losses, row.status, row.reason]
+            [
+                row.rank or f"({baseline_of(row.configuration)})",
+                *cells,
+                *(_summary(row, scored) if scored else (row.mean, row.std)),
+                *map(self.measure.shown, row.objectives),
+                row.status,
+                row.reason,
+            ]
             for row, cells in zip(rows, values, strict=True)
         ]
         return header, body
+
+
+def _summary(row: RankedConfiguration, names: Sequence[str]) -> list[float]:
+    """Return the mean of each score, the standard deviation of the first, and the mean loss; NaN if the row is not done."""
+    if row.status != "done":
+        return [math.nan] * (len(names) + 2)
+    means = [mean_and_std(row.scores[name]) for name in names]
+    return [*(mean for mean, _ in means), means[0][1], row.mean]
 
 
 def mean_and_std(losses: Sequence[float]) -> tuple[float, float]:
@@ -203,7 +274,7 @@ def rank(
     Parameters
     ----------
     configurations : iterable of mapping
-        In any order.
+        In any order. Baselines among them become those of the ranking.
     outcomes : mapping
         From canonical text and fold to the outcome, as `Store.outcomes` gives them. Fold k in repeat r has the number
         ``r * n_folds + k``.
@@ -224,10 +295,13 @@ def rank(
        2  0.2   nan  nan    0.25  stopped  not among the best of the round to epoch 9
     """
     names = _fold_names(n_folds, repeats)
+    scores = next((tuple(outcome.scores) for outcome in outcomes.values() if outcome.scores), ())
     given = map(as_configuration, configurations)
-    unranked = (_unranked(configuration, outcomes, names, last_rounds or {}) for configuration in given)
+    unranked = (_unranked(configuration, outcomes, names, last_rounds or {}, scores) for configuration in given)
     rows = sorted(unranked, key=_order)
-    return Ranking((replace(row, rank=position) for position, row in enumerate(rows, start=1)), repeats)
+    baselines = [replace(row, rank=0) for row in rows if baseline_of(row.configuration) is not None]
+    rows = [row for row in rows if baseline_of(row.configuration) is None] if baselines else rows
+    return Ranking((replace(row, rank=position) for position, row in enumerate(rows, start=1)), repeats, baselines)
 
 
 def varying_parameters(ranking: Ranking) -> dict[str, list[Any]]:
@@ -257,6 +331,7 @@ def _unranked(
     outcomes: Mapping[tuple[str, int], Outcome],
     names: Sequence[str],
     last_rounds: Mapping[str, int],
+    score_names: Sequence[str],
 ) -> RankedConfiguration:
     fits = [outcomes[configuration.text, number] for number in range(len(names))]
     losses = tuple(outcome.validation_loss for outcome in fits)
@@ -269,15 +344,16 @@ def _unranked(
         status, reason = "stopped", f"not among the best of the round to epoch {last_round}"
     else:
         mean, std = mean_and_std(losses)
-    return RankedConfiguration(0, configuration, mean, std, losses, status, reason, last_round)
+    scores = {name: tuple(outcome.scores.get(name, math.nan) for outcome in fits) for name in score_names}
+    return RankedConfiguration(0, configuration, mean, std, losses, status, reason, last_round, scores)
 
 
 def _order(row: RankedConfiguration) -> tuple[int, int, float, str]:
     text = row.configuration.text
     if row.status == "done":
-        return 0, 0, row.mean, text
+        return 0, 0, row.objective, text
     if row.last_round is not None:
-        return 1, -row.last_round, mean_and_std(row.losses)[0], text
+        return 1, -row.last_round, mean_and_std(row.objectives)[0], text
     return 2, 0, 0.0, text
 
 

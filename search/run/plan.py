@@ -211,7 +211,7 @@ def measure(problem: Problem, fits: Sequence[Fit]) -> Iterator[tuple[int, float]
 def _seconds_of_update(problem: Problem, fits: Sequence[Fit]) -> float:
     trainers = [trainer for fit in fits if type(trainer := problem.trainer(fit)) is tinygrad_lab.Trainer]
     data = [problem.training_set(fit) for fit in fits]
-    trainings = [trainer.prepare(*arrays) for trainer, arrays in zip(trainers, data, strict=True)]
+    trainings = [trainer.prepare(*arrays[:2]) for trainer, arrays in zip(trainers, data, strict=True)]
     last = min(training.epochs for training in trainings)
     timed_fit(trainers, data, until=1)  # compiles, or loads compiled code
     start = timed_fit(trainers, data, until=1)  # mostly the time to build programs
@@ -223,7 +223,7 @@ def _seconds_of_update(problem: Problem, fits: Sequence[Fit]) -> float:
     return max(0.0, duration) / made
 
 
-def timed_fit(trainers: Sequence[tinygrad_lab.Trainer], data: Sequence[tuple[np.ndarray, np.ndarray]], until: int) -> float:
+def timed_fit(trainers: Sequence[tinygrad_lab.Trainer], data: Sequence[tuple[np.ndarray, ...]], until: int) -> float:
     """Return how many seconds the first epochs take.
 
     `until` stops the trainings early but does not change their length, which decides the engine.

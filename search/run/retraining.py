@@ -6,21 +6,24 @@ Training does not use the test set. Choosing the network with the lowest test lo
 `Retrained.best_by_cv` is chosen without the test set, `Retrained.best_by_test` with it.
 """
 
+import math
 from collections.abc import Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from tqdm import tqdm
 
 from search.errors import SearchError
 from search.pool import open_pool, worker_count
+from search.ranking.measure import measure_of
 from search.ranking.ranking import RankedConfiguration
 from search.run.plan import Chunker
 from search.space.configuration import Configuration, as_columns
 from search.table import EndedRows, text_table
-from search.trials.data import DataSet, as_samples
+from search.trials.data import DataSet, Samples, read_samples
 from search.trials.fits import Build, Fit, Outcome, Problem, Trained, run_fits
+from search.trials.scoring import Scoring
 
 
 @dataclass(frozen=True)
@@ -34,17 +37,20 @@ class RetrainedConfiguration:
     configuration : dict
         What was trained.
     mean : float
-        The mean validation loss of its configuration in the cross-validation.
+        The mean validation loss of its configuration in the cross-validation, or the mean score if a score decides.
     train_loss, test_loss : float
-        Data loss of the trained network; NaN if it is not done.
+        Data loss of the trained network; NaN if it is not done, or is an estimator.
     status, reason : str
         ``"done"``; or ``"diverged"``, ``"failed"`` or ``"crashed"``, with the reason.
     history : dict of str to ndarray
-        ``"train_loss"``, ``"validation_loss"`` (on the test set) and ``"lr"`` per epoch; empty if it is not done.
+        ``"train_loss"``, ``"validation_loss"`` (on the test set, which no training can read) and ``"lr"`` per epoch; empty if
+        it is not done. The losses on the test set are NaN for a user's own trainer that does not record them.
     state_dict : dict of str to ndarray
         The weights; empty if it is not done.
     seconds : float
         Wall time of the training.
+    scores : dict of str to float
+        The scores on the test set, the one that decides first; empty if the loss decides.
     """
 
     rank: int
@@ -57,6 +63,7 @@ class RetrainedConfiguration:
     history: dict[str, np.ndarray]
     state_dict: dict[str, np.ndarray]
     seconds: float
+    scores: dict[str, float] = field(default_factory=dict, hash=False)
 
 
 class Retrained(EndedRows[RetrainedConfiguration]):
@@ -75,14 +82,21 @@ class Retrained(EndedRows[RetrainedConfiguration]):
 
     @property
     def best_by_test(self) -> RetrainedConfiguration:
-        """The network with the lowest test loss, as in the report. The test set chose it, so this loss is too optimistic."""
-        return min(self._trained(), key=lambda row: row.test_loss)
+        """The network with the lowest test loss, as in the report, or the highest test score.
+
+        The test set chose it, so this value is too optimistic.
+        """
+        return min(self._trained(), key=lambda row: -next(iter(row.scores.values())) if row.scores else row.test_loss)
 
     def table(self) -> str:
         """Return the networks as an aligned text table, with status and reason if any of them is not done."""
         names, values = as_columns([row.configuration for row in self])
-        header = ["cv rank", *names, "cv mean", "train loss", "test loss"]
-        body = [[row.rank, *cells, row.mean, row.train_loss, row.test_loss] for row, cells in zip(self, values, strict=True)]
+        scored = next(([*row.scores] for row in self if row.scores), [])
+        header = ["cv rank", *names, "cv mean", "train loss", "test loss", *(f"test {name}" for name in scored)]
+        body = [
+            [row.rank, *cells, row.mean, row.train_loss, row.test_loss, *(row.scores.get(name, math.nan) for name in scored)]
+            for row, cells in zip(self, values, strict=True)
+        ]
         if len(self.done) < len(self):
             header += ["status", "reason"]
             body = [[*line, row.status, row.reason] for line, row in zip(body, self, strict=True)]
@@ -100,7 +114,7 @@ def as_retrained(row: RankedConfiguration, outcome: Outcome) -> RetrainedConfigu
     return RetrainedConfiguration(
         rank=row.rank,
         configuration=row.configuration,
-        mean=row.mean,
+        mean=measure_of(row.scores).shown(row.objective),
         train_loss=outcome.train_loss,
         test_loss=outcome.validation_loss,
         status=outcome.status,
@@ -108,16 +122,28 @@ def as_retrained(row: RankedConfiguration, outcome: Outcome) -> RetrainedConfigu
         history=trained.history,
         state_dict=trained.state_dict,
         seconds=outcome.seconds,
+        scores=outcome.scores,
     )
 
 
-def retraining_problem(build: Build, train: DataSet, test: DataSet) -> Problem:
+def retraining_problem(
+    build: Build, train: DataSet, test: DataSet, searched: Samples | None = None, scoring: Scoring | None = None
+) -> Problem:
     """Return the problem whose one fold trains on all of `train` and validates on `test`.
+
+    Parameters
+    ----------
+    build : callable
+    train, test : (x, y), or a table
+    searched : Samples, optional
+        Of the search: its task, and its classes, by which labels are encoded.
+    scoring : Scoring, optional
+        Of the search.
 
     Raises
     ------
     ValueError
-        If the two sets differ in their features or dtypes, or `search.trials.data.as_samples` does not accept one of them.
+        If the two sets differ in their features or dtypes, or `search.trials.data.read_samples` does not accept one of them.
 
     Examples
     --------
@@ -125,16 +151,26 @@ def retraining_problem(build: Build, train: DataSet, test: DataSet) -> Problem:
     >>> problem.folds
     ((array([0, 1, 2]), array([3])),)
     """
-    x, y = as_samples(*train, label="training ")
-    x_test, y_test = as_samples(*test, label="test ")
-    for name, ours, theirs in (("x", x, x_test), ("y", y, y_test)):
+    task, classes = (None, None) if searched is None else (searched.task, searched.classes)
+    gaps = searched is not None and searched.table is not None
+    one, other = (
+        read_samples(
+            *(given if isinstance(given, tuple | list) else (given,)), task=task, classes=classes, label=label, gaps=gaps
+        )
+        for given, label in ((train, "training "), (test, "test "))
+    )
+    for name, ours, theirs in (("x", one.x, other.x), ("y", one.y, other.y)):
         if ours.shape[1:] != theirs.shape[1:] or ours.dtype != theirs.dtype:
             raise ValueError(
                 f"test {name} has samples of shape {theirs.shape[1:]} and {theirs.dtype}, "
                 f"expected {ours.shape[1:]} and {ours.dtype} as in training {name}"
             )
-    fold = (np.arange(len(x)), np.arange(len(x), len(x) + len(x_test)))
-    return Problem(build, np.concatenate([x, x_test]), np.concatenate([y, y_test]), (fold,))
+    if (one.weight is None) != (other.weight is None):
+        raise ValueError("one of the training and the test set has weights, expected both or none")
+    weight = None if one.weight is None or other.weight is None else np.concatenate([one.weight, other.weight])
+    fold = (np.arange(len(one.x)), np.arange(len(one.x), len(one.x) + len(other.x)))
+    x, y = np.concatenate([one.x, other.x]), np.concatenate([one.y, other.y])
+    return Problem(build, x, y, (fold,), weight, task, classes, one.categories, scoring)
 
 
 def run_in_order(

@@ -13,9 +13,11 @@ from tqdm import tqdm
 
 from search.pool import Pool
 from search.run.plan import Chunker, Forecast, forecast
-from search.run.strategy_run import Results, StrategyRun, mean_loss
+from search.run.strategy_run import Results, StrategyRun, mean_objective
+from search.trials.baselines import baseline_configurations, baseline_of
 from search.trials.fits import Fit, Outcome, Problem, run_fits
 
+BASELINE_TEXTS = {configuration.text for configuration in baseline_configurations()}
 FORECAST_CONFIGURATIONS = 5_000  # used for a forecast; of more, a sample of this size is drawn
 
 
@@ -50,8 +52,8 @@ class RoundRunner:
     workers : int
         Of the pool.
     bar : tqdm
-        Counts fits, and shows the lowest mean loss so far of the first strategy run. Only losses after equally many epochs
-        are compared.
+        Counts fits, and shows the lowest mean loss, or the highest mean score, so far of the first strategy run. Only fits of
+        equally many epochs are compared.
     """
 
     def __init__(self, problem: Problem, results: Results, pool: Pool, workers: int, bar: "tqdm[Any]") -> None:
@@ -60,7 +62,7 @@ class RoundRunner:
         self._pool = pool
         self._workers = workers
         self._bar = bar
-        self._best: dict[tuple[int | None, range], float] = {}  # mean loss after some epochs, on some folds
+        self._best: dict[tuple[int | None, range], float] = {}  # mean objective after some epochs, on some folds
 
     def run(self, strategy_runs: Sequence[StrategyRun]) -> None:
         """Run all rounds: the first rounds of all strategies together, then the second ones, and so on."""
@@ -94,20 +96,20 @@ class RoundRunner:
         def handle(fit: Fit, outcome: Outcome) -> None:
             results.add(fit, outcome)
             chunker.learn(fit, outcome)
-            if fit.fold in first.fold_numbers:
+            if fit.fold in first.fold_numbers and baseline_of(fit.configuration) is None:
                 key = fit.epochs, first.fold_numbers
-                loss = mean_loss(fit.configuration.text, results.at(fit.epochs), first.fold_numbers)
-                self._best[key] = min(self._best[key], loss)
-                bar.set_postfix_str(f"best {self._best[key]:.4g}" if math.isfinite(self._best[key]) else "", refresh=False)
+                objective = mean_objective(fit.configuration.text, results.at(fit.epochs), first.fold_numbers)
+                self._best[key] = best = min(self._best[key], objective)
+                bar.set_postfix_str(f"best {results.measure.shown(best):.4g}" if math.isfinite(best) else "", refresh=False)
             bar.update()
 
         self._pool.run(run_fits, chunker.chunks(), handle)
 
     def _look_up_best(self, strategy_run: StrategyRun) -> None:
-        """Look up the best mean loss among stored results, unless an earlier round has done so."""
+        """Look up the best mean objective among stored results, unless an earlier round has done so."""
         epochs = strategy_run.round.epochs if strategy_run.round else None
         if (epochs, strategy_run.fold_numbers) not in self._best:
             known = self._results.at(epochs)
-            texts = {text for text, fold in known if fold in strategy_run.fold_numbers}
-            losses = (mean_loss(text, known, strategy_run.fold_numbers) for text in texts)
-            self._best[epochs, strategy_run.fold_numbers] = min(losses, default=math.inf)
+            texts = {text for text, fold in known if fold in strategy_run.fold_numbers} - BASELINE_TEXTS
+            objectives = (mean_objective(text, known, strategy_run.fold_numbers) for text in texts)
+            self._best[epochs, strategy_run.fold_numbers] = min(objectives, default=math.inf)

@@ -1,6 +1,6 @@
 """A strategy at work: its rounds, one after the other, compared on some of a search's folds.
 
-strategy --Round--> fits that have no result yet --> pool --> Results (memory and store) --mean losses--> strategy
+strategy --Round--> fits that have no result yet --> pool --> Results (memory and store) --mean objectives--> strategy
 
 A search has one StrategyRun on its own folds and, for nested cross-validation, one on the inner folds of each outer fold.
 """
@@ -10,7 +10,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
 
-from search.errors import StoreError
+from search.errors import SearchError, StoreError
+from search.ranking.measure import Measure, measure_of
 from search.ranking.ranking import Ranking, mean_and_std, rank
 from search.space.configuration import Configuration
 from search.space.rounds import Configurations, Round, Strategy, keep
@@ -33,12 +34,20 @@ class Results:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._by_epochs: dict[int | None, Outcomes] = {}
+        self._scores: tuple[str, ...] | None = None  # the names of the scores that every fit has; None until one is known
 
     def at(self, epochs: int | None) -> Outcomes:
         """Return the outcomes of fits that were stopped after some epochs or, for None, were trained to their ends."""
         if epochs not in self._by_epochs:
             self._by_epochs[epochs] = self._store.outcomes(epochs or 0)
+            for outcome in self._by_epochs[epochs].values():
+                self._check_scores(outcome)
         return self._by_epochs[epochs]
+
+    @property
+    def measure(self) -> Measure:
+        """What decides among the outcomes: the loss, or the first of their scores."""
+        return measure_of(dict.fromkeys(self._scores or ()))
 
     def outcomes(self) -> list[Outcome]:
         """Return all outcomes that have been read or added, whether the fits were stopped or not."""
@@ -51,14 +60,29 @@ class Results:
         ------
         StoreError
             If the outcome cannot be written, or the fit could not be resumed from its state in the store.
+        SearchError
+            If it has other scores than the fits before: the two cannot be compared.
         """
         if outcome.status == REFUSED:
             raise StoreError(
                 f"store {self._store.name}: configuration {fit.configuration.text}, fold {fit.fold} cannot be resumed "
                 f"({outcome.reason}): the builder makes another Trainer than before; restore its code, or begin a new store"
             )
+        self._check_scores(outcome)
         self._store.add(fit.configuration, fit.fold, outcome, fit.epochs or 0)
         self.at(fit.epochs)[fit.configuration.text, fit.fold] = outcome
+
+    def _check_scores(self, outcome: Outcome) -> None:
+        if outcome.status != "done":
+            return
+        names = tuple(outcome.scores)
+        self._scores = names if self._scores is None else self._scores
+        if names != self._scores:
+            one, other = (" and ".join(x) or "the data loss" for x in (self._scores, names))
+            raise SearchError(
+                f"one fit has {one}, another {other}: the builder makes Trainers and estimators, which have nothing in common "
+                "to rank them by; give scoring="
+            )
 
     def forget_states(self, epochs: int | None) -> None:
         """Drop from memory the states of trainings that were stopped after some epochs; the store keeps them."""
@@ -126,9 +150,9 @@ class StrategyRun:
         return self._n_missing
 
     def advance(self, results: Results) -> None:
-        """Send the strategy the mean losses of this round, whose fits all have outcomes, and take its next round."""
+        """Send the strategy the mean objectives of this round, whose fits all have outcomes, and take its next round."""
         assert self.round is not None
-        losses = mean_losses(self.round.configurations, results.at(self.round.epochs), self.fold_numbers)
+        losses = mean_objectives(self.round.configurations, results.at(self.round.epochs), self.fold_numbers)
         self.past_rounds.append(self.round)
         self._n_missing = None
         try:
@@ -144,26 +168,26 @@ class StrategyRun:
         return list({configuration.text: configuration for configuration in chain.from_iterable(rounds)}.values())
 
     def best(self, results: Results) -> tuple[Configuration | None, float]:
-        """Return the finished configuration of the lowest mean loss, and that loss; None and NaN if none is done."""
+        """Return the finished configuration of the lowest mean objective, and that mean; None and NaN if none is done."""
         configurations = self.finished()
-        losses = mean_losses(configurations, results.at(None), self.fold_numbers)
+        losses = mean_objectives(configurations, results.at(None), self.fold_numbers)
         lowest = min(losses, default=math.inf)
         if lowest == math.inf:
             return None, math.nan
         equal = (configuration for configuration, loss in zip(configurations, losses, strict=True) if loss == lowest)
         return min(equal, key=lambda configuration: configuration.text), lowest
 
-    def ranking(self, results: Results, n_folds: int, repeats: int) -> Ranking:
-        """Rank the configurations: first the finished ones, then those that were stopped."""
+    def ranking(self, results: Results, n_folds: int, repeats: int, baselines: Sequence[Configuration] = ()) -> Ranking:
+        """Rank the configurations: first the finished ones, then those that were stopped. Baselines are beside them."""
         finished, outcomes = self.finished(), results.at(None)
         stopped = self._stopped()
         if not stopped:  # the usual case, possibly a million configurations: nothing is copied
-            return rank(finished, outcomes, n_folds, repeats)
+            return rank(chain(finished, baselines), outcomes, n_folds, repeats)
         last_rounds = {text: epochs for text, (_, epochs) in stopped.items()}
         outcomes_of_stopped = {
             (text, fold): results.at(epochs)[text, fold] for text, epochs in last_rounds.items() for fold in self.fold_numbers
         }
-        configurations = [*finished, *(configuration for configuration, _ in stopped.values())]
+        configurations = [*finished, *(configuration for configuration, _ in stopped.values()), *baselines]
         return rank(configurations, outcomes | outcomes_of_stopped, n_folds, repeats, last_rounds)
 
     def _stopped(self) -> dict[str, tuple[Configuration, int]]:
@@ -189,15 +213,15 @@ def _can_resume(stopped: int | None, epochs: int | None) -> bool:
     return stopped is not None and (epochs is None or stopped < epochs)
 
 
-def mean_losses(
+def mean_objectives(
     configurations: Iterable[Configuration], outcomes: Mapping[tuple[str, int], Outcome], fold_numbers: range
 ) -> list[float]:
-    """Return the mean loss of each configuration over some folds; infinite where not all of its fits are done."""
-    return [mean_loss(configuration.text, outcomes, fold_numbers) for configuration in configurations]
+    """Return the mean objective of each configuration over some folds; infinite where not all of its fits are done."""
+    return [mean_objective(configuration.text, outcomes, fold_numbers) for configuration in configurations]
 
 
-def mean_loss(text: str, outcomes: Mapping[tuple[str, int], Outcome], fold_numbers: Sequence[int]) -> float:
-    """Return the mean loss of one configuration over some folds; infinite where not all of its fits are done."""
+def mean_objective(text: str, outcomes: Mapping[tuple[str, int], Outcome], fold_numbers: Sequence[int]) -> float:
+    """Return the mean objective of one configuration over some folds; infinite where not all of its fits are done."""
     fits = [outcomes.get((text, fold)) for fold in fold_numbers]
-    losses = [fit.validation_loss for fit in fits if fit is not None and fit.status == "done"]
-    return mean_and_std(losses)[0] if len(losses) == len(fits) else math.inf
+    objectives = [fit.objective for fit in fits if fit is not None and fit.status == "done"]
+    return mean_and_std(objectives)[0] if len(objectives) == len(fits) else math.inf

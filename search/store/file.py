@@ -9,7 +9,7 @@ from search.errors import StoreError
 from search.store.rows import COLUMNS, StoredRow, checksum
 
 APPLICATION_ID = 0x74676C73  # "tgls"
-FORMAT = 2
+FORMAT = 3
 
 TABLES = {
     # What the search depends on, and notes. The entry "rows" is the number of rows in "fits", so that a lost row is noticed.
@@ -21,6 +21,7 @@ TABLES = {
         status TEXT NOT NULL,
         validation_loss TEXT NOT NULL,
         train_loss TEXT NOT NULL,
+        scores TEXT NOT NULL,
         seconds TEXT NOT NULL,
         reason TEXT NOT NULL,
         state BLOB,

@@ -19,6 +19,8 @@ from itertools import chain
 from types import FunctionType
 from typing import Any
 
+import numpy as np
+
 from search.output import plural
 from search.space.configuration import as_configuration, value_text
 from search.space.grid import ParameterGrid
@@ -53,6 +55,8 @@ def fingerprint(
     seed: int,
     build: Build,
     scoring: str = "data loss",
+    weight: Array | None = None,
+    classes: Array | None = None,
 ) -> dict[str, str]:
     """Return what the results of a search depend on.
 
@@ -74,7 +78,11 @@ def fingerprint(
     build : callable
         The builder.
     scoring : str, default="data loss"
-        The name of the score that ranks configurations.
+        What ranks configurations.
+    weight : ndarray, optional
+        The weights of the samples.
+    classes : ndarray, optional
+        What the labels in y stand for.
 
     Returns
     -------
@@ -95,13 +103,16 @@ def fingerprint(
     {'seed': '0 there, 1 here'}
     """
     surroundings = surroundings_of(build)
+    words = _describe_data(x, y) + ("" if weight is None else " with weights")
+    known = () if classes is None else (np.frombuffer(repr(classes.tolist()).encode(), np.uint8),)
+    arrays = (x, y, *(() if weight is None else (weight,)), *known)
     return {
-        "data": _describe_data(x, y) + DIGEST + digest_arrays((x, y), _header),
+        "data": words + DIGEST + digest_arrays(arrays, _header),
         "grid": _describe_grid(grid),
         "folds": _describe_folds(layout),
         "seed": str(seed),
         "scoring": scoring,
-        "builder": _describe_builder(build),
+        "builder": describe_function(build),
         "values": json.dumps(surroundings.values) if surroundings.values else NONE,
         "code": _describe_code(build, surroundings.code),
         "engine": engine(),
@@ -260,7 +271,15 @@ def _name_of(code: Any) -> str:
     return f"{_module_name(code.__module__)}.{code.__qualname__}"
 
 
-def _describe_builder(build: Any) -> str:
+def describe_function(build: Any) -> str:
+    """Return the name of a builder or a score, what it holds beside its code, and a digest of the code.
+
+    Examples
+    --------
+    >>> from search.testing import build_polynomial
+    >>> describe_function(build_polynomial).partition(DIGEST)[0]
+    'testing.build_polynomial'
+    """
     code = _code_of(build)
     # What it holds beside its code: the arguments of a partial, or the attributes of an object.
     holds = "" if build is code and not inspect.ismethod(build) else f", {describe(build)}"

@@ -4,6 +4,7 @@
 """
 
 import hashlib
+import json
 import struct
 from operator import index
 from typing import Any
@@ -19,6 +20,7 @@ COLUMNS = (
     "status",
     "validation_loss",
     "train_loss",
+    "scores",
     "seconds",
     "reason",
     "state",
@@ -35,6 +37,7 @@ def to_row(configuration: str, fold: int, epochs: int, outcome: Outcome) -> Stor
         outcome.status,
         _to_text(outcome.validation_loss),
         _to_text(outcome.train_loss),
+        json.dumps({name: _to_text(score) for name, score in outcome.scores.items()}),
         _to_text(outcome.seconds),
         outcome.reason,
         outcome.state,
@@ -51,8 +54,16 @@ def check_row(row: StoredRow) -> None:
 
 def from_row(row: StoredRow) -> Outcome:
     """Return the outcome in a row."""
-    _, _, _, status, validation_loss, train_loss, seconds, reason, state, _ = row
-    return Outcome(status, _from_text(validation_loss), _from_text(train_loss), _from_text(seconds), reason, state=state)
+    _, _, _, status, validation_loss, train_loss, scores, seconds, reason, state, _ = row
+    return Outcome(
+        status,
+        _from_text(validation_loss),
+        _from_text(train_loss),
+        _from_text(seconds),
+        reason,
+        state=state,
+        scores={name: _from_text(score) for name, score in json.loads(scores).items()},
+    )
 
 
 def checksum(content: StoredRow) -> bytes:

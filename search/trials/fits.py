@@ -8,18 +8,23 @@ Fits (configuration, fold, seed)                      --'                     |
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ParamSpec, Protocol, TypeGuard, TypeVar
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 import tinygrad_lab
 from search.errors import one_line
 from search.space.configuration import Configuration
+from search.trials.baselines import baseline_of, loss_of_baseline, make_baseline
 from search.trials.containment import LeftError, contained, each_contained
 from search.trials.data import Array
 from search.trials.folds import Fold
+from search.trials.models import NetworkModel, fit_estimator, is_estimator
+from search.trials.scoring import Scoring
 from tinygrad_lab.training import Run, checkpoint_bytes
 
 REFUSED = "refused"  # the status of a fit whose Trainer does not accept the state to resume from; it ends a search
@@ -50,8 +55,12 @@ class Trainer(Protocol):
         """The network that is trained."""
         ...
 
-    def fit(self, x: Array, y: Array, *, validation: tuple[Array, Array]) -> History:
-        """Train on x and y; an `ArithmeticError` means that the training diverged."""
+    def fit(self, x: Array, y: Array) -> History:
+        """Train on x and y; an `ArithmeticError` means that the training diverged.
+
+        If samples have weights, it also gets ``sample_weight``. If the object has the attribute
+        ``only_watches_validation = True``, a re-training gives it ``validation``, the test set, for its history.
+        """
         ...
 
     def evaluate(self, x: Array, y: Array) -> float:
@@ -70,7 +79,7 @@ def build_trainer(build: Build, configuration: Mapping[str, Any], seed: np.rando
     Raises
     ------
     TypeError
-        If `build` returns anything but a Trainer.
+        If `build` returns anything but a Trainer or an estimator.
 
     Examples
     --------
@@ -82,34 +91,78 @@ def build_trainer(build: Build, configuration: Mapping[str, Any], seed: np.rando
         trainer = build(dict(configuration), np.random.default_rng(seed))
     if trainer is None:
         raise TypeError("build returned None, expected a Trainer; is a return missing?")
-    if isinstance(trainer, type) or not all(callable(getattr(trainer, name, None)) for name in ("fit", "evaluate")):
+    is_trainer = all(callable(getattr(trainer, name, None)) for name in ("fit", "evaluate"))
+    if isinstance(trainer, type) or not (is_trainer or is_estimator(trainer)):
         what = f"the class {trainer.__name__}" if isinstance(trainer, type) else f"an object of type {type(trainer).__name__}"
-        raise TypeError(f"build returned {what}, expected a Trainer with fit and evaluate")
+        raise TypeError(f"build returned {what}, expected a Trainer with fit and evaluate, or an estimator")
     return trainer
 
 
 @dataclass(frozen=True)
 class Problem:
-    """What all fits of a search share: how to build a Trainer, the samples, and the folds as indices of samples."""
+    """What all fits of a search share.
+
+    Attributes
+    ----------
+    build : callable
+        Makes a Trainer of a configuration.
+    x, y, weight : ndarray
+        The samples, as in `search.trials.data.Samples`; `weight` may be None.
+    folds : tuple of (training indices, validation indices)
+    task : str or None
+        As in `Samples`, as is `classes`.
+    classes : ndarray or None
+    categories : tuple of int
+        The columns of x that hold codes of categories.
+    scoring : Scoring or None
+        The scores of each fit; None for the data loss alone.
+    reference : dict or None
+        A configuration whose Trainer has the loss that baselines are measured by.
+    """
 
     build: Build
     x: Array
     y: Array
     folds: tuple[Fold, ...]
+    weight: Array | None = None
+    task: str | None = None
+    classes: Array | None = None
+    categories: tuple[int, ...] = ()
+    scoring: Scoring | None = None
+    reference: Configuration | None = None
 
     def trainer(self, fit: "Fit") -> Trainer:
         """Build the Trainer of a fit."""
-        return build_trainer(self.build, fit.configuration, fit.seed)
+        kind = baseline_of(fit.configuration)
+        if kind is None:
+            trainer = build_trainer(self.build, fit.configuration, fit.seed)
+            if type(trainer) is tinygrad_lab.Trainer and trainer.callbacks and fit.epochs is not None:
+                trainer.callbacks = [*trainer.callbacks, StateKeeper()]
+            return trainer
+        seed = int(fit.seed.generate_state(1)[0])
+        return make_baseline(kind, self.task or "regression", self.x, self.n_targets, self.categories, seed)
 
-    def training_set(self, fit: "Fit") -> tuple[Array, Array]:
-        """Return x and y of the training part of a fit's fold."""
+    @property
+    def n_targets(self) -> int:
+        """The number of targets, or of labels that a sample may have at once."""
+        return 1 if self.y.ndim == 1 else self.y.shape[1]
+
+    def training_set(self, fit: "Fit") -> tuple[Array, ...]:
+        """Return x, y and, if there are any, the weights of the training part of a fit's fold."""
         train, _ = self.folds[fit.fold]
-        return self.x[train], self.y[train]
+        return self._part(train)
 
-    def validation_set(self, fit: "Fit") -> tuple[Array, Array]:
-        """Return x and y of the validation part of a fit's fold."""
+    def validation_set(self, fit: "Fit") -> tuple[Array, ...]:
+        """Return x, y and, if there are any, the weights of the validation part of a fit's fold."""
         _, validation = self.folds[fit.fold]
-        return self.x[validation], self.y[validation]
+        return self._part(validation)
+
+    def _part(self, indices: Array) -> tuple[Array, ...]:
+        if self.weight is None:
+            return self.x[indices], self.y[indices]
+        weight = self.weight[indices]
+        # A loss is a mean over samples, not over weights. So a mean weight of 1 keeps the losses of parts comparable.
+        return self.x[indices], self.y[indices], weight / (weight.mean() or 1.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,7 +196,9 @@ class Outcome:
         process died three times, or it took longer than the time limit). One that is ``"refused"`` ends a search and is not
         stored.
     validation_loss, train_loss : float
-        Data loss of the trained model on the two parts of the fold; NaN where there is none.
+        Data loss of the trained model on the two parts of the fold; NaN where there is none, as for an estimator.
+    scores : dict of str to float
+        The scores on the validation part, the one that decides first; empty if the loss decides.
     seconds : float
         Wall time of the fit. Fits that were trained together share theirs equally.
     reason : str
@@ -162,6 +217,12 @@ class Outcome:
     reason: str = ""
     trained: Trained | None = field(default=None, compare=False)
     state: bytes | None = field(default=None, compare=False, repr=False)
+    scores: dict[str, float] = field(default_factory=dict, hash=False)
+
+    @property
+    def objective(self) -> float:
+        """What strategies minimize: minus the first score or, if there is none, the validation loss."""
+        return -next(iter(self.scores.values())) if self.scores else self.validation_loss
 
 
 def run_fits(problem: Problem, fits: Sequence[Fit]) -> Iterator[tuple[int, Outcome]]:
@@ -187,7 +248,8 @@ def run_fits(problem: Problem, fits: Sequence[Fit]) -> Iterator[tuple[int, Outco
     (0, 'failed', 'ValueError: no such activation')
     """
     built = {i: _attempt(problem.trainer, fit) for i, fit in enumerate(fits)}
-    lanes = {i: trainer for i, trainer in built.items() if _may_be_lane(trainer, fits[i])}
+    shared = _shared_parts(built.values())
+    lanes = {i: x for i, x in built.items() if _may_be_lane(x, fits[i]) and not shared & {id(x.inputs), id(x.targets)}}
     alone = dict(built)
     for epochs in dict.fromkeys(fits[i].epochs for i in lanes):
         stopping_together = {i: trainer for i, trainer in lanes.items() if fits[i].epochs == epochs}
@@ -203,6 +265,13 @@ def run_fits(problem: Problem, fits: Sequence[Fit]) -> Iterator[tuple[int, Outco
 
 def _may_be_lane(trainer: Trainer | Outcome, fit: Fit) -> TypeGuard[tinygrad_lab.Trainer]:
     return type(trainer) is tinygrad_lab.Trainer and not fit.keep
+
+
+def _shared_parts(built: Iterable[Any]) -> set[int]:
+    """Return the ids of preprocessors that several Trainers have. Trained together, each would use what another has learnt."""
+    parts = (getattr(trainer, name, None) for trainer in built for name in ("inputs", "targets"))
+    uses = Counter(id(part) for part in parts if part is not None)
+    return {part for part, count in uses.items() if count > 1}
 
 
 def _attempt(function: Callable[P, Result], *args: P.args, **kwargs: P.kwargs) -> Result | Outcome:
@@ -255,17 +324,73 @@ def _run_alone(problem: Problem, fit: Fit, trainer: Trainer | None) -> Outcome:
         run = ended[0]
         if run.error is not None:
             raise run.error
-    elif fit.epochs is None:
-        history = trainer.fit(*problem.training_set(fit), validation=problem.validation_set(fit))
-    else:
+    elif fit.epochs is not None:
         raise TypeError(
             f"a {type(trainer).__name__} cannot stop after {fit.epochs} epochs and go on, expected a tinygrad_lab.Trainer"
         )
+    elif is_estimator(trainer):
+        outcome = _fit_estimator(problem, fit, trainer)
+        kept = Trained({}, {}) if fit.keep and outcome.status == "done" else None
+        return replace(outcome, trained=kept, seconds=time.perf_counter() - start)
+    else:
+        history = _fit(problem, fit, trainer)
     outcome = _score(problem, fit, trainer, run)
     if fit.keep and outcome.status == "done":
         curves = {key: np.array(history[key], dtype=np.float64) for key in HISTORY_KEYS}
         outcome = replace(outcome, trained=Trained(curves, trainer.model.state_dict()))
     return replace(outcome, seconds=time.perf_counter() - start)
+
+
+def _fit(problem: Problem, fit: Fit, trainer: Trainer) -> History:
+    """Train without the fold that scores, which must not decide when to stop."""
+    x, y, *weight = problem.training_set(fit)
+    options: dict[str, Any] = {"sample_weight": weight[0]} if weight else {}
+    if not fit.keep:
+        return trainer.fit(x, y, **options)
+    if isinstance(trainer, tinygrad_lab.Trainer):
+        if type(trainer) is not tinygrad_lab.Trainer or trainer.callbacks or trainer.validation_fraction is not None:
+            watcher = LossWatcher(*problem.validation_set(fit))
+            history = trainer.fit(x, y, callbacks=[watcher], **options)
+            return {"train_loss": history["train_loss"], "validation_loss": watcher.losses, "lr": history["lr"]}
+        return trainer.fit(x, y, problem.validation_set(fit)[:2], **options)  # nothing in it reads these losses
+    if getattr(trainer, "only_watches_validation", False):
+        return trainer.fit(x, y, validation=problem.validation_set(fit)[:2], **options)
+    history = trainer.fit(x, y, **options)
+    unknown = np.full(np.shape(history["train_loss"]), np.nan)
+    return {"train_loss": history["train_loss"], "validation_loss": unknown, "lr": history["lr"]}
+
+
+class StateKeeper(tinygrad_lab.Callback):
+    """Keeps the state after the last epoch of a run, before `EarlyStopping` puts back the weights of another."""
+
+    only_watches = True
+
+    def __init__(self) -> None:
+        self.state: bytes | None = None
+
+    def on_epoch_seen(self, run: Run) -> None:
+        if not run.is_active:
+            self.state = checkpoint_bytes(run)
+
+
+class LossWatcher(tinygrad_lab.Callback):
+    """Records the loss on some samples after each epoch. Unlike `validation`, no other callback can read it.
+
+    Parameters
+    ----------
+    x, y, weight : ndarray
+        As for `Trainer.evaluate`.
+    """
+
+    only_watches = True
+
+    def __init__(self, *samples: Array) -> None:
+        self.samples = samples
+        self.losses: list[float] = []
+
+    def on_epoch_end(self, run: Run) -> str:
+        self.losses.append(run.trainer.evaluate(*self.samples))
+        return ""
 
 
 def _score(problem: Problem, fit: Fit, trainer: Trainer, run: Run | None) -> Outcome:
@@ -274,8 +399,64 @@ def _score(problem: Problem, fit: Fit, trainer: Trainer, run: Run | None) -> Out
     validation_loss = float(trainer.evaluate(*problem.validation_set(fit)))
     if not math.isfinite(validation_loss):
         return Outcome("diverged", validation_loss, train_loss, reason=f"validation loss is {validation_loss}")
-    state = checkpoint_bytes(run) if run is not None and fit.epochs is not None else None
-    return Outcome("done", validation_loss, train_loss, state=state)
+    scores = {}
+    if problem.scoring is not None:
+        model: Any = trainer
+        if isinstance(trainer, tinygrad_lab.Trainer):
+            n_classes = problem.n_targets if problem.classes is None else len(problem.classes)
+            model = NetworkModel(trainer, problem.task or "regression", n_classes)
+        scores = _scores(problem, problem.scoring, fit, model)
+    state = None
+    if run is not None and fit.epochs is not None:
+        [keeper] = [callback for callback in run.callbacks if isinstance(callback, StateKeeper)] or [None]
+        state = checkpoint_bytes(run) if keeper is None else keeper.state or fit.resume  # it saw no epoch if all was over
+    return _judged(Outcome("done", validation_loss, train_loss, state=state, scores=scores))
+
+
+def _fit_estimator(problem: Problem, fit: Fit, estimator: Any) -> Outcome:
+    """Fit an estimator, and score it by the search's scores or by its own."""
+    train, validation = problem.training_set(fit), problem.validation_set(fit)
+    with threadpool_limits(limits=1):  # its libraries may have been loaded after the pool was opened
+        x, y, *weight = train
+        fit_estimator(estimator, x, _plain(problem, y), *weight)
+        losses = [math.nan, math.nan]
+        has_own_score = problem.scoring is None
+        if baseline_of(fit.configuration) is not None and problem.reference is not None:
+            trainer = build_trainer(problem.build, problem.reference, fit.seed)
+            has_own_score = has_own_score and is_estimator(trainer)
+            losses = [loss_of_baseline(trainer, estimator, train, samples) for samples in (train, validation)]
+        scores = {}
+        if problem.scoring is not None:
+            scores = _scores(problem, problem.scoring, fit, estimator)
+        elif has_own_score:
+            x, y, *weight = validation
+            scores = {"score": float(estimator.score(x, _plain(problem, y), *weight))}
+    return _judged(Outcome("done", losses[1], losses[0], scores=scores))
+
+
+def _scores(problem: Problem, scoring: Scoring, fit: Fit, model: Any) -> dict[str, float]:
+    if not callable(getattr(model, "predict", None)):
+        raise TypeError(f"a {type(model).__name__} has no predict, expected one beside scoring={scoring!r}")
+    x, y, *weight = problem.validation_set(fit)
+    return scoring(model, x, _plain(problem, y), weight[0] if weight else None, problem.classes)
+
+
+def _plain(problem: Problem, y: Array) -> Array:
+    """Return targets as estimators and scores take them: one target as a 1-D array, and labels as integers."""
+    if problem.task == "multilabel":
+        return y.astype(np.int64)
+    return y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y
+
+
+def _judged(outcome: Outcome) -> Outcome:
+    """Return the outcome, as failed if what decides is no finite number: it could not be ranked."""
+    if math.isfinite(outcome.objective):
+        return outcome
+    if not outcome.scores:
+        reason = "its loss is not known, expected a loss of tinygrad_lab such as MeanSquaredError, or scoring="
+        return replace(outcome, status="failed", reason=reason)
+    name, value = next(iter(outcome.scores.items()))
+    return replace(outcome, status="failed", reason=f"{name} is {value}, expected a finite number", state=None)
 
 
 def _failure(error: BaseException) -> Outcome:

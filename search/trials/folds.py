@@ -6,7 +6,7 @@ all samples --outer splitter--> outer training set --splitter--> its inner folds
                            '--> outer test set, on which its best configuration is tested
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ParamSpec, Protocol, TypeVar
 
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from search.trials.data import Array
-from tinygrad_lab.checks import is_positive_integer
+from tinygrad_lab.checks import install_hint, is_positive_integer
 
 Indices = NDArray[np.intp]
 Fold = tuple[Indices, Indices]
@@ -103,6 +103,71 @@ class KFold:
 
     def __repr__(self) -> str:
         return f"KFold({self.n_splits}, shuffle={self.shuffle}, seed={self.seed})"
+
+
+DEFAULT_SPLITS = 4
+
+
+def default_folds(task: str | None, has_groups: bool, seed: int) -> Splitter:
+    """Return the folds of a search that is given none: four, which keep groups together and have all classes.
+
+    Without labels and groups this is ``KFold(4, shuffle=True, seed=0)``. Else it is one of scikit-learn's splitters.
+
+    Parameters
+    ----------
+    task : str or None
+        As in `search.trials.data.Samples`.
+    has_groups : bool
+        Whether the samples have groups.
+    seed : int
+        Of the order in which labels are drawn.
+
+    Raises
+    ------
+    ImportError
+        If one of scikit-learn's splitters is needed, and it is not installed.
+
+    Examples
+    --------
+    >>> default_folds("regression", has_groups=False, seed=1)
+    KFold(4, shuffle=True, seed=0)
+    """
+    if task != "classification" and not has_groups:
+        return KFold(DEFAULT_SPLITS, shuffle=True, seed=0)
+    try:
+        from sklearn.model_selection import GroupKFold, StratifiedGroupKFold, StratifiedKFold
+    except ImportError:
+        raise ImportError(
+            f"folds of {'groups' if has_groups else 'classes'} need scikit-learn, which is not installed: "
+            f"{install_hint('sklearn')}; or give folds="
+        ) from None
+    if task != "classification":
+        return GroupKFold(DEFAULT_SPLITS)
+    if has_groups:
+        return StratifiedGroupKFold(DEFAULT_SPLITS, shuffle=True, random_state=seed % 2**32)
+    return StratifiedKFold(DEFAULT_SPLITS, shuffle=True, random_state=seed % 2**32)
+
+
+def check_class_sizes(y: Array, classes: Sequence[Any], n_folds: int) -> None:
+    """Raise a ValueError if a class has fewer samples than there are folds: some training part might lack it.
+
+    Examples
+    --------
+    >>> check_class_sizes(np.array([0, 1, 0, 0]), ["yes", "no"], n_folds=2)
+    Traceback (most recent call last):
+    ValueError: class 'no' has 1 of 4 samples, expected at least 2, one for each fold; merge or drop it, or give fewer folds
+    """
+    counts = np.bincount(y, minlength=len(classes))
+    rarest = int(counts.argmin())
+    if counts[rarest] < n_folds:
+        raise ValueError(
+            f"class {_plain(classes[rarest])!r} has {counts[rarest]} of {len(y)} samples, expected at least {n_folds}, "
+            "one for each fold; merge or drop it, or give fewer folds"
+        )
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def as_groups(groups: ArrayLike | None, n_samples: int) -> NDArray[Any] | None:

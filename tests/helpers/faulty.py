@@ -40,7 +40,7 @@ class FaultyTrainer:
         self.weight = weight
         self.model = self
 
-    def fit(self, x, y, *, validation):
+    def fit(self, x, y, *, validation=None):
         self.fault()
         return {key: np.zeros(1) for key in ("train_loss", "validation_loss", "lr")}
 
@@ -116,7 +116,7 @@ def build_that_dies_half_way(configuration, rng):
 
 
 class SlowTrainer(PolynomialTrainer):
-    def fit(self, x, y, *, validation):
+    def fit(self, x, y, *, validation=None):
         time.sleep(0.1)
         return super().fit(x, y, validation=validation)
 

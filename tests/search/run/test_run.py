@@ -266,8 +266,14 @@ def build_model(*_):
     ("build", "reason"),
     [
         (build_nothing, "build returned None, expected a Trainer; is a return missing?"),
-        (build_class, "build returned the class ScoredTrainer, expected a Trainer with fit and evaluate"),
-        (build_model, "build returned an object of type object, expected a Trainer with fit and evaluate"),
+        (
+            build_class,
+            "build returned the class ScoredTrainer, expected a Trainer with fit and evaluate, or an estimator",
+        ),
+        (
+            build_model,
+            "build returned an object of type object, expected a Trainer with fit and evaluate, or an estimator",
+        ),
     ],
 )
 def test_a_builder_that_returns_no_trainer(build, reason):
@@ -455,8 +461,9 @@ def test_progress_bar(capsys):
 def test_default_folds_and_store(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     search = GridSearch(build_polynomial, SEARCH_GRID, workers=1)
-    assert repr(search.folds) == "KFold(4, shuffle=True, seed=0)"
-    search.run(*data(), progress=False)
+    result = search.run(*data(), progress=False)
+    for (_, validation), (_, expected) in zip(result.folds, KFold(4, shuffle=True, seed=0).split(data()[0]), strict=True):
+        np.testing.assert_array_equal(validation, expected)
     assert os.listdir() == ["search.sqlite"]
 
 

@@ -372,10 +372,10 @@ def make_format(number):
         (make_zeros, "is not an SQLite file"),
         (make_short, "is not an SQLite file"),
         (make_other_database, "is another program's database, expected a search's; give another path"),
-        (make_format(3), "has format 3, this version reads format 2; use a newer tinygrad-lab"),
+        (make_format(4), "has format 4, this version reads format 3; use a newer tinygrad-lab"),
         (
             make_format(1),
-            "has format 1, made by an older tinygrad-lab, this version reads format 2; use that one, or give another store",
+            "has format 1, made by an older tinygrad-lab, this version reads format 3; use that one, or give another store",
         ),
     ],
 )
@@ -520,7 +520,7 @@ def alter(file, statement, *values):
         ("UPDATE fits SET fold = 7 WHERE fold = 0", r"the row of configuration .*, fold 7 is damaged"),
         ("DELETE FROM fits WHERE fold = 2", "it is damaged, it has 2 results of 3"),
         ("UPDATE meta SET value = '1' WHERE key = 'seed'", "its entry 'seed' is damaged, its checksum is that of another"),
-        ("CREATE INDEX folds ON fits (fold)", "it is damaged, its tables are not those of format 2"),
+        ("CREATE INDEX folds ON fits (fold)", "it is damaged, its tables are not those of format 3"),
         ("DELETE FROM meta WHERE key = 'rows'", "it is damaged, its entry 'rows' is missing"),
     ],
 )
