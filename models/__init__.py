@@ -4,8 +4,12 @@
 
 The estimators need scikit-learn, the `sklearn` extra. They are imported when one of their names is first used, so everything
 else works without it.
+
+A project may have a folder `models` too. Without an `__init__.py`, its modules belong to this package as well, so
+``import models.mine`` works. With one it is another package: Python imports the one that comes first on `sys.path`.
 """
 
+from pkgutil import extend_path
 from typing import TYPE_CHECKING, Any
 
 from models.builders import build_perceptron
@@ -20,6 +24,9 @@ if TYPE_CHECKING:
 
 # `from models import *` must work without scikit-learn, so the estimators are not in this list.
 __all__ = ["MultilayerPerceptron", "TwoHiddenLayerNet", "build_perceptron", "load_model", "read_points", "stand_in_data"]
+
+# The modules of folders of this name elsewhere, without an __init__.py, belong to this package too.
+__path__ = extend_path(__path__, __name__)
 
 _ESTIMATORS = ("MLPClassifier", "MLPRegressor", "TwoHiddenLayerRegressor")
 

@@ -4,7 +4,11 @@ ParameterGrid or other strategy --.
 KFold or other splitter -----------+--> Search.run(x, y) --> SearchResult.ranking --> retrain --> report
 build -----------------------------'        |    ^
                                            Store (one SQLite file)
+
+A project may have a folder `search` too; see the package `models`.
 """
+
+from pkgutil import extend_path
 
 from search.errors import SearchError, StoreError
 from search.ranking.comparison import ComparedConfiguration, Comparison
@@ -35,6 +39,9 @@ from search.space.rounds import Round, Strategy
 from search.store import Progress, Store
 from search.trials.fits import Outcome, Trainer
 from search.trials.folds import KFold
+
+# The modules of folders of this name elsewhere, without an __init__.py, belong to this package too.
+__path__ = extend_path(__path__, __name__)
 
 __all__ = [
     "ComparedConfiguration",

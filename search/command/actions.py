@@ -33,6 +33,9 @@ def run(options: argparse.Namespace) -> None:
     if options.settings is None and not options.store.exists():
         raise SearchError(f"store {options.store}: there is none to go on with, expected a TOML file after it, to begin one")
     settings = _settings(options, "go on with it there, or give the TOML file of the same search")
+    train, _ = settings.tables
+    if not isinstance(train, PlainTable):
+        say("\n  ".join([train.summary(), *train.notes]))
     result = _run(settings, options, progress=not options.quiet, fork=options.fork)
     say(result.ranking)
     _check_success(result, options.store)

@@ -1,6 +1,9 @@
 """What is written to the terminal, without characters that it would obey."""
 
 import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from search.errors import printable
@@ -8,7 +11,22 @@ from search.errors import printable
 
 def say(message: object) -> None:
     """Print a message for people."""
-    print(printable(str(message)))
+    print("\n".join(map(printable, str(message).split("\n"))))
+
+
+def note(message: object) -> None:
+    """Print something that a user should know besides the results, on standard error, in one line."""
+    print(f"{program()}: {printable(' '.join(str(message).split()))}", file=sys.stderr)
+
+
+@contextmanager
+def notes_of_warnings() -> Iterator[None]:
+    """Print the warnings of the block as notes, since the place in the code that Python prints says nothing to a user."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        yield
+    for warning in caught:
+        note(warning.message)
 
 
 def program() -> str:

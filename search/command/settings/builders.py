@@ -8,6 +8,7 @@ from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from pkgutil import extend_path
 from types import ModuleType
 from typing import Any
 
@@ -70,6 +71,8 @@ def import_builder(name: str, folder: Path) -> Build:
         raise SettingsError(f'build = "{name}", expected "module:function", such as "{DEFAULT_BUILD}"')
     if str(folder) not in sys.path:
         sys.path.append(str(folder))  # worker processes get sys.path from their parent
+        for package in [sys.modules[name] for name in ("models", "search") if name in sys.modules]:
+            package.__path__ = extend_path(package.__path__, package.__name__)  # the folder may add modules to it
     try:
         imported = import_module(module)
     except (Exception, SystemExit) as error:  # the user's module may raise anything

@@ -16,10 +16,12 @@ from numpy.lib.npyio import DataSource
 
 from search.command.settings.builders import own_models
 from search.command.settings.keys import PLAIN_DATA, SettingsError, checked, shown
-from search.errors import one_line
+from search.command.terminal import notes_of_warnings
+from search.errors import message_line
 from search.trials.data import Array, as_samples
 
 COMMENTS = ["# ", "#\n"]  # not "#", with which the errors of a spreadsheet begin: #N/A, #DIV/0!
+READER_KEYS = ("delimiter", "header", "skip", "comment", "encoding", "sheet")  # how to read a file of the same kind
 OTHER_FILES = (".parquet", ".xlsx", ".xls", ".npz", ".npy", ".zip")
 
 
@@ -102,11 +104,15 @@ class DataSettings:
     def _table(self, key: str, path: Path, like: Any = None) -> Any:
         models = own_models()
         try:
-            if like is not None:
-                return like.read(path)
-            return models.read_table(path, **self.options)
+            with notes_of_warnings():
+                if like is not None:
+                    return like.like(path, **{key: value for key, value in self.options.items() if key in READER_KEYS})
+                options = dict(self.options)
+                if outputs := options.pop("outputs", 0):
+                    options["target"] = list(range(-outputs, 0))
+                return models.read_table(path, verbose=False, **options)
         except (TypeError, ValueError, ImportError, OSError) as error:
-            raise SettingsError(f"data.{key}: {one_line(error) if isinstance(error, OSError) else error}") from None
+            raise SettingsError(f"data.{key}: {message_line(error)}") from None
 
 
 def first_fault(path: Path, delimiter: str, header: bool) -> str:
@@ -190,6 +196,8 @@ def read_data(given: Mapping[str, Any], folder: Path) -> DataSettings:
     if len(delimiter) != 1 or delimiter in "\n\r#":
         raise SettingsError(f"data.delimiter = {delimiter!r}, expected one character, such as ';'")
     train, test = options.pop("train"), options.pop("test", None)
+    if "outputs" in options and "target" in options:
+        raise SettingsError("data.outputs and data.target are given, expected one of the two")
     for key, path in (("train", train), ("test", test)):
         if path is not None and (not path or "\0" in path):
             raise SettingsError(f"data.{key} = {path!r}, expected the name of a file")

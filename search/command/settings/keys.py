@@ -28,8 +28,9 @@ PLAIN_DATA: Kinds = {"train": TEXT, "test": TEXT, "outputs": WHOLE, "header": YE
 DATA: Kinds = {
     **PLAIN_DATA,
     "target": COLUMNS, "features": COLUMNS, "drop": COLUMNS, "index": COLUMNS, "groups": COLUMN, "weight": COLUMN,
-    "task": TEXT, "categories": COLUMNS, "dates": COLUMNS,
-    "decimal": TEXT, "thousands": TEXT, "encoding": TEXT, "sheet": COLUMN,
+    "task": TEXT, "categories": COLUMNS, "dates": (*COLUMNS, dict),
+    "drop_missing_target": YES_NO, "na_values": (str, list), "keep_default_na": YES_NO, "decimal": TEXT, "thousands": TEXT,
+    "skip": WHOLE, "comment": TEXT, "encoding": TEXT, "sheet": COLUMN,
 }  # fmt: skip
 SEARCH: Kinds = {
     "strategy": TEXT, "n": WHOLE, "epochs": WHOLE, "factor": WHOLE, "min_epochs": WHOLE, "batch": WHOLE, "sampler": TEXT,

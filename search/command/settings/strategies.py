@@ -18,7 +18,8 @@ from search.space.grid import ParameterGrid
 from search.space.halving import SuccessiveHalving
 from search.space.optuna import OptunaSampler
 from search.space.random import RandomSampler
-from search.space.rounds import Strategy, as_strategy
+from search.space.rounds import Strategy
+from search.space.union import as_strategy
 from tinygrad_lab.checks import is_finite_number
 
 DISTRIBUTIONS = ("uniform", "loguniform", "randint")  # of [lowest, highest], both included; "choice" is a list of values

@@ -129,7 +129,7 @@ def test_a_text_that_no_person_would_write_is_refused_in_a_short_line(text, mess
         parse(text)
     assert str(caught.value).startswith(message)
     assert "\n" not in str(caught.value)
-    assert len(str(caught.value)) < 2100
+    assert len(str(caught.value)) < 1100
 
 
 COMPLETE = """\
