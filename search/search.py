@@ -253,6 +253,8 @@ class Search:
                     runner.run([own, *inner, *([beside] if beside else [])])
                     nested = self._nested(layout, own, inner, results, runner) if inner else None
             ranking = own.ranking(results, layout.n_folds, self.repeats, baselines)
+            if self.strategy.describe() != EVERY_CANDIDATE:  # then the number of fits is not known before
+                store.note("complete", str(sum(store.progress().counts.values())))
         return SearchResult(
             ranking,
             self.build,

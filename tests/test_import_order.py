@@ -48,7 +48,7 @@ ORDER = {
     "search/run": "strategy_run plan runner retraining fitted refitting",
     "search/report": "machine figures contents illustrations network page",
     "search/report/figures": "style scores leaders networks",
-    "search/command": "terminal settings stored trust actions main",
+    "search/command": "terminal settings stored trust searching prediction actions main",
     "search/command/settings": "keys builders data strategies splitters settings",
 }
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import tinygrad_lab
-from search.command import actions
+from search.command import actions, prediction
 from search.command.terminal import program
 from search.errors import SearchError, message_line, one_line
 
@@ -17,6 +17,7 @@ a search begins with a TOML file; everything after needs the store only:
   {program} run search.sqlite search.toml
   {program} status search.sqlite
   {program} report search.sqlite report
+  {program} predict search.sqlite new.csv --out predictions.csv
 
   # search.toml
   seed = 0
@@ -29,6 +30,8 @@ a search begins with a TOML file; everything after needs the store only:
   [folds]
   n_splits = 4
 """
+
+Action = Callable[[argparse.Namespace], None]
 
 TRUST = "import the builder that the store of someone else names"
 
@@ -77,10 +80,19 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"tinygrad-lab {tinygrad_lab.__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    def command(name: str, action: Callable[[argparse.Namespace], None], text: str) -> argparse.ArgumentParser:
+    def command(name: str, action: Action, text: str, other: str = "") -> argparse.ArgumentParser:
         added = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
-        added.add_argument("store", type=Path, metavar="STORE", help="the file of the search's results")
+        what = "the file of the search's results" + (", or of a saved model" if other else "")
+        added.add_argument("store", type=Path, metavar="STORE" + (f"|{other}" if other else ""), help=what)
         added.set_defaults(action=action)
+        return added
+
+    def finished(added: argparse.ArgumentParser) -> argparse.ArgumentParser:
+        """Add the options of commands that need the settings of a finished search."""
+        added.add_argument("--settings", type=Path, metavar="TOML", help="the settings file, in place of the text in the store")
+        added.add_argument("--trust", action="store_true", help=TRUST)
+        added.add_argument("--workers", type=_integer_from(1), metavar="N", help="processes, in place of the file's")
+        added.add_argument("--quiet", action="store_true", help="no progress bar")
         return added
 
     run = command("run", actions.run, "begin a search, or go on with one")
@@ -102,20 +114,42 @@ def _parser() -> argparse.ArgumentParser:
         ("retrain", actions.retrain, "train the best on the whole training set and test them"),
         ("report", actions.report, "write a page about the search: index.html in a folder"),
     ):
-        added = command(name, action, text)
+        added = finished(command(name, action, text))
         if name == "report":
             added.add_argument("folder", type=Path, metavar="FOLDER", help="where to write index.html")
         else:
             added.add_argument("--weights", type=Path, metavar="FILE", help="write the weights of cross-validation's winner")
-        added.add_argument("--settings", type=Path, metavar="TOML", help="the settings file, in place of the text in the store")
-        added.add_argument("--trust", action="store_true", help=TRUST)
         added.add_argument("--top", type=_integer_from(1), default=20, metavar="N", help="how many of the best (default: 20)")
-        added.add_argument("--workers", type=_integer_from(1), metavar="N", help="processes, in place of the file's")
-        added.add_argument("--quiet", action="store_true", help="no progress bar")
+
+    save = finished(command("save", prediction.save, "train the best on the whole training set and keep it as a model"))
+    save.add_argument("file", type=Path, metavar="FILE", help="the file to write, such as model.safetensors")
+
+    predict = finished(
+        command("predict", prediction.predict, "predict new rows with a search's best or a saved model", "MODEL")
+    )
+    predict.add_argument("table", type=Path, metavar="TABLE", help="the new rows; their columns are matched by name")
+    predict.add_argument("--out", type=Path, metavar="FILE", required=True, help="the CSV file to write")
+    predict.add_argument(
+        "--interval", type=_fraction, metavar="P", help="also an interval that holds the true value with this probability"
+    )
+    predict.add_argument("--proba", action="store_true", help="also the probability of each class")
+    predict.add_argument("--delimiter", metavar="CHARACTER", help="of the new table, if it is not recognised")
+    predict.add_argument("--encoding", metavar="NAME", help="of the new table, if it is not recognised")
+    predict.add_argument("--sheet", metavar="NAME", help="of the new table, if it is an Excel file")
 
     export = command("export", actions.export, "write every fit, one a line, to a CSV file")
     export.add_argument("file", type=Path, metavar="FILE", help="the file to write")
     return parser
+
+
+def _fraction(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0.0 < number < 1.0:
+        raise argparse.ArgumentTypeError(f"{text!r} given, expected a number between 0 and 1, such as 0.9")
+    return number
 
 
 def _integer_from(minimum: int) -> Callable[[str], int]:

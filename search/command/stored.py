@@ -30,7 +30,7 @@ class StoredSearch:
     seconds : float
         The sum of the seconds of all fits.
     total : int
-        The number of fits of the whole search. It is 0 if it depends on losses.
+        The number of fits of the whole search. It is 0 if it depends on losses, until the search is complete.
     folds : list of (range, range)
         The sizes of each fold's training and validation set, as ranges of these lengths. Empty if the store does not have
         them.
@@ -53,7 +53,7 @@ class StoredSearch:
         self.counts = progress.counts
         self.seconds = progress.seconds
         plan = json.loads(self.meta.get("plan", "{}"))
-        self.total: int = plan.get("fits", 0)
+        self.total: int = plan.get("fits", 0) or int(self.meta.get("complete", 0))
         self.folds = [(range(train), range(validation)) for train, validation in plan.get("fold sizes", [])]
         self.repeats: int = plan.get("repeats", 1)
 

@@ -73,8 +73,14 @@ class DataSettings:
         train = self._table("train", self.train)
         return train, None if self.test is None else self._table("test", self.test, like=train)
 
-    def _plain(self, key: str, path: Path) -> PlainTable:
-        outputs = self.options.get("outputs", 1)
+    def read_numbers(self, path: Path) -> Array:
+        """Return a plain table with the layout of the training table, whatever its columns mean.
+
+        Raises
+        ------
+        SettingsError
+            If it cannot be read, has no rows, or has a cell that is no finite number.
+        """
         delimiter, header = self.options.get("delimiter", ","), self.options.get("header", False)
         try:
             with warnings.catch_warnings():
@@ -83,22 +89,29 @@ class DataSettings:
                     path, delimiter=delimiter, skiprows=int(header), comments=COMMENTS, ndmin=2, encoding="utf-8-sig"
                 )
         except OSError as error:
-            reason = error.strerror or "there is none"
-            raise SettingsError(f"data.{key}: {path} cannot be read ({reason}); give a table") from None
+            raise SettingsError(f"{path} cannot be read ({error.strerror or 'there is none'}); give a table") from None
         except UnicodeDecodeError:
             raise SettingsError(
-                f"data.{key}: {path} is no text in UTF-8; give data.target, and data.encoding if it is not recognised then"
+                f"{path} is no text in UTF-8; give data.target, and data.encoding if it is not recognised then"
             ) from None
         except ValueError as error:
-            raise SettingsError(f"data.{key}: {first_fault(path, delimiter, header) or f'{path}: {error}'}") from None
+            raise SettingsError(first_fault(path, delimiter, header) or f"{path}: {message_line(error)}") from None
         if not table.size:
-            raise SettingsError(f"data.{key}: {path} has no rows, expected a table of numbers")
+            raise SettingsError(f"{path} has no rows, expected a table of numbers")
+        if not np.isfinite(table).all():
+            raise SettingsError(first_fault(path, delimiter, header))
+        return table
+
+    def _plain(self, key: str, path: Path) -> PlainTable:
+        outputs = self.options.get("outputs", 1)
+        try:
+            table = self.read_numbers(path)
+        except SettingsError as error:
+            raise SettingsError(f"data.{key}: {error}") from None
         if table.shape[1] <= outputs:
             raise SettingsError(
                 f"data.{key}: {path} has {table.shape[1]} columns, of which data.outputs = {outputs} are y; expected more"
             )
-        if not np.isfinite(table).all():
-            raise SettingsError(f"data.{key}: {first_fault(path, delimiter, header)}")
         return PlainTable(*as_samples(table[:, :-outputs], table[:, -outputs:]))
 
     def _table(self, key: str, path: Path, like: Any = None) -> Any:

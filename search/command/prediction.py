@@ -1,0 +1,119 @@
+"""The commands that use a model: `save` keeps that of a search, and `predict` applies it to new rows.
+
+STORE --best--> model --save--> model.safetensors --load_model--> model --predict--> predictions.csv, in the order of the rows
+"""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from search.command.searching import check_output, command, finished
+from search.command.settings import PlainTable, Settings, SettingsError, own_models
+from search.command.settings.data import DataSettings
+from search.command.terminal import note, notes_of_warnings, say
+from search.errors import SearchError
+from search.output import naming_write_errors, write_csv
+
+SQLITE = b"SQLite format 3\0"  # the first bytes of a store
+
+
+def save(options: argparse.Namespace) -> None:
+    """Refit the best configuration on the whole training table, and write the model to a file."""
+    check_output(options.file, options.store)
+    _, result = finished(options)
+    model = result.best
+    if not hasattr(model, "save"):
+        raise SearchError(f"the model is {model!r}, which cannot be saved; use it in Python")
+    with naming_write_errors(options.file):
+        model.save(options.file)
+    say(f"the model is in {options.file}; next: {command('predict', options.file)} NEW.csv --out predictions.csv")
+
+
+def predict(options: argparse.Namespace) -> None:
+    """Predict the rows of a new table with a saved model, or with the best of a search, and write a CSV file."""
+    check_output(options.out, options.store)
+    check_output(options.out, options.table)
+    reading = {key: getattr(options, key) for key in ("delimiter", "encoding", "sheet") if getattr(options, key) is not None}
+    if _is_store(options.store):
+        settings, result = finished(options)
+        x = _rows_like(settings, options.table, reading)
+        model = result.best
+    else:
+        model = own_models().load_model(options.store)
+        x = _rows_for(model, options.table, reading)
+    with notes_of_warnings():
+        header, columns = _predictions(model, x, options.interval, options.proba)
+    write_csv(options.out, header, list(zip(*columns, strict=True)))
+    say(f"{len(x):,} predictions are in {options.out}")
+
+
+def _is_store(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(len(SQLITE)) == SQLITE
+    except OSError as error:
+        raise SearchError(f"{path} cannot be read ({error.strerror}); give a store or a saved model") from None
+
+
+def _rows_like(settings: Settings, path: Path, reading: dict[str, Any]) -> Any:
+    """Read new rows for the model of a search, before it is refitted."""
+    train, _ = settings.tables
+    if not isinstance(train, PlainTable):
+        return _rows_for(train.model(None), path, reading)
+    x = settings.data.read_numbers(path)
+    width, outputs = train.x.shape[1], train.y.shape[1]
+    if x.shape[1] == width + outputs:
+        note(f"{path}: the last column is y" if outputs == 1 else f"{path}: the last {outputs} columns are y")
+        x = x[:, :width]
+    if x.shape[1] != width:
+        raise SettingsError(f"{path} has {x.shape[1]} columns, expected the {width} of x, as in {settings.data.train}")
+    return x
+
+
+def _rows_for(model: Any, path: Path, reading: dict[str, Any]) -> Any:
+    """Read new rows for a model, which knows the columns of its table if there was one with names."""
+    if not hasattr(model, "read"):
+        return DataSettings(path, None, reading).read_numbers(path)
+    x, notes = model.read(path, **reading)
+    for text in notes:
+        note(text)
+    return x
+
+
+def _predictions(model: Any, x: Any, interval: float | None, proba: bool) -> tuple[list[str], list[Any]]:
+    """Return the names and the columns of the predictions file."""
+    predicted = _columns(model.predict(x))
+    targets = list(getattr(getattr(model, "description", None), "targets", ()))
+    if len(targets) != len(predicted):
+        targets = ["prediction"] if len(predicted) == 1 else [f"prediction {i}" for i in range(1, len(predicted) + 1)]
+    header, columns = targets, predicted
+    predictor = getattr(model, "predictor", model)
+    classes = list(getattr(predictor, "classes_", ()))
+    if interval is not None and len(classes):
+        members = _method(predictor, "predict_set", "--interval")(x, coverage=interval)
+        header = [*header, f"one of, at {interval:.0%}"]
+        columns = [*columns, [" | ".join(str(c) for c, is_in in zip(classes, row, strict=True) if is_in) for row in members]]
+    elif interval is not None:
+        bounds = _method(model, "predict_interval", "--interval")(x, coverage=interval)
+        for end, bound in zip(("lower", "upper"), bounds, strict=True):
+            header = [*header, *(f"{name} {end}" for name in targets)]
+            columns = [*columns, *_columns(bound)]
+    if proba:
+        probabilities = _columns(_method(model, "predict_proba", "--proba")(x))
+        header = [*header, *(f"P({label})" for label in (classes if len(classes) == len(probabilities) else targets))]
+        columns = [*columns, *probabilities]
+    return header, columns
+
+
+def _method(model: Any, name: str, option: str) -> Any:
+    found = getattr(model, name, None)
+    if found is None:
+        raise SearchError(f"{option}: a {type(model).__name__} has no {name}; leave {option} out")
+    return found
+
+
+def _columns(values: Any) -> list[Any]:
+    array = np.asarray(values)
+    return [array.tolist()] if array.ndim == 1 else array.T.tolist()
