@@ -131,6 +131,23 @@ def test_export_of_a_halving_says_after_how_many_epochs_a_fit_stopped(folder, ca
     assert [(fold, stop) for hidden, fold, stop in rows if hidden == winner] == [("0", "1"), ("0", ""), ("1", "1"), ("1", "")]
 
 
+@pytest.mark.parametrize(
+    ("search", "fits"),
+    [
+        ('strategy = "random"\nn = 3', "9 of 9"),
+        ('strategy = "halving"\nepochs = 3\nn = 3', "12 of 12"),  # 9 for one epoch, and 3 of one of them to the end
+        ('strategy = "optuna"\nn = 2\nbatch = 1', "6 of 6"),
+    ],
+)
+def test_every_strategy_goes_from_the_file_to_the_end(search, fits, folder, capsys):
+    axes = "[grid]\nhidden = [[2, 2], [3, 2]]\nlr = {loguniform = [0.01, 0.1]}\nepochs = [3]\n"
+    data = TOML[: TOML.index("[grid]")].replace('test = "test.csv"\n', "")
+    Path("search.toml").write_text(f"{data}{axes}[search]\n{search}\n[folds]\nn_splits = 3\n")
+    assert "rank  hidden" in said(capsys, "run", "s.sqlite", "search.toml", "--quiet")
+    assert said(capsys, "status", "s.sqlite").startswith(f"{fits} fits are done\n")
+    assert "no test set" in said(capsys, "retrain", "s.sqlite", code=1)  # so it is known to be complete
+
+
 def test_retrain_names_both_winners_and_writes_weights(finished, capsys):
     output = said(capsys, "retrain", "s.sqlite", "--top", "2", "--quiet", "--weights", "w.safetensors")
     assert output.splitlines()[0].startswith("cv rank  hidden")
