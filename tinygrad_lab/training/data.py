@@ -8,6 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
+from tinygrad_lab.checks import is_finite_number
+from tinygrad_lab.nn.losses import Loss
+
 
 def check_rows(name: str, data: ArrayLike, dtype: DTypeLike | None = None, missing: bool = False) -> np.ndarray:
     """Return `data` as an array with one row for each sample; a 1-D array is one feature.
@@ -127,6 +130,44 @@ def split_rows(
     held_out = np.zeros(rows, bool)
     held_out[order[((np.arange(count) + rng.random()) * (rows / count)).astype(int)]] = True
     return [array[~held_out] for array in data], [array[held_out] for array in data]
+
+
+def check_class_weight(given: Any, loss: Loss) -> str | tuple[float, ...] | None:
+    """Return the class weights of a Trainer, or raise an error."""
+    if given is None:
+        return None
+    if not loss.class_labels:
+        raise ValueError(f"Trainer: class_weight is {given!r} for the loss {loss!r}, expected None, or a loss of class labels")
+    if isinstance(given, str) and given == "balanced":
+        return given
+    if not isinstance(given, (list, tuple, np.ndarray)) or not all(is_finite_number(x) and x >= 0 for x in given):
+        raise ValueError(f"Trainer: class_weight is {given!r}, expected 'balanced', or a number of at least 0 for each class")
+    return tuple(map(float, given))
+
+
+def weigh_classes(data: Sequence[np.ndarray], class_weight: str | Sequence[float]) -> list[np.ndarray]:
+    """Return x, y and weights, in which each row has the weight of its class as a further factor.
+
+    "balanced" gives the class c the weight n / (k n_c), for n rows (or the sum of their weights) of k classes.
+
+    Examples
+    --------
+    >>> weigh_classes([np.ones((3, 1)), np.array([0, 1, 1])], "balanced")[2]
+    array([1.5 , 0.75, 0.75])
+    """
+    x, labels, *weight = data
+    if labels.ndim != 1:
+        raise ValueError(f"class_weight: y has shape {labels.shape} of {labels.dtype}, expected integer labels of shape (n,)")
+    own = weight[0] if weight else np.ones(len(x), x.dtype)
+    if isinstance(class_weight, str):
+        totals = np.bincount(labels, weights=own)
+        present = totals > 0
+        factors = np.divide(totals.sum(), totals * present.sum(), out=np.zeros_like(totals), where=present)
+    else:
+        factors = np.array(class_weight)
+        if labels.max() >= len(factors):
+            raise ValueError(f"class_weight: has {len(factors)} weights, expected one for each label up to {labels.max()}")
+    return [x, labels, (own * factors[labels]).astype(own.dtype)]
 
 
 def _real_array(name: str, data: ArrayLike) -> np.ndarray:

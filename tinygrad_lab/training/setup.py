@@ -21,7 +21,7 @@ from tinygrad_lab.training.snapshots import Node, Snapshot, label, leaf
 from tinygrad_lab.training.step import TrainingStep
 
 # The data of a run, which a checkpoint describes, have gone through `inputs` and `targets`. The run has the callbacks.
-NOT_STORED = {"epochs", "engine", "history", "inputs", "targets", "validation_fraction", "callbacks"}
+NOT_STORED = {"epochs", "engine", "history", "inputs", "targets", "validation_fraction", "callbacks", "class_weight"}
 AROUND = {"class attribute", "closure", "default", "global", "variable"}  # kinds of parts that are in no attribute
 
 

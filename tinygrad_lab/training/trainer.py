@@ -29,7 +29,7 @@ from tinygrad_lab.program import Program
 from tinygrad_lab.seeds import HELD_OUT, stream
 from tinygrad_lab.training.captured import CapturedStep
 from tinygrad_lab.training.checkpoints import load_checkpoint
-from tinygrad_lab.training.data import split_rows
+from tinygrad_lab.training.data import check_class_weight, split_rows, weigh_classes
 from tinygrad_lab.training.engines.choice import ENGINES
 from tinygrad_lab.training.history import History
 from tinygrad_lab.training.run import Callback, Run
@@ -71,6 +71,9 @@ class Trainer(TrainingStep):
         `EarlyStopping`, if there are no other validation data. Of each class label, its share is held out.
     callbacks : sequence of Callback
         Each `fit` calls copies of them, before those that it is given.
+    class_weight : "balanced", sequence of float or None
+        A factor of the weights of the training rows, by their integer labels: one for each class, or inversely proportional to
+        the share of each class in the training rows.
 
     Examples
     --------
@@ -110,6 +113,7 @@ class Trainer(TrainingStep):
         targets: Preprocessor | None = None,
         validation_fraction: float | None = None,
         callbacks: Sequence[Callback] = (),
+        class_weight: str | Sequence[float] | None = None,
     ) -> None:
         for name, value, kind in (
             ("model", model, Layer),
@@ -148,12 +152,15 @@ class Trainer(TrainingStep):
         self.epochs = epochs
         self.validation_fraction = validation_fraction
         self.callbacks = _check_callbacks(callbacks)
+        self.class_weight = check_class_weight(class_weight, loss)
         self.history = History()
 
     def __repr__(self) -> str:
         names = ("optimizer", "scheduler", "penalty", "epochs", "batch_size", "shuffle", "seed", "engine")
         parts = [repr(self.model), repr(self.loss), *(f"{name}={getattr(self, name)!r}" for name in names)]
-        given = {name: getattr(self, name) for name in ("inputs", "targets", "validation_fraction", "callbacks")}
+        given = {
+            name: getattr(self, name) for name in ("inputs", "targets", "validation_fraction", "callbacks", "class_weight")
+        }
         parts += [f"{name}={value!r}" for name, value in given.items() if value]
         return f"{type(self).__name__}({', '.join(parts)})"
 
@@ -282,6 +289,8 @@ class Trainer(TrainingStep):
         for preprocessor, array in zip((self.inputs, self.targets), data, strict=False):
             if preprocessor is not None:
                 preprocessor.learn(array, *data[2:])
+        if self.class_weight is not None:
+            data = weigh_classes(data, self.class_weight)
         data = self._fitting(data)
         held_out = None if held_out is None else self._fitting(held_out[:2], "validation ")
         return Run(self, data, epochs, held_out, [*deepcopy(self.callbacks), *callbacks], until)

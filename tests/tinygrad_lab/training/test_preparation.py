@@ -201,3 +201,47 @@ def test_verify_checks_the_step_on_prepared_data():
     options = {"inputs": tl.Standardize(2), "targets": tl.Standardize(1), "validation_fraction": 0.2}
     ours = tl.Trainer(net, tl.HalfSquaredError(), optimizer=tl.SGD(net.parameters(), lr=0.1), **options)
     assert tl.testing.verify(ours, X, Y).failed == []
+
+
+def classifier(class_weight, engine="replay"):
+    net = tl.Linear(2, 3, rng=np.random.default_rng(0))
+    return tl.Trainer(
+        net, tl.CrossEntropy(), optimizer=tl.SGD(net.parameters(), lr=0.1), epochs=4, inputs=tl.Standardize(2), engine=engine,
+        class_weight=class_weight,
+    )  # fmt: skip
+
+
+LABELS = np.repeat([0, 1, 2], [25, 10, 5])
+
+
+@pytest.mark.parametrize(("class_weight", "factors"), [("balanced", [40 / 75, 40 / 30, 40 / 15]), ([1, 0.5, 2], [1, 0.5, 2])])
+def test_class_weights_are_weights_of_the_rows_that_train(class_weight, factors):
+    weighted, by_hand = classifier(class_weight), classifier(None)
+    weighted.fit(X, LABELS)
+    by_hand.inputs.learn(X)  # the scaling has no part in the weights
+    by_hand.inputs.learn = lambda data, weight: None
+    by_hand.fit(X, LABELS, sample_weight=np.array(factors)[LABELS])
+    np.testing.assert_allclose(weighted.history["train_loss"], by_hand.history["train_loss"], rtol=1e-12)
+
+
+def test_balanced_weights_count_sample_weights_and_go_into_lanes():
+    alone, lane, other = classifier("balanced"), classifier("balanced"), classifier("balanced")
+    weight = np.where(LABELS == 0, 0.2, 1.0)  # each class then has a total of 5, 10 and 5
+    run = alone.prepare(X, LABELS, sample_weight=weight)
+    assert [run.data[2][LABELS == label].sum() for label in range(3)] == pytest.approx([20 / 3] * 3)
+    alone.fit(X, LABELS)
+    tl.fit_lanes([lane, other], [(X, LABELS), (X[::-1], LABELS[::-1])])
+    np.testing.assert_array_equal(lane.history["train_loss"], alone.history["train_loss"])
+
+
+@pytest.mark.parametrize("wrong", ["balance", [1.0, -1.0], {0: 1.0}, 2.0])
+def test_a_class_weight_that_has_no_meaning_is_refused(wrong):
+    with pytest.raises(ValueError, match="Trainer: class_weight is .*, expected 'balanced', or a number"):
+        classifier(wrong)
+
+
+def test_a_class_weight_needs_labels_and_a_number_for_each():
+    with pytest.raises(ValueError, match="for the loss HalfSquaredError"):
+        trainer(class_weight="balanced")
+    with pytest.raises(ValueError, match="has 2 weights, expected one for each label up to 2"):
+        classifier([1.0, 2.0]).fit(X, LABELS)
