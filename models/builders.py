@@ -58,6 +58,7 @@ def compose_trainer(
     shuffle: bool,
     seed: int = 0,
     engine: str = "auto",
+    **others: Any,
 ) -> tl.Trainer:
     """Make the Trainer of a network from parts, each given by name or as an object.
 
@@ -75,7 +76,7 @@ def compose_trainer(
     penalty : Penalty, optional
     clip_norm : float or None
         The largest global norm of a gradient, after the optimizer's own hooks. None does not clip.
-    epochs, batch_size, shuffle, seed, engine
+    epochs, batch_size, shuffle, seed, engine, **others
         As in `tinygrad_lab.Trainer`.
 
     Raises
@@ -103,6 +104,7 @@ def compose_trainer(
         shuffle=shuffle,
         seed=seed,
         engine=engine,
+        **others,
     )
 
 
@@ -157,29 +159,64 @@ def build_perceptron(
     Traceback (most recent call last):
     ValueError: build_perceptron: unknown name 'hiden', did you mean 'hidden'?
     """
-    for name in configuration:
-        if name not in DEFAULTS:
-            [near] = get_close_matches(name, DEFAULTS, n=1, cutoff=0.0)
-            raise ValueError(f"build_perceptron: unknown name {name!r}, did you mean {near!r}?")
-    options = DEFAULTS | dict(configuration)
+    options = merge_options("build_perceptron", DEFAULTS, configuration)
     net = MultilayerPerceptron(in_features, options["hidden"], out_features, activation=options["activation"], rng=rng)
-    final = options["lr_final"]
-    optimizer = _chosen("optimizer", OPTIMIZERS, options)
-    decay = _chosen("decay", DECAYS, options)
+    return compose_configured("build_perceptron", net, options)
+
+
+def merge_options(owner: str, defaults: Mapping[str, Any], configuration: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the defaults with the values of a configuration.
+
+    Raises
+    ------
+    ValueError
+        If the configuration has a name that the defaults do not have. The message begins with `owner`.
+    """
+    for name in configuration:
+        if name not in defaults:
+            near = get_close_matches(str(name), defaults, n=1)
+            cure = f"did you mean {near[0]!r}?" if near else f"expected {', '.join(defaults)}"
+            raise ValueError(f"{owner}: unknown name {name!r}, {cure}")
+    return {**defaults, **configuration}
+
+
+def compose_configured(owner: str, network: tl.Layer, options: Mapping[str, Any], **others: Any) -> tl.Trainer:
+    """Make the Trainer of a network with the options of `DEFAULTS` that say how it is trained.
+
+    Parameters
+    ----------
+    owner : str
+        What error messages begin with.
+    network : Layer
+    options : mapping
+        A value for each name in `DEFAULTS`. "weight_decay" is optional: the strength of a decoupled L2 penalty.
+    **others
+        Further keywords of `compose_trainer`.
+    """
+    final, l1, l2 = options["lr_final"], options["l1"], options.get("weight_decay")
+    optimizer = partial(_chosen(owner, "optimizer", OPTIMIZERS, options), lr=options["lr"])
+    decay = _chosen(owner, "decay", DECAYS, options)
+    penalty: tl.Penalty = tl.L1Penalty(l1, decoupled=True)
+    if l2 is not None and options["optimizer"] == "adamw":
+        optimizer = partial(optimizer, weight_decay=l2)
+    elif l2:
+        tl.L2Penalty(l2)  # raises the error of a wrong strength
+        penalty = tl.ElasticNetPenalty(l1 + l2, l1 / (l1 + l2), decoupled=True)
     return compose_trainer(
-        net,
-        optimizer=partial(optimizer, lr=options["lr"]),
+        network,
+        optimizer=optimizer,
         scheduler=None if final is None else decay(options["lr"], final, epochs=options["epochs"]),
-        penalty=tl.L1Penalty(options["l1"], decoupled=True),
+        penalty=penalty,
         clip_norm=options["clip_norm"],
         epochs=options["epochs"],
         batch_size=options["batch_size"],
         shuffle=options["shuffle"],
+        **others,
     )
 
 
-def _chosen(name: str, table: Mapping[str, Any], options: Mapping[str, Any]) -> Any:
+def _chosen(owner: str, name: str, table: Mapping[str, Any], options: Mapping[str, Any]) -> Any:
     choice = options[name]
-    if choice not in table:
-        raise ValueError(f"build_perceptron: {name} is {choice!r}, expected {', '.join(table)}")
+    if not isinstance(choice, str) or choice not in table:
+        raise ValueError(f"{owner}: {name} is {choice!r}, expected {', '.join(table)}")
     return table[choice]
