@@ -16,6 +16,7 @@ from models.builders import build_perceptron
 from models.files import load_model
 from models.networks import MultilayerPerceptron, TwoHiddenLayerNet
 from models.report_data import read_points, stand_in_data
+from models.tables import Table, TableError, TableModel, TableWarning, read_table
 
 if TYPE_CHECKING:
     from models.estimators import MLPClassifier as MLPClassifier
@@ -23,7 +24,19 @@ if TYPE_CHECKING:
     from models.estimators import TwoHiddenLayerRegressor as TwoHiddenLayerRegressor
 
 # `from models import *` must work without scikit-learn, so the estimators are not in this list.
-__all__ = ["MultilayerPerceptron", "TwoHiddenLayerNet", "build_perceptron", "load_model", "read_points", "stand_in_data"]
+__all__ = [
+    "MultilayerPerceptron",
+    "Table",
+    "TableError",
+    "TableModel",
+    "TableWarning",
+    "TwoHiddenLayerNet",
+    "build_perceptron",
+    "load_model",
+    "read_points",
+    "read_table",
+    "stand_in_data",
+]
 
 # The modules of folders of this name elsewhere, without an __init__.py, belong to this package too.
 __path__ = extend_path(__path__, __name__)

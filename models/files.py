@@ -9,7 +9,9 @@ import os
 from typing import Any
 
 import models.networks  # noqa: F401 (it registers the networks of this package)
-from tinygrad_lab import load_predictor
+from models.tables import TableModel
+from models.tables.model import DETAIL
+from tinygrad_lab import WeightsError, load_predictor
 
 
 def load_model(path: str | os.PathLike[str]) -> Any:
@@ -44,4 +46,10 @@ def load_model(path: str | os.PathLike[str]) -> Any:
     >>> bool((model.predict(x) == regressor.predict(x)).all())
     True
     """
-    return load_predictor(path)
+    predictor = load_predictor(path)
+    if DETAIL not in predictor.details:
+        return predictor
+    try:
+        return TableModel.from_predictor(predictor, predictor.details[DETAIL])
+    except ValueError as error:
+        raise WeightsError(f"{os.fspath(path)}: {error}") from None

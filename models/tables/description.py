@@ -1,0 +1,354 @@
+"""The description of a table: which columns are the features, in which order and of what kind, and what is predicted.
+
+Cells, target, ... --describe--> Description --matrix--> x of another table, matched by name
+                                             --answers--> y
+                                             --to_json--> a part of a model's file
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from models.tables.cells import MISSING_WORDS, Cells, TableError, is_missing, listed, suggest
+from models.tables.columns import UNSEEN, Column, Level, guess_column, level_key, levels_of
+from models.tables.files import load_cells
+from models.tables.formats import NumberFormat, as_numbers, guess_format, with_numbers
+
+TASKS = ("regression", "classification", "multilabel")
+
+
+@dataclass(frozen=True)
+class Description:
+    """What the columns of a table mean. It has no data, and is saved with a model as JSON.
+
+    Attributes
+    ----------
+    columns : tuple of Column
+        The features, in the order of the columns of x.
+    targets : tuple of str
+    task : {"regression", "classification", "multilabel"}
+    classes : tuple of str, int, float or bool, or None
+        The labels of a classification, in the order of their codes in y.
+    ignored : tuple of str
+        Columns that were there, and are neither features nor targets.
+    number_format : NumberFormat
+        How the table wrote its numbers. It decides where another table leaves a choice.
+    missing_words : tuple of str
+        Cells that were no values.
+    """
+
+    columns: tuple[Column, ...]
+    targets: tuple[str, ...]
+    task: str
+    classes: tuple[Level, ...] | None = None
+    ignored: tuple[str, ...] = ()
+    number_format: NumberFormat = NumberFormat()  # noqa: RUF009 (frozen)
+    missing_words: tuple[str, ...] = tuple(sorted(MISSING_WORDS))
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """The names of the features."""
+        return tuple(column.name for column in self.columns)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the description as values that JSON has."""
+        return asdict(self) | {
+            "columns": [column.to_json() for column in self.columns],
+            "targets": list(self.targets),
+            "classes": None if self.classes is None else list(self.classes),
+            "ignored": list(self.ignored),
+            "missing_words": list(self.missing_words),
+        }
+
+    @classmethod
+    def from_json(cls, description: Mapping[str, Any]) -> Description:
+        """Return the description that `to_json` has written.
+
+        Raises
+        ------
+        ValueError
+            If it is no such description.
+        """
+        try:
+            classes = description["classes"]
+            return cls(
+                columns=tuple(map(Column.from_json, description["columns"])),
+                targets=tuple(description["targets"]),
+                task=description["task"],
+                classes=None if classes is None else tuple(classes),
+                ignored=tuple(description["ignored"]),
+                number_format=NumberFormat(**description["number_format"]),
+                missing_words=tuple(description["missing_words"]),
+            )
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"the description of the columns is damaged or of another version ({error!r})") from None
+
+    # Other tables ----------------------------------------------------------------------------------------------------
+
+    def load(self, table: Any, **options: Any) -> Cells:
+        """Return the cells of another table, which is read as this one was where `options` do not say otherwise."""
+        names = {*self.features, *self.targets}
+        known = () if all(name.isdigit() for name in names) else tuple(names)  # rows may begin with the number 0
+        return load_cells(table, missing=frozenset(self.missing_words), known=known, **options)
+
+    def form(self, cells: Cells) -> NumberFormat:
+        """Return the format of the numbers of another table: that of this one, unless cells contradict it."""
+        numbers = [cells.column(x.name) for x in self.columns if x.kind == "number" and x.name in cells.names]
+        if not any(as_numbers(column, self.number_format)[1].any() for column in numbers):
+            return self.number_format
+        try:
+            return guess_format(cells)
+        except TableError:
+            return self.number_format
+
+    def matrix(self, cells: Cells) -> tuple[np.ndarray, list[str]]:
+        """Return the features of a table, and what is unlike the described table.
+
+        Returns
+        -------
+        x : float64 ndarray of shape (rows, features)
+            nan where a value is missing, and `UNSEEN` for a category that is no level.
+        notes : list of str
+            Additional columns, categories that were never seen, and missing values where there were none.
+
+        Raises
+        ------
+        TableError
+            If columns are missing, or a cell is of another kind.
+        """
+        if absent := [name for name in self.features if name not in cells.names]:
+            others = [name for name in cells.names if name not in self.features]
+            hint = suggest(absent[0], others) if len(absent) == 1 and others else f"; the columns are {listed(cells.names)}"
+            what = f"column {absent[0]!r} is" if len(absent) == 1 else f"{len(absent)} columns ({listed(absent)}) are"
+            raise TableError(f"{cells.source}: {what} missing{hint}")
+        expected = {*self.features, *self.targets, *self.ignored}
+        notes = []
+        if additional := [name for name in cells.names if name not in expected]:
+            notes.append(f"{cells.source}: additional columns are not used: {listed(additional)}")
+        form = self.form(cells)
+        cells = with_numbers(cells, self.features, form)
+        x = np.empty((len(cells), len(self.columns)))
+        for i, described in enumerate(self.columns):
+            column = cells.column(described.name)
+            x[:, i] = described.encode(cells, column, form)
+            unseen = x[:, i] == UNSEEN if described.kind == "category" else np.zeros(len(cells), bool)
+            if unseen.any():
+                values = dict.fromkeys(repr(level_key(cell)) for cell in column[unseen])
+                notes.append(
+                    f"{cells.where(name=described.name)}: {_count(unseen.sum(), 'cell')} with categories that were never seen "
+                    f"({listed(values, 3)}); they count as none of the known"
+                )
+            missing = int(np.isnan(x[:, i]).sum())
+            if missing and not described.missing:
+                instead = "no category" if described.kind == "category" else "the median"
+                notes.append(
+                    f"{cells.where(name=described.name)}: {_count(missing, 'missing value')} where there were none before; "
+                    f"{instead} takes their place"
+                )
+        return x, notes
+
+    def answers(self, cells: Cells) -> np.ndarray:
+        """Return the targets of a table.
+
+        Returns
+        -------
+        ndarray
+            float64 of shape (rows, targets), which are 0 or 1 for "multilabel". For a classification, the codes of the
+            classes as int64 of shape (rows,).
+
+        Raises
+        ------
+        TableError
+            If a target is missing, is of another kind, or is a class that is not known.
+        """
+        for name in self.targets:
+            refuse_missing(cells, name, "fill it, or leave such rows out with drop_missing_target = true")
+        if self.task == "classification":
+            assert self.classes is not None
+            [name] = self.targets
+            labels = Column(name, "category", self.classes)
+            codes = labels.encode(cells, cells.column(name), self.form(cells))
+            if (codes == UNSEEN).any():
+                row = int((codes == UNSEEN).argmax())
+                raise TableError(
+                    f"{cells.where(row, name)}: the class {cells.column(name)[row]!r} is not known; the classes are "
+                    f"{listed(self.classes)}"
+                )
+            return codes.astype(np.int64)
+        kind = "number" if self.task == "regression" else "category"
+        form = self.form(cells)
+        columns = []
+        for name in self.targets:
+            column = cells.column(name)
+            if kind == "category":
+                column = _as_flags(cells, name, form)
+            columns.append(Column(name, "number").encode(cells, column, form))
+        return np.column_stack(columns)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def refuse_missing(cells: Cells, name: str, cure: str) -> None:
+    """Raise a TableError that names the first row with a missing value of a column."""
+    rows = np.flatnonzero(is_missing(cells.column(name)))
+    if len(rows):
+        more = f" (and in {_count(len(rows) - 1, f'more {cells.unit}')})" if len(rows) > 1 else ""
+        raise TableError(f"{cells.where(rows[0], name)}: the value is missing{more}; {cure}")
+
+
+def _as_flags(cells: Cells, name: str, form: NumberFormat) -> np.ndarray:
+    """Return the labels of a multilabel target as 0 and 1."""
+    column = cells.column(name)
+    flags = np.empty(len(column), object)
+    for row, cell in enumerate(column):
+        key = level_key(cell).lower()
+        if key not in ("0", "1", "true", "false"):
+            number = form.parse(cell) if isinstance(cell, str) else None
+            if number not in (0.0, 1.0):
+                raise TableError(
+                    f"{cells.where(row, name)}: {cell!r} is no label of a multilabel task, expected 0 or 1, true or false"
+                )
+            key = str(int(number))
+        flags[row] = int(key in ("1", "true"))
+    return flags
+
+
+# ---- describing a table ----------------------------------------------------------------------------------------------
+
+
+def describe(
+    cells: Cells,
+    targets: Sequence[str],
+    features: Sequence[str],
+    *,
+    task: str | None = None,
+    kinds: Mapping[str, str],
+    dates: Mapping[str, str | None],
+    form: NumberFormat,
+    missing_words: Iterable[str],
+) -> tuple[Description, list[str]]:
+    """Return the description of a table, and what was guessed or left out.
+
+    Parameters
+    ----------
+    cells : Cells
+    targets, features : sequence of str
+        Names of columns.
+    task : str, optional
+    kinds : mapping of str to str
+        The kinds of columns that are known.
+    dates : mapping of str to str or None
+        The formats of columns of dates. None is ISO 8601, or 19580329.
+    form : NumberFormat
+    missing_words : iterable of str
+    """
+    notes = []
+    for name in targets:
+        refuse_missing(cells, name, "fill it, or leave such rows out with drop_missing_target = true")
+    chosen, classes, note = _guess_task(cells, targets, task, form)
+    notes += note
+    columns = []
+    empty = [name for name in features if is_missing(cells.column(name)).all()]
+    for name in features:
+        if name not in empty:
+            kind = "date" if name in dates else kinds.get(name)
+            columns.append(guess_column(cells, name, form, kind, dates.get(name)))
+    if empty:
+        notes.append(f"columns without values left out: {listed(empty)}")
+    if not columns:
+        raise TableError(
+            f"{cells.source}: no column is left as a feature beside the target {listed(targets)}, expected at least one"
+        )
+    for column in columns:
+        if column.kind == "date" and column.name not in dates and column.format is not None:
+            notes.append(f"column {column.name!r} is read as dates, such as {level_key(cells.column(column.name)[0])}")
+        if column.kind == "number" and _numbers_rows(cells.column(column.name), form):
+            notes.append(f"column {column.name!r} numbers the rows; drop it, or make it the index, if it is no feature")
+    described = Description(
+        columns=tuple(columns),
+        targets=tuple(targets),
+        task=chosen,
+        classes=classes,
+        ignored=tuple(name for name in cells.names if name not in targets and name not in {x.name for x in columns}),
+        number_format=form,
+        missing_words=tuple(sorted(missing_words)),
+    )
+    return described, notes
+
+
+def _numbers_rows(column: np.ndarray, form: NumberFormat) -> bool:
+    numbers, _ = as_numbers(column, form)
+    return len(numbers) > 2 and numbers[0] in (0, 1) and bool((np.diff(numbers) == 1).all())
+
+
+def _guess_task(
+    cells: Cells, targets: Sequence[str], task: str | None, form: NumberFormat
+) -> tuple[str, tuple[Level, ...] | None, list[str]]:
+    """Return the task, the classes, and a note where the task is uncertain."""
+    if task not in (None, *TASKS):
+        raise TableError(f"task is {task!r}, expected {', '.join(TASKS)}")
+    levels = {name: levels_of(cells.column(name), form) for name in targets}
+    note: list[str] = []
+    if task is None:
+        task, note = _likely_task(cells, levels, form)
+    if task == "classification":
+        if len(targets) > 1:
+            raise TableError(f"{cells.source}: {len(targets)} targets ({listed(targets)}), expected one for classification")
+        [(name, classes)] = levels.items()
+        if len(classes) < 2:
+            raise TableError(
+                f"{cells.where(name=name)}: the target has one class, {classes[0]!r}, in all {len(cells):,} rows; expected two"
+            )
+        if len(classes) > max(50, len(cells) // 4):
+            raise TableError(
+                f"{cells.where(name=name)}: the target has {len(classes):,} classes in {len(cells):,} rows; expected few, "
+                'or task = "regression"'
+            )
+        return task, tuple(classes), note
+    for name, values in levels.items():
+        if task == "multilabel":
+            _as_flags(cells, name, form)
+        elif isinstance(values[0], (str, bool)):
+            guess_column(cells, name, form, "number")  # names the first cell that is no number
+        if len(values) < 2:
+            raise TableError(
+                f"{cells.where(name=name)}: the target is {values[0]!r} in all {len(cells):,} rows; nothing can be learnt"
+            )
+    return task, None, note
+
+
+def _likely_task(cells: Cells, levels: Mapping[str, list[Level]], form: NumberFormat) -> tuple[str, list[str]]:
+    kinds = {name: guess_kind_of_target(cells, name, values, form) for name, values in levels.items()}
+    if len(levels) > 1:
+        if all(set(values) <= {0, 1} for values in levels.values()):
+            return "multilabel", []
+        if other := [name for name, kind in kinds.items() if kind != "number"]:
+            raise TableError(
+                f"{cells.where(name=other[0])}: one of several targets is text, expected numbers, or 0 and 1 in each"
+            )
+        return "regression", []
+    [(name, values)] = levels.items()
+    whole = all(isinstance(value, int) for value in values)
+    if kinds[name] == "category" or (whole and len(values) == 2):
+        return "classification", []
+    if whole and 2 < len(values) <= 10:
+        return "regression", [
+            f'column {name!r} has {len(values)} whole numbers; give task = "classification" if they are classes'
+        ]
+    return "regression", []
+
+
+def guess_kind_of_target(cells: Cells, name: str, values: Sequence[Level], form: NumberFormat) -> str:
+    """Return "category" for labels and "number" for numbers. Dates are no targets."""
+    if cells.kinds.get(name) == "category" or isinstance(values[0], bool):
+        return "category"
+    kind = guess_column(cells, name, form).kind
+    if kind == "date":
+        raise TableError(f"{cells.where(name=name)}: the target is a date, expected numbers or classes; convert it to a number")
+    return kind

@@ -1,0 +1,264 @@
+"""Files of tables of all kinds, told apart by their content: text, gz, zip, Excel, Parquet, .npz, .npy; and DataFrames.
+
+path --read bytes, unpack--> text, Excel, Parquet, NumPy --> Cells          DataFrame, array, mapping --> Cells
+"""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import io
+import lzma
+import os
+import zipfile
+import zlib
+from collections.abc import Callable, Container, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from models.tables.cells import MISSING_WORDS, Cells, TableError, join_columns, listed, objects
+from models.tables.text import make_cells, read_text
+from tinygrad_lab.checks import install_hint
+
+PACKERS: dict[bytes, Callable[[bytes], bytes]] = {
+    b"\x1f\x8b": gzip.decompress,
+    b"BZh": bz2.decompress,
+    b"\xfd7zXZ\x00": lzma.decompress,
+}
+
+NOT_READ = {
+    b"\xd0\xcf\x11\xe0": "an Excel file of before 2007 (.xls); save it as .xlsx or CSV",
+    b"\x89HDF": "an HDF5 file; save it as Parquet or CSV",
+    b"ARROW1": "a Feather file; save it as Parquet or CSV",
+    b"%PDF": "a PDF; save its table as CSV",
+    b"SQLite format 3": "a SQLite file; export its table as CSV",
+}
+
+EXPECTED = "expected CSV or other text, Parquet, Excel (.xlsx), .npz or .npy"
+
+
+def load_cells(table: Any, **options: Any) -> Cells:
+    """Return the cells of a path, of several paths side by side, of a DataFrame, an array, or arrays by name."""
+    if isinstance(table, Cells):
+        return table
+    if isinstance(table, (str, os.PathLike)):
+        return read_cells(table, **options)
+    if (
+        isinstance(table, (list, tuple))
+        and table
+        and all(isinstance(part, (str, os.PathLike)) or is_frame(part) for part in table)
+    ):
+        return join_columns([load_cells(part, **options) for part in table])
+    if is_frame(table) or isinstance(table, (np.ndarray, Mapping)):
+        return frame_cells(table, missing=options.get("missing", MISSING_WORDS))
+    raise TableError(f"the table is of type {type(table).__name__}, expected a path, paths, a DataFrame or an array")
+
+
+def read_cells(path: str | os.PathLike[str], *, sheet: str | int | None = None, **options: Any) -> Cells:
+    """Read a file.
+
+    Parameters
+    ----------
+    path : path
+    sheet : str or int, optional
+        The sheet of an Excel file. By default there has to be one only.
+    **options
+        As for `read_text`.
+    """
+    source = os.path.basename(os.fspath(path))
+    try:
+        content = Path(path).read_bytes()
+    except OSError as error:
+        raise TableError(f"{os.fspath(path)} cannot be read ({error.strerror}); give the path of a table") from None
+    try:
+        return _read(source, content, sheet, options)
+    except MemoryError:
+        raise TableError(f"{source}: is too large for the memory of this machine; give a part of it") from None
+
+
+def _read(source: str, content: bytes, sheet: str | int | None, options: Mapping[str, Any]) -> Cells:
+    for start, unpack in PACKERS.items():
+        if content.startswith(start):
+            try:
+                return _read(source, unpack(content), sheet, options)
+            except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
+                raise TableError(f"{source}: cannot be unpacked ({error}); it is damaged or cut off") from None
+    if content.startswith(b"PK"):
+        return _read_zip(source, content, sheet, options)
+    if sheet is not None:
+        raise TableError(f"{source}: sheet is {sheet!r}, and this is no Excel file (.xlsx); leave it out")
+    missing = options.get("missing", MISSING_WORDS)
+    if content.startswith(b"PAR1"):
+        return _read_parquet(source, content, missing)
+    if content.startswith(b"\x93NUMPY"):
+        return frame_cells({"": _load_numpy(source, content)}, source, missing)
+    for start, kind in NOT_READ.items():
+        if content.startswith(start):
+            raise TableError(f"{source}: is {kind}")
+    if not content.strip():
+        raise TableError(f"{source}: is empty, {EXPECTED}")
+    return read_text(source, content, **options)
+
+
+def _read_zip(source: str, content: bytes, sheet: str | int | None, options: Mapping[str, Any]) -> Cells:
+    try:
+        archive = zipfile.ZipFile(io.BytesIO(content))
+        members = [name for name in archive.namelist() if not name.endswith("/") and not name.startswith("__MACOSX")]
+        if "[Content_Types].xml" in members:
+            return _read_excel(source, content, sheet, options)
+        if members and all(name.endswith(".npy") for name in members):
+            arrays = {name.removesuffix(".npy"): _load_numpy(f"{source}, {name}", archive.read(name)) for name in members}
+            return frame_cells(arrays, source, options.get("missing", MISSING_WORDS))
+        if len(members) != 1:
+            raise TableError(f"{source}: has {len(members)} files ({listed(members)}), expected one; unpack it")
+        return _read(f"{source}, {members[0]}", archive.read(members[0]), sheet, options)
+    except (zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError, EOFError) as error:
+        raise TableError(f"{source}: cannot be unpacked ({error}); it is damaged, cut off or encrypted") from None
+
+
+def _load_numpy(source: str, content: bytes) -> np.ndarray:
+    try:
+        return np.lib.format.read_array(io.BytesIO(content), allow_pickle=False)
+    except (ValueError, EOFError, OSError) as error:
+        reason = "it holds Python objects" if "pickle" in str(error) else str(error)
+        raise TableError(f"{source}: cannot be read ({reason}), expected an array of numbers or text") from None
+
+
+def _pandas(source: str, kind: str) -> Any:
+    try:
+        import pandas
+    except ImportError:
+        raise TableError(f"{source}: {kind} are read by pandas, which is missing; {install_hint('tables')}") from None
+    return pandas
+
+
+def _read_excel(source: str, content: bytes, sheet: str | int | None, options: Mapping[str, Any]) -> Cells:
+    pandas = _pandas(source, "Excel files")
+    refused = [key for key in ("delimiter", "comment", "encoding") if options.get(key) is not None]
+    if refused:
+        raise TableError(f"{source}: {refused[0]} is for text, and this is an Excel file; leave it out")
+    try:
+        book = pandas.ExcelFile(io.BytesIO(content), engine="openpyxl")
+        if sheet is None and len(book.sheet_names) > 1:
+            raise TableError(
+                f"{source}: has the sheets {listed(book.sheet_names)}; give sheet, such as {book.sheet_names[0]!r}"
+            )
+        name = book.sheet_names[0] if sheet is None else book.sheet_names[sheet] if isinstance(sheet, int) else sheet
+        if name not in book.sheet_names:
+            raise TableError(f"{source}: no sheet {name!r}, expected {listed(book.sheet_names)}")
+        grid = book.parse(name, header=None, dtype=object, keep_default_na=False, na_values=[]).to_numpy(object)
+    except TableError:
+        raise
+    except ImportError:
+        raise TableError(f"{source}: Excel files need openpyxl, which is missing; {install_hint('tables')}") from None
+    except IndexError:
+        raise TableError(f"{source}: no sheet {sheet}, expected a number below {len(book.sheet_names)}") from None
+    except Exception as error:  # openpyxl raises errors of many kinds for a damaged file
+        raise TableError(f"{source}: cannot be read as Excel ({_first_line(error)}); save it again, or as CSV") from None
+    missing = options.get("missing", MISSING_WORDS)
+    rows = [(number, [_present(cell, missing) for cell in row]) for number, row in enumerate(grid, 1)]
+    rows = [row for row in rows[options.get("skip", 0) :] if any(cell is not None for cell in row[1])]
+    return make_cells(source, rows, "row", "", options.get("header"), missing, options.get("known", ()))
+
+
+def _read_parquet(source: str, content: bytes, missing: Container[str]) -> Cells:
+    pandas = _pandas(source, "Parquet files")
+    try:
+        frame = pandas.read_parquet(io.BytesIO(content))
+    except ImportError:
+        raise TableError(f"{source}: Parquet files need pyarrow, which is missing; {install_hint('tables')}") from None
+    except Exception as error:  # pyarrow raises errors of many kinds for a damaged file
+        raise TableError(f"{source}: cannot be read as Parquet ({_first_line(error)}); it is damaged or cut off") from None
+    return frame_cells(frame, source, missing)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+# ---- tables in memory ------------------------------------------------------------------------------------------------
+
+
+def is_frame(table: Any) -> bool:
+    """Whether `table` is a DataFrame of pandas."""
+    return type(table).__module__.partition(".")[0] == "pandas" and hasattr(table, "columns")
+
+
+def frame_cells(table: Any, source: str = "frame", missing: Container[str] = MISSING_WORDS) -> Cells:
+    """Return the cells of a DataFrame, of an array with two axes, or of arrays by name.
+
+    The columns of an array are called 0, 1, .... Those of an array with a name in a mapping are called x0, x1, ..., or by the
+    name itself if it has one axis.
+    """
+    if is_frame(table):
+        names = [", ".join(map(str, name)) if isinstance(name, tuple) else str(name) for name in table.columns]
+        columns = [table.iloc[:, i] for i in range(len(names))]
+        lines = objects(list(table.index))
+    else:
+        names, columns = _array_columns(table if isinstance(table, Mapping) else {"": table}, source)
+        lines = np.arange(len(columns[0]) if columns else 0)
+    if twice := next((name for i, name in enumerate(names) if name in names[:i]), None):
+        raise TableError(f"{source}: two columns have the name {twice!r}, expected different names")
+    if not len(lines) or not names:
+        raise TableError(f"{source}: has {len(lines)} rows and {len(names)} columns, expected at least one of each")
+    cells = [_column_cells(source, name, column, missing) for name, column in zip(names, columns, strict=True)]
+    kinds = {name: "category" for name, column in zip(names, columns, strict=True) if str(column.dtype) == "category"}
+    return Cells(source, tuple(names), tuple(cells), lines, "row", kinds=kinds)
+
+
+def _array_columns(arrays: Mapping[str, Any], source: str) -> tuple[list[str], list[np.ndarray]]:
+    names: list[str] = []
+    columns: list[np.ndarray] = []
+    for key, given in arrays.items():
+        array = np.asarray(given)
+        if array.dtype.names:
+            names += [f"{key}{field}" for field in array.dtype.names]
+            columns += [array[field].reshape(len(array), -1)[:, 0] for field in array.dtype.names]
+        elif array.ndim == 1:
+            names.append(str(key) or "0")
+            columns.append(array)
+        elif array.ndim == 2:
+            names += [f"{key}{i}" for i in range(array.shape[1])]
+            columns += list(array.T)
+        else:
+            raise TableError(f"{source}: {key or 'the array'} has shape {array.shape}, expected (rows,) or (rows, columns)")
+    if len({len(column) for column in columns}) > 1:
+        sizes = ", ".join(f"{name} {len(column)}" for name, column in zip(names, columns, strict=True))
+        raise TableError(f"{source}: the arrays have different lengths ({sizes}), expected one length")
+    return names, columns
+
+
+def _column_cells(source: str, name: str, column: Any, missing: Container[str]) -> np.ndarray:
+    """Return the cells of a Series or an array. Columns of complex numbers and durations have no meaning here."""
+    kind = getattr(column.dtype, "kind", "O")
+    if kind in "cm":
+        what = "complex numbers" if kind == "c" else "durations"
+        raise TableError(f"{source}: column {name!r} holds {what}, expected numbers, text or dates; convert or drop it")
+    if kind == "S":
+        column = column.astype(str)
+    is_series = hasattr(column, "to_numpy")
+    if kind in "fiu":
+        numbers = column.to_numpy(float, na_value=np.nan) if is_series else column.astype(float)
+        # float64 rounds larger integers. They are names as a rule, so they stay as they are.
+        if kind == "f" or not (abs(numbers) > 2**53).any():
+            return numbers
+    if kind == "M" and not is_series:
+        column = column.astype("datetime64[us]")
+    values = column.to_numpy(object) if is_series else column.astype(object)
+    return objects([_present(value, missing) for value in values])
+
+
+def _present(value: Any, missing: Container[str]) -> Any:
+    """Return a cell as it is, or None if its value is missing: None, nan, NaT, NA or a word for it."""
+    if isinstance(value, str):
+        value = value.strip()
+        return None if value in missing else value
+    if (
+        value is None
+        or type(value).__name__ in ("NAType", "NaTType")
+        or (isinstance(value, (float, np.floating)) and value != value)
+    ):
+        return None
+    return bool(value) if isinstance(value, np.bool_) else value

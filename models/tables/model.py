@@ -1,0 +1,176 @@
+"""A model of a table in use: the description of its columns beside a predictor.
+
+DataFrame, path --Description--> x --Predictor--> labels, numbers, probabilities, intervals, in the rows of the DataFrame
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Mapping
+from copy import copy
+from typing import Any
+
+import numpy as np
+
+from models.tables.cells import TableError, TableWarning, listed
+from models.tables.description import Description
+from models.tables.files import is_frame
+from tinygrad_lab import Predictor
+
+DETAIL = "table"
+"""The name of the description among the details of a predictor's file."""
+
+
+class TableModel:
+    """Predicts from tables: matches columns by name, and fills missing values by what was learnt from the training rows.
+
+    Parameters
+    ----------
+    predictor : Predictor
+        Or any object with `predict` for the raw columns.
+    description : Description
+
+    Notes
+    -----
+    Each method takes a DataFrame, a path, several paths side by side, or a matrix as `Table.x`. Columns may be in another
+    order. A missing column is an error. Additional columns, categories that were never seen, and missing values in columns that
+    had none are reported by a `TableWarning` each.
+    """
+
+    def __init__(self, predictor: Predictor, description: Description) -> None:
+        self.predictor = predictor
+        self.description = description
+
+    def __repr__(self) -> str:
+        described = self.description
+        return f"TableModel({', '.join(described.targets)} from {len(described.columns)} columns, {described.task})"
+
+    def read(self, table: Any, **options: Any) -> tuple[np.ndarray, list[str]]:
+        """Return the raw columns of a table as a matrix, and what is to be reported.
+
+        Parameters
+        ----------
+        table : DataFrame, path, paths or array
+        **options
+            How to read a file, as for `read_table`.
+
+        Returns
+        -------
+        x : float64 ndarray of shape (rows, features)
+        notes : list of str
+        """
+        described = self.description
+        if isinstance(table, np.ndarray) and not table.dtype.names:
+            if table.ndim != 2 or table.shape[1] != len(described.columns) or table.dtype.kind not in "fiub":
+                raise TableError(
+                    f"x has shape {table.shape} of {table.dtype}, expected (rows, {len(described.columns)}) numbers "
+                    f"({listed(described.features)}), or a DataFrame"
+                )
+            return table.astype(np.float64), []
+        return described.matrix(described.load(table, **options))
+
+    def predict(self, table: Any, **options: Any) -> Any:
+        """Return the prediction of each row: numbers, or the labels of classes.
+
+        Parameters
+        ----------
+        table : DataFrame, path, paths or array
+        **options
+            How to read a file, as for `read_table`.
+
+        Returns
+        -------
+        Series or ndarray of shape (rows,)
+            For several targets, a DataFrame or an ndarray of shape (rows, targets). For a DataFrame, pandas objects with
+            the same index.
+        """
+        return self._named(table, self._flat(self.predictor.predict(self._warn(table, options))), self.description.targets)
+
+    def predict_proba(self, table: Any, **options: Any) -> Any:
+        """Return the probability of each class, or of each label of a multilabel task.
+
+        Returns
+        -------
+        DataFrame or ndarray of shape (rows, classes)
+        """
+        classes = self.description.classes
+        names = self.description.targets if classes is None else classes
+        return self._named(table, self.predictor.predict_proba(self._warn(table, options)), names)
+
+    def predict_interval(self, table: Any, coverage: float = 0.9, **options: Any) -> Any:
+        """Return what `Predictor.predict_interval` returns for each row.
+
+        Parameters
+        ----------
+        table : DataFrame, path, paths or array
+        coverage : float
+            The probability that an interval holds the true value.
+
+        Returns
+        -------
+        DataFrame or tuple of ndarray
+            For a DataFrame and one target, a DataFrame with the columns "lower" and "upper".
+        """
+        found = self.predictor.predict_interval(self._warn(table, options), coverage=coverage)
+        if isinstance(found, tuple) and len(found) == 2:
+            lower, upper = map(self._flat, found)
+            if is_frame(table) and lower.ndim == 1:
+                return self._named(table, np.column_stack([lower, upper]), ("lower", "upper"))
+            return lower, upper
+        return found
+
+    def predict_set(self, table: Any, coverage: float = 0.9, **options: Any) -> Any:
+        """Return which classes the set of each row has, which holds the true class with this probability.
+
+        Parameters
+        ----------
+        table : DataFrame, path, paths or array
+        coverage : float
+
+        Returns
+        -------
+        DataFrame or ndarray of bool, shape (rows, classes)
+        """
+        sets = self.predictor.predict_set(self._warn(table, options), coverage=coverage)
+        return self._named(table, sets, self.description.classes)
+
+    def save(self, path: str | os.PathLike[str], details: Mapping[str, Any] | None = None) -> None:
+        """Write the predictor and the description of the columns into one file, which `models.load_model` reads.
+
+        Parameters
+        ----------
+        path : path
+        details : mapping, optional
+            What else to store: values that JSON has.
+        """
+        predictor = copy(self.predictor)
+        predictor.details = {**predictor.details, **(details or {}), DETAIL: self.description.to_json()}
+        predictor.save(path)
+
+    @classmethod
+    def from_predictor(cls, predictor: Predictor, description: Description | Mapping[str, Any]) -> TableModel:
+        """Return the model of a predictor and a description, which may be what `Description.to_json` has returned."""
+        if not isinstance(description, Description):
+            description = Description.from_json(description)
+        return cls(predictor, description)
+
+    def _warn(self, table: Any, options: Mapping[str, Any]) -> np.ndarray:
+        x, notes = self.read(table, **options)
+        for note in notes:
+            warnings.warn(note, TableWarning, stacklevel=3)
+        return x
+
+    def _flat(self, prediction: Any) -> np.ndarray:
+        """Return predictions of one target with one axis."""
+        values = np.asarray(prediction)
+        return values[:, 0] if values.ndim == 2 and values.shape[1] == 1 else values
+
+    def _named(self, table: Any, values: np.ndarray, names: Any) -> Any:
+        if not is_frame(table):
+            return values
+        import pandas
+
+        if values.ndim == 1:
+            return pandas.Series(values, index=table.index, name=names[0])
+        return pandas.DataFrame(values, index=table.index, columns=list(names))

@@ -1,0 +1,418 @@
+"""A table that is read: features, targets, groups and weights as arrays, and a description of their meaning.
+
+path, DataFrame --read_table--> Table --builder--> build(configuration, rng) --> Trainer
+                                      --model(predictor)--> TableModel
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from models.tables.builder import TableBuilder
+from models.tables.cells import MISSING_WORDS, Cells, TableError, TableWarning, is_missing, listed
+from models.tables.columns import Column, Level, level_key
+from models.tables.description import Description, describe, refuse_missing
+from models.tables.files import load_cells
+from models.tables.formats import guess_format, with_numbers
+from models.tables.model import TableModel
+from tinygrad_lab import Predictor
+
+Names = str | int | Sequence[str | int] | None
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """Samples with a description of their columns. `read_table` makes one.
+
+    Attributes
+    ----------
+    x : float64 ndarray of shape (rows, features)
+        Numbers, codes of categories, and days since 1970-01-01 for dates. nan where a value is missing, -1 for a category that
+        the described table did not have.
+    y : ndarray
+        float64 of shape (rows, targets), which are 0 or 1 for "multilabel". For a classification, the codes of the classes as
+        int64 of shape (rows,).
+    description : Description
+    groups : int64 ndarray of shape (rows,), or None
+    weight : float64 ndarray of shape (rows,), or None
+    index : ndarray of shape (rows,)
+        The name of each row: the cells of the index column, or else the line or label of each row.
+    source : str
+        The name of the file.
+    group_name : str or None
+        The name of the column of groups.
+    notes : tuple of str
+        What was guessed or left out.
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+    description: Description
+    groups: np.ndarray | None
+    weight: np.ndarray | None
+    index: np.ndarray
+    source: str
+    group_name: str | None = None
+    notes: tuple[str, ...] = ()
+
+    @classmethod
+    def from_frame(cls, frame: Any, target: Names = None, **options: Any) -> Table:
+        """Return the table of a pandas DataFrame. `options` are those of `read_table`."""
+        return read_table(frame, target, **options)
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """The descriptions of the features."""
+        return self.description.columns
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the features."""
+        return self.description.features
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """The names of the targets."""
+        return self.description.targets
+
+    @property
+    def task(self) -> str:
+        """The task: "regression", "classification" or "multilabel"."""
+        return self.description.task
+
+    @property
+    def classes(self) -> tuple[Level, ...] | None:
+        """The labels of a classification, in the order of their codes."""
+        return self.description.classes
+
+    @property
+    def class_counts(self) -> dict[Level, int]:
+        """The number of rows of each class of a classification."""
+        counts = np.bincount(self.y, minlength=len(self.classes)) if self.classes else ()
+        return {label: int(count) for label, count in zip(self.classes or (), counts, strict=True)}
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def __repr__(self) -> str:
+        return self.summary()
+
+    def summary(self) -> str:
+        """Return one line on what was read."""
+        kinds = Counter(column.kind for column in self.columns)
+        words = []
+        for kind, plural in (("number", "numbers"), ("category", "categories"), ("date", "dates")):
+            if kinds[kind]:
+                words.append(f"{kinds[kind]} {kind if kinds[kind] == 1 else plural}")
+                if kind == "category":
+                    levels = [str(len(column.levels)) for column in self.columns if column.kind == kind]
+                    words[-1] += f" with {' and '.join(levels) if len(levels) < 4 else f'2 to {max(map(int, levels))}'} levels"
+        task = self.task if self.classes is None else f"{self.task}, {len(self.classes)} classes"
+        line = f"{_count(len(self), 'sample')}, {_count(len(self.columns), 'feature')} ({', '.join(words)}), y = "
+        line += f"{listed(self.targets)} ({task})"
+        if self.groups is not None:
+            line += f", {_count(len(np.unique(self.groups)), 'group')} by {self.group_name}"
+        if self.weight is not None:
+            line += ", weighted"
+        missing = int(np.isnan(self.x).sum())
+        if missing:
+            line += f", {_count(missing, 'missing value')} in {_count(np.isnan(self.x).any(axis=0).sum(), 'column')}"
+        return line
+
+    def builder(self, **defaults: Any) -> TableBuilder:
+        """Return a function from a configuration and a Generator to a Trainer of this table. It can be pickled.
+
+        Parameters
+        ----------
+        **defaults
+            Values for the hyper-parameters that a configuration does not have; `TableBuilder` lists them.
+        """
+        outputs = len(self.targets) if self.classes is None else len(self.classes)
+        return TableBuilder(self.columns, self.task, outputs, self.classes, defaults)
+
+    def model(self, predictor: Predictor) -> TableModel:
+        """Return a model that predicts from tables with the columns of this one."""
+        return TableModel(predictor, self.description)
+
+    def matrix(self, table: Any, **options: Any) -> np.ndarray:
+        """Return the features of another table as a matrix like `x`. Columns are matched by name.
+
+        Parameters
+        ----------
+        table : DataFrame, path, paths or array
+        **options
+            How to read a file, as for `read_table`.
+
+        Returns
+        -------
+        float64 ndarray of shape (rows, features)
+
+        Raises
+        ------
+        TableError
+            If columns are missing, or a cell is of another kind. Additional columns, categories that were never seen, and
+            missing values where there were none, are reported by a `TableWarning` each.
+        """
+        return self._encode(self.description.load(table, **options))
+
+    def like(self, table: Any, **options: Any) -> Table:
+        """Return another table with the same columns and targets, such as a test set.
+
+        Parameters
+        ----------
+        table : DataFrame, path, paths or array
+        **options
+            How to read a file, as for `read_table`.
+
+        Raises
+        ------
+        TableError
+            As for `matrix`, and if a target is missing or is a class that this table does not have.
+        """
+        cells = self.description.load(table, **options)
+        if absent := [name for name in self.targets if name not in cells.names]:
+            cells.resolve(absent[0])
+        y = self.description.answers(cells)
+        return Table(self._encode(cells), y, self.description, None, None, cells.lines, cells.source)
+
+    def _encode(self, cells: Cells) -> np.ndarray:
+        x, notes = self.description.matrix(cells)
+        for note in notes:
+            warnings.warn(note, TableWarning, stacklevel=3)
+        return x
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def read_table(
+    path: Any,
+    target: Names = None,
+    *,
+    features: Names = None,
+    drop: Names = None,
+    index: str | int | None = None,
+    groups: str | int | None = None,
+    weight: str | int | None = None,
+    task: str | None = None,
+    categories: Names = None,
+    dates: Names | Mapping[str, str] = None,
+    drop_missing_target: bool = False,
+    na_values: str | Sequence[str] = (),
+    keep_default_na: bool = True,
+    delimiter: str | None = None,
+    decimal: str | None = None,
+    thousands: str | None = None,
+    header: bool | None = None,
+    skip: int = 0,
+    comment: str | None = None,
+    encoding: str | None = None,
+    sheet: str | int | None = None,
+    verbose: bool = True,
+) -> Table:
+    r"""Read a table, find out what its columns mean, and say so in one line.
+
+    Parameters
+    ----------
+    path : path, sequence of paths, DataFrame, ndarray or mapping of str to ndarray
+        CSV or other text, Parquet, Excel (.xlsx), .npz or .npy, also packed with gzip, zip, bzip2 or xz. Files in a sequence
+        are joined side by side.
+    target : str, int or sequence of these, optional
+        The columns to predict, by name or by position, which counts from 0, or from -1 at the end. By default the last column.
+    features, drop : str, int or sequence of these, optional
+        The columns to predict from, or those that are left out. By default all that have no other meaning.
+    index : str or int, optional
+        The column with the names of the rows. It is no feature.
+    groups : str or int, optional
+        The column with the groups that folds do not split. It is no feature.
+    weight : str or int, optional
+        The column with the weights of the rows. It is no feature.
+    task : {"regression", "classification", "multilabel"}, optional
+        Guessed by default: text, booleans and two whole numbers are classes.
+    categories : str, int or sequence of these, optional
+        Columns that are categories although they hold numbers, or more different texts than are taken for categories.
+    dates : str, int, sequence of these, or mapping of str to str, optional
+        Columns of dates, with the format of each as of `datetime.strptime`. ISO 8601 and 20240229 need no format.
+    drop_missing_target : bool
+        Whether to leave out rows without a target, which are refused by default.
+    na_values : sequence of str
+        More cells that mean a missing value.
+    keep_default_na : bool
+        Whether the words of `MISSING_WORDS` do too: the empty cell, NA, nan, null, None, ?, #N/A, #DIV/0! and so on.
+    delimiter : str, optional
+        The character between cells; a blank stands for any number of blanks and tabs. Guessed by default.
+    decimal, thousands : str, optional
+        The decimal sign, and the sign between thousands. Guessed by default, and refused where two readings are possible.
+    header : bool, optional
+        Whether the first row has the names of the columns. Guessed by default, and refused where both are possible.
+    skip : int
+        The number of lines before the table.
+    comment : str, optional
+        The beginning of lines that are left out.
+    encoding : str, optional
+        By default UTF-8, or what a byte order mark says.
+    sheet : str or int, optional
+        The sheet of an Excel file.
+    verbose : bool
+        Whether to print the line, and what was guessed.
+
+    Returns
+    -------
+    Table
+
+    Raises
+    ------
+    TableError
+        If the table cannot be read or used as it is. The message names the file, the line as an editor counts it, the column,
+        the value and a cure.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     path = Path(folder, "wine.csv")
+    ...     _ = path.write_text("alcohol;color;quality\n9,4;red;5\n;white;6\n10,5;red;7\n")
+    ...     table = read_table(path, target="quality")
+    3 samples, 2 features (1 number, 1 category with 2 levels), y = quality (regression), 1 missing value in 1 column
+      decimal comma
+      column 'quality' has 3 whole numbers; give task = "classification" if they are classes
+    >>> table.x
+    array([[ 9.4,  0. ],
+           [ nan,  1. ],
+           [10.5,  0. ]])
+    """
+    if not isinstance(skip, int) or isinstance(skip, bool) or skip < 0:
+        raise TableError(f"skip is {skip!r}, expected a number of lines of at least 0")
+    missing = (MISSING_WORDS if keep_default_na else frozenset()) | set(
+        [na_values] if isinstance(na_values, str) else na_values
+    )
+    options = {"delimiter": delimiter, "header": header, "skip": skip, "comment": comment, "encoding": encoding, "sheet": sheet}
+    cells = load_cells(path, missing=missing, **options)
+    notes = list(cells.notes)
+
+    roles = _Roles(cells, target, features, drop, index, groups, weight)
+    notes += roles.notes
+    if drop_missing_target:
+        present = ~np.any([is_missing(cells.column(name)) for name in roles.targets], axis=0)
+        if not present.all():
+            notes.append(f"{_count((~present).sum(), 'row')} without a target left out")
+        if not present.any():
+            raise TableError(f"{cells.source}: no row has a target ({listed(roles.targets)}), expected at least one")
+        cells = cells.take(present)
+    form = guess_format(cells, decimal, thousands)
+    if decimal is None and form.decimal == ",":
+        notes.append("decimal comma" + (f", {form.thousands!r} between thousands" if form.thousands else ""))
+    elif thousands is None and form.thousands:
+        notes.append(f"{form.thousands!r} between thousands")
+    cells = with_numbers(cells, (*roles.features, *roles.targets), form)
+    by_format = {cells.resolve(key): form for key, form in dates.items()} if isinstance(dates, Mapping) else {}
+    others = () if isinstance(dates, Mapping) else roles.resolve(dates)
+    description, more = describe(
+        cells,
+        roles.targets,
+        roles.features,
+        task=task,
+        kinds={**cells.kinds, **dict.fromkeys(roles.resolve(categories), "category")},
+        dates={**dict.fromkeys(others), **by_format},
+        form=form,
+        missing_words=missing,
+    )
+    x = np.column_stack([column.encode(cells, cells.column(column.name), form) for column in description.columns])
+    table = Table(
+        x=x,
+        y=description.answers(cells),
+        description=description,
+        groups=None if roles.groups is None else _codes(cells, roles.groups),
+        weight=None if roles.weight is None else _weights(cells, roles.weight, form),
+        index=cells.lines if roles.index is None else cells.column(roles.index),
+        source=cells.source,
+        group_name=roles.groups,
+        notes=(*notes, *more),
+    )
+    if verbose:
+        print("\n  ".join([table.summary(), *table.notes]))
+    return table
+
+
+class _Roles:
+    """What each column is for."""
+
+    def __init__(
+        self, cells: Cells, target: Names, features: Names, drop: Names, index: Names, groups: Names, weight: Names
+    ) -> None:
+        self._cells = cells
+        self.notes: list[str] = []
+        if features is not None and drop is not None:
+            raise TableError("features and drop are given, expected one of the two")
+        if target is None:
+            target = "y" if "y" in cells.names else -1
+            self.notes.append(f"the target is {cells.resolve(target)!r}, as none was given")
+        self.targets = self.resolve(target)
+        self.index, self.groups, self.weight = (self._one(key) for key in (index, groups, weight))
+        if self.index is None and _are_row_names(cells, cells.names[0]) and cells.names[0] not in self.targets:
+            self.index = cells.names[0]
+            self.notes.append("the first column has no name and is taken as the index")
+        others: dict[str, str | None] = {"index": self.index, "groups": self.groups, "weight": self.weight}
+        dropped = self.resolve(drop)
+        for role, name in others.items():
+            if name is not None and name in self.targets:
+                raise TableError(f"{cells.source}: column {name!r} is the target and {role}, expected one of the two")
+        if target_dropped := [name for name in dropped if name in self.targets]:
+            raise TableError(f"{cells.source}: column {target_dropped[0]!r} is the target and in drop, expected one of the two")
+        if features is None:
+            taken = {*self.targets, *dropped, *others.values()}
+            self.features = [name for name in cells.names if name not in taken]
+        else:
+            self.features = self.resolve(features)
+            for name in self.features:
+                uses = ["the target"] if name in self.targets else [role for role, x in others.items() if x == name]
+                if uses:
+                    raise TableError(f"{cells.source}: column {name!r} is {uses[0]} and in features, expected one of the two")
+
+    def resolve(self, keys: Any) -> list[str]:
+        """Return the names of columns, each once."""
+        if keys is None:
+            return []
+        given = [keys] if isinstance(keys, (str, int, np.integer)) else list(keys)
+        names = [self._cells.resolve(key) for key in given]
+        if twice := [name for name, count in Counter(names).items() if count > 1]:
+            raise TableError(f"{self._cells.source}: column {twice[0]!r} is given twice, expected once")
+        return names
+
+    def _one(self, key: Any) -> str | None:
+        return None if key is None else self._cells.resolve(key)
+
+
+def _are_row_names(cells: Cells, name: str) -> bool:
+    """Whether the first column is what pandas and R write for the names of the rows."""
+    if name == "row names":
+        return True
+    if name not in ("column 1", "Unnamed: 0"):
+        return False
+    values = [level_key(cell) for cell in cells.column(name)]
+    return values in ([str(i) for i in range(len(values))], [str(i + 1) for i in range(len(values))])
+
+
+def _codes(cells: Cells, name: str) -> np.ndarray:
+    refuse_missing(cells, name, "fill it, or leave groups out")
+    codes: dict[str, int] = {}
+    return np.array([codes.setdefault(level_key(cell), len(codes)) for cell in cells.column(name)])
+
+
+def _weights(cells: Cells, name: str, form: Any) -> np.ndarray:
+    refuse_missing(cells, name, "fill it, with 0 for a row that does not count")
+    weights = Column(name, "number").encode(cells, cells.column(name), form)
+    if (weights < 0).any():
+        row = int((weights < 0).argmax())
+        raise TableError(f"{cells.where(row, name)}: the weight {weights[row]:g} is below 0, expected at least 0")
+    if not weights.any():
+        raise TableError(f"{cells.where(name=name)}: all weights are 0, expected one above 0")
+    return weights

@@ -1,0 +1,260 @@
+"""Tables in text files: encoding, delimiter, rows, and whether the first row is a header.
+
+bytes --decode--> text --choose_delimiter--> rows of cells, each with its line --take_header--> Cells
+
+The csv module of the standard library splits the rows, because it knows the line of each. pandas pads a short row with
+missing values and does not say on which line a quoted line break has moved a row.
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+import re
+from collections import Counter
+from collections.abc import Container, Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Any
+
+import numpy as np
+
+from models.tables.cells import MISSING_WORDS, Cells, TableError, listed, objects
+from models.tables.formats import FORMATS, is_number
+
+Row = tuple[int, list[Any]]  # its line, its cells
+
+BLANK = " "
+DELIMITERS = ("\t", ";", "|", ",", BLANK)
+NAMES = {"\t": "tabs", ";": "semicolons", "|": "bars", ",": "commas", BLANK: "blanks"}
+WORD = re.compile(r'"((?:[^"]|"")*)"(?=\s|$)|(\S+)')
+SAMPLE = 100  # rows from which the delimiter and the header are guessed
+
+BYTE_ORDER_MARKS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+
+
+def decode(source: str, content: bytes, encoding: str | None = None) -> str:
+    """Return the text of a file. Without `encoding`, a byte order mark decides, and UTF-8 is the default."""
+    guessed = next((name for mark, name in BYTE_ORDER_MARKS if content.startswith(mark)), None)
+    chosen = encoding or guessed or "utf-8"
+    if encoding is not None and guessed is not None and codecs.lookup(encoding).name == "utf-8":
+        chosen = guessed
+    try:
+        text = content.decode(chosen)
+    except LookupError:
+        raise TableError(f"{source}: encoding {encoding!r} is unknown, expected one such as 'utf-8' or 'cp1252'") from None
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        raise TableError(
+            f'{source}, line {line}: the byte {content[error.start]:#04x} is no text in {chosen}; give encoding = "cp1252" '
+            "for a file of Windows in a western language, or another one"
+        ) from None
+    if "\0" in text:
+        raise TableError(
+            f"{source}: has zero bytes, so it is no text in {chosen}; expected CSV, Parquet, Excel (.xlsx), .npz or .npy, "
+            'or encoding = "utf-16-le"'
+        )
+    return text
+
+
+def read_text(
+    source: str,
+    content: bytes,
+    *,
+    delimiter: str | None = None,
+    header: bool | None = None,
+    skip: int = 0,
+    comment: str | None = None,
+    encoding: str | None = None,
+    missing: Container[str] = MISSING_WORDS,
+    known: Sequence[str] = (),
+) -> Cells:
+    """Read a table from the content of a text file.
+
+    Parameters
+    ----------
+    source : str
+        What error messages call the file.
+    content : bytes
+    delimiter : str, optional
+        One character. A blank stands for any number of blanks and tabs. Guessed by default.
+    header : bool, optional
+        Whether the first row has the names of the columns. Guessed by default.
+    skip : int
+        The number of lines before the table.
+    comment : str, optional
+        Lines that begin with it are left out. By default there are none, because rows may begin with ``#N/A``.
+    encoding : str, optional
+    missing : container of str
+        Cells that are no values.
+    known : sequence of str
+        Names that a header has, if there is one.
+    """
+    text = decode(source, content, encoding)
+    lines = [line if number > skip else "\n" for number, line in enumerate(io.StringIO(text, newline=""), 1)]
+    if comment:
+        lines = ["\n" if line.startswith(comment) else line for line in lines]
+    if delimiter is None:
+        delimiter = choose_delimiter(lines)
+    elif delimiter in (r"\s+", "whitespace"):
+        delimiter = BLANK
+    elif len(delimiter) != 1 or delimiter in '"\r\n':
+        raise TableError(f"{source}: delimiter is {delimiter!r}, expected one character, or ' ' for blanks")
+    rows = list(_rows(source, lines, delimiter))
+    return make_cells(source, rows, "line", delimiter, header, missing, known)
+
+
+def choose_delimiter(lines: Sequence[str]) -> str:
+    r"""Return the character that splits most of the first rows into the same number of cells, at least two.
+
+    Examples
+    --------
+    >>> choose_delimiter(["a;b\n", "1,5;2,5\n"]), choose_delimiter(["a b\n", "1 \t2\n"])
+    (';', ' ')
+    """
+    best, best_share = ",", 0.0
+    for delimiter in DELIMITERS:
+        try:
+            lengths = Counter(len(cells) for _, cells in islice(_rows("", lines, delimiter), SAMPLE))
+        except TableError:  # a quote that this delimiter leaves open
+            continue
+        (length, count), *_ = lengths.most_common(1) or [(1, 0)]
+        share = count / max(1, lengths.total())
+        if length > 1 and share > best_share:
+            best, best_share = delimiter, share
+    return best
+
+
+def _rows(source: str, lines: Iterable[str], delimiter: str) -> Iterator[Row]:
+    """Split lines into cells, without the blanks around them. Lines without any text are no rows."""
+    if delimiter == BLANK:
+        for number, line in enumerate(lines, 1):
+            if line.strip():
+                yield number, [(word[0] or word[1]).replace('""', '"') for word in WORD.findall(line.strip())]
+        return
+    reader = csv.reader(lines, delimiter=delimiter, strict=True, skipinitialspace=True)
+    start = 1
+    try:
+        for cells in reader:
+            if cells and (len(cells) > 1 or cells[0].strip()):
+                yield start, [cell.strip() for cell in cells]
+            start = reader.line_num + 1
+    except csv.Error as error:
+        raise TableError(
+            f"{source}, line {start}: a quote is not closed, or is followed by other text than {delimiter!r} ({error}); "
+            "correct the quotes, or give the delimiter"
+        ) from None
+
+
+# ---- header --------------------------------------------------------------------------------------------------------
+
+
+def make_cells(
+    source: str,
+    rows: Sequence[Row],
+    unit: str,
+    delimiter: str = "",
+    header: bool | None = None,
+    missing: Container[str] = MISSING_WORDS,
+    known: Sequence[str] = (),
+) -> Cells:
+    """Make a table of rows of cells, of which the first may be a header. Columns without names are called 0, 1, ..."""
+    if not rows:
+        raise TableError(f"{source}: has no rows, expected a header and rows of cells")
+    notes = []
+    first_line, first = rows[0]
+    if first and isinstance(first[0], str) and first[0].startswith("# ") and header is not False:
+        first = [first[0][2:].strip(), *first[1:]]  # as numpy.savetxt writes a header
+    body = rows[1:]
+    width = Counter(len(cells) for _, cells in (body or rows)[:SAMPLE]).most_common(1)[0][0]
+    if header is None:
+        header = bool(set(known) & set(map(str, first))) or _is_header(source, unit, first_line, first, body, width, missing)
+    if not header:
+        names, body = [str(i) for i in range(width)], list(rows)
+    elif len(first) == width - 1 and body:  # R leaves out the name of the column of row names
+        names = ["row names", *map(_name, first)]
+    else:
+        names = list(map(_name, first))
+    if not body:
+        raise TableError(f"{source}: has a header and no rows ({listed(names)}), expected at least one row")
+    for line, cells in body:
+        if len(cells) != len(names):
+            raise TableError(
+                f"{source}, {unit} {line}: has {len(cells)} cells, expected {len(names)} as "
+                + ("in the header" if header else "in the other rows")
+                + _cure_of_width(cells, delimiter, line == first_line)
+            )
+    columns = [objects([_cell(row[i], missing) for _, row in body]) for i in range(len(names))]
+    lines = np.array([line for line, _ in body])
+    kept = []
+    for i, name in enumerate(names):
+        if name or columns[i].astype(bool).any():
+            kept.append(i)
+            names[i] = name or f"column {i + 1}"
+    if len(kept) < len(names):
+        notes.append(f"{len(names) - len(kept)} columns without name and values left out")
+    if twice := [name for name, count in Counter(names[i] for i in kept).items() if count > 1]:
+        raise TableError(
+            f"{source}, {unit} {first_line}: two columns have the name {twice[0]!r}; rename one, or set header = false with "
+            f"skip = {first_line}"
+        )
+    return Cells(source, tuple(names[i] for i in kept), tuple(columns[i] for i in kept), lines, unit, delimiter, tuple(notes))
+
+
+def _cell(cell: Any, missing: Container[str]) -> Any:
+    if isinstance(cell, str):
+        cell = cell.strip()
+        return None if cell in missing else cell
+    return cell
+
+
+def _name(cell: Any) -> str:
+    return "" if cell is None else str(cell).strip()
+
+
+def _cure_of_width(cells: Sequence[Any], delimiter: str, is_first: bool) -> str:
+    if is_first:
+        return "; skip = 1 leaves the first line out"
+    if delimiter in (",", ";", "\t", "|"):
+        return f"; quote a cell that contains {delimiter!r}, or give another delimiter (this one was {NAMES[delimiter]})"
+    return "; give the delimiter, or quote cells with blanks" if cells else ""
+
+
+def _is_header(
+    source: str, unit: str, line: int, first: Sequence[Any], body: Sequence[Row], width: int, missing: Container[str]
+) -> bool:
+    """Guess from the first rows whether the first of all is a header. Where both are possible, refuse the table.
+
+    A header has texts only, above at least one column of numbers, or of anything. A row has numbers where the rows below
+    have numbers, and the words that they have.
+    """
+    if len(first) not in (width, width - 1):
+        raise TableError(
+            f"{source}, {unit} {line}: has {len(first)} cells, and the rows below have {width}; give skip = {line} if it is "
+            "no part of the table, or the delimiter"
+        )
+    if not any(_is_numeric(cell) for cell in first):
+        return True
+    below = [cells for _, cells in body[:SAMPLE] if len(cells) == len(first)]
+    for i, cell in enumerate(first):
+        if _cell(cell, missing) is None:
+            continue
+        others = [row[i] for row in below if _cell(row[i], missing) is not None]
+        numeric = sum(map(_is_numeric, others)) > len(others) / 2
+        if _is_numeric(cell) != numeric or not (numeric or cell in others):
+            number = next(x for x in first if _is_numeric(x))
+            raise TableError(
+                f"{source}, {unit} {line}: is it a header? {number!r} is a number, and {cell!r} is unlike the cells below; "
+                f"give header = true, or header = false, or skip = {line} with header = false to leave it out"
+            )
+    return False
+
+
+def _is_numeric(cell: Any) -> bool:
+    return is_number(cell) or (isinstance(cell, str) and any(form.fits(cell) for form in FORMATS))
