@@ -1,8 +1,8 @@
-"""The check of what a method that a user wrote has returned. It names the user's class.
+"""The checks of what users write: what a method has returned, and what a constructor has set. They name the user's class.
 
     user's forward, per_sample, rule, ... --value--> check_tensor --> the same Tensor, or an error in one line
 
-It runs in every update, so it compares attributes only and adds no op.
+`check_tensor` runs in every update, so it compares attributes only and adds no op.
 """
 
 from __future__ import annotations
@@ -61,6 +61,21 @@ def check_tensor(
     if dtype is not None and array.dtype != dtype and array.dtype.kind != "c" and dtype.kind == "f":
         raise TypeError(f"{_source(owner, method, what)} a Tensor of {array.dtype}, expected {dtype}; use .astype()")
     return value
+
+
+def check_initialized(part: object, *names: str) -> None:
+    """Raise a TypeError if a part has not the attributes that its base class sets in ``__init__``.
+
+    Examples
+    --------
+    >>> class Doubled: ...
+    >>> check_initialized(Doubled(), "strength")
+    Traceback (most recent call last):
+    TypeError: Doubled: has no strength, expected that __init__ calls super().__init__(...)
+    """
+    for name in names:
+        if not hasattr(part, name):
+            raise TypeError(f"{type(part).__name__}: has no {name}, expected that __init__ calls super().__init__(...)")
 
 
 def describe(value: Any) -> str:

@@ -14,7 +14,7 @@ from search.errors import SearchError, StoreError
 from search.ranking.measure import Measure, measure_of
 from search.ranking.ranking import Ranking, mean_and_std, rank
 from search.space.configuration import Configuration
-from search.space.rounds import Configurations, Round, Strategy, keep
+from search.space.rounds import Configurations, Round, Strategy, checked_rounds
 from search.store import Store
 from search.trials.fits import REFUSED, Fit, Outcome
 from search.trials.seeds import fit_seed
@@ -114,8 +114,8 @@ class StrategyRun:
         self.past_rounds: list[Round] = []
         self._seed = seed
         self._n_missing: int | None = None  # at the beginning of this round; None until it is counted
-        self._rounds = strategy.rounds(seed)
-        self.round = _kept(next(self._rounds, None))
+        self._rounds = checked_rounds(strategy, seed)
+        self.round = next(self._rounds, None)
 
     def missing(self, results: Results, positions: Iterable[int] | None = None) -> Iterator[Fit]:
         """Yield the fits of this round that have no outcome yet.
@@ -156,7 +156,7 @@ class StrategyRun:
         self.past_rounds.append(self.round)
         self._n_missing = None
         try:
-            self.round = _kept(self._rounds.send(losses))
+            self.round = self._rounds.send(losses)
         except StopIteration:
             self.round = None
 
@@ -200,12 +200,6 @@ class StrategyRun:
         }
         finished = {configuration.text for configuration in self.finished()} if last_rounds else set()
         return {text: last for text, last in last_rounds.items() if text not in finished}
-
-
-def _kept(given: Round | None) -> Round | None:
-    """Return the round with its configurations as Configuration objects, each made once."""
-    # A user's strategy may yield any object that has these two attributes.
-    return None if given is None else Round(keep(given.configurations), given.epochs)
 
 
 def _can_resume(stopped: int | None, epochs: int | None) -> bool:

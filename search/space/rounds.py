@@ -8,12 +8,15 @@ same rounds again, and the store has their results.
 """
 
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import Any, Protocol
 
 from search.space.configuration import Configuration, as_configuration
 from tinygrad_lab.checks import is_positive_integer
+from tinygrad_lab.returned import describe
 
 MOST_KEPT = 10_000  # configurations of a round, which take about 6 MB
 
@@ -114,6 +117,56 @@ class Strategy(Protocol):
         A search with another description cannot use the store.
         """
         ...
+
+
+def checked_rounds(strategy: Strategy, seed: int) -> RoundGenerator:
+    """Yield the rounds of a strategy, which a user may have written. Each configuration is converted once.
+
+    Raises
+    ------
+    TypeError
+        If `rounds` is not a generator of Rounds, or a Round has no sequence of mappings.
+    ValueError
+        If the first Round has no configuration, or if a Round has one twice.
+
+    Examples
+    --------
+    >>> class Twice(ListedConfigurations):
+    ...     def rounds(self, seed):
+    ...         yield Round([{"lr": 0.1}, {"lr": 0.1}])
+    >>> next(checked_rounds(Twice([{"lr": 0.1}]), seed=0))
+    Traceback (most recent call last):
+    ValueError: Twice: round 0 has the configuration {"lr":0.1} twice, expected each once
+    """
+    owner = type(strategy).__name__
+    rounds = strategy.rounds(seed)
+    if not isinstance(rounds, Generator):
+        raise TypeError(f"{owner}: rounds returned {describe(rounds)}, expected a generator: losses = yield Round([...])")
+    losses: Sequence[float] | None = None
+    for number in count():
+        try:
+            given = next(rounds) if losses is None else rounds.send(losses)
+        except StopIteration:
+            if number:
+                return
+            raise ValueError(f"{owner}: rounds yielded nothing, expected at least one Round with a configuration") from None
+        if not hasattr(given, "configurations") or not hasattr(given, "epochs"):
+            raise TypeError(f"{owner}: rounds yielded {describe(given)}, expected a Round; write yield Round([...])")
+        round_ = Round(keep(given.configurations), given.epochs)
+        _check_configurations(f"{owner}: round {number}", given.configurations, round_.configurations)
+        if number == 0 and not len(round_.configurations):
+            raise ValueError(f"{owner}: round 0 has no configuration, expected at least one")
+        losses = yield round_
+
+
+def _check_configurations(where: str, given: Any, kept: Configurations) -> None:
+    if isinstance(given, Mapping) or not hasattr(given, "__getitem__") or not hasattr(given, "__len__"):
+        raise TypeError(f"{where} has {describe(given)}, expected a list of configurations")
+    if len(given) and isinstance(given, Sequence):  # a grid makes its configurations on demand, each once
+        texts = Counter(configuration.text for configuration in kept)
+        text, times = texts.most_common(1)[0]
+        if times > 1:
+            raise ValueError(f"{where} has the configuration {text} twice, expected each once")
 
 
 EVERY_CANDIDATE = "every candidate"  # the description of a strategy that has one round

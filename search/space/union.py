@@ -103,8 +103,14 @@ def as_strategy(given: Strategy | Iterable[Mapping[str, Any]]) -> Strategy:
     >>> as_strategy([{"hidden": [4, 8]}, {"hidden": [(4, 8)], "lr": [0.1]}])
     [ParameterGrid(hidden=[4, 8]), ParameterGrid(hidden=[(4, 8)], lr=[0.1])]
     """
-    if all(callable(getattr(given, name, None)) for name in ("rounds", "candidates", "describe")):
+    if isinstance(given, type):
+        raise TypeError(f"grid: the class {given.__name__} given, expected an object: {given.__name__}(...)")
+    methods = ("rounds", "candidates", "describe")
+    missing = [name for name in methods if not callable(getattr(given, name, None))]
+    if not missing:
         return given  # type: ignore[return-value]
+    if len(missing) < len(methods):
+        raise TypeError(f"{type(given).__name__}: no method {' and '.join(missing)}, which a strategy has; see search.Strategy")
     if isinstance(given, Mapping) or not isinstance(given, Iterable):
         raise TypeError(
             f"grid: {given!r} given, expected a ParameterGrid, another strategy, or configurations in a list, or several grids"

@@ -211,7 +211,10 @@ class Tensor(TensorMethods):
 
     def __reduce__(self) -> Any:
         if self._link is not None:
-            raise TypeError(f"copy or pickle: this Tensor is the result of {self._link.op.name}; use .detach() for a constant")
+            raise TypeError(
+                f"this Tensor is the result of {self._link.op.name} and has a graph, which a copy, pickle or plot would lose; "
+                "use .detach() for a constant, or .numpy() for an array"
+            )
         self._check_stays("a copy")
         return (_frozen, (self._array,)) if self._is_frozen else (Tensor, (self._array, self._requires_grad))
 

@@ -19,7 +19,7 @@ from tinygrad_lab.autodiff.derivatives import no_grad
 from tinygrad_lab.autodiff.tensor import Tensor, wrap
 from tinygrad_lab.hyperparameters import Hyperparameter
 from tinygrad_lab.optim.hooks import GradientHook
-from tinygrad_lab.returned import check_tensor, describe
+from tinygrad_lab.returned import check_initialized, check_tensor, describe
 
 State = dict[str, list[Tensor]]
 Slots = dict[str, Tensor]
@@ -148,6 +148,12 @@ class Optimizer:
         kept = {name: entries for name, entries in state.items() if name not in shared}
         slots: list[Slots] = [{} for _ in parameters]
         if kept:
+            for name, entries in kept.items():
+                if len(entries) != len(parameters):
+                    raise ValueError(
+                        f"{type(self).__name__}: state[{name!r}] has {len(entries)} Tensors, expected {len(parameters)}, "
+                        "one for each parameter; state that all parameters share is returned by shared"
+                    )
             slots = [dict(zip(kept, entries, strict=True)) for entries in zip(*kept.values(), strict=True)]
         converted: dict[np.dtype, dict[str, Tensor]] = {}
         results = []
@@ -200,6 +206,7 @@ class Optimizer:
         TypeError, ValueError
             If an `update` of a subclass returns anything but new parameters and a state like those that it was given.
         """
+        self.check_built()
         result = self.update(parameters, gradients, state, lr)
         if type(self).update is Optimizer.update:  # which has checked each rule
             return result
@@ -222,6 +229,17 @@ class Optimizer:
             for i, (old, new) in enumerate(zip(entries, new_entries, strict=True)):
                 check_tensor(self, "update", new, old.shape, old.dtype, f"state {name}.{i}")
         return list(updated), new_state
+
+    def check_built(self) -> None:
+        """Raise a TypeError if a constructor has left out something, or if the state is not a dict of lists of Tensors."""
+        check_initialized(self, "parameters", "lr", "hooks", "state")
+        for name, entries in self.state.items():
+            if not isinstance(entries, (list, tuple)) or not all(type(x) is Tensor for x in entries):
+                given = describe(entries) if not isinstance(entries, (list, tuple)) else f"a {type(entries).__name__} of others"
+                raise TypeError(
+                    f"{type(self).__name__}: state[{name!r}] is {given}, expected a list of Tensors; "
+                    "add_slots makes one of zeros for each parameter"
+                )
 
     def run_hooks(self, gradients: Sequence[Tensor]) -> list[Tensor]:
         """Return the gradients after all hooks.

@@ -17,11 +17,14 @@ from operator import add
 from tinygrad_lab.autodiff.ops import where
 from tinygrad_lab.autodiff.tensor import Tensor
 from tinygrad_lab.hyperparameters import Hyperparameter
-from tinygrad_lab.returned import check_tensor
+from tinygrad_lab.returned import check_initialized, check_tensor
+from tinygrad_lab.transforms.derivatives import value_and_grad
 
 
 class Penalty(ABC):
     """A non-negative function of the parameters that a training step adds to the loss.
+
+    A subclass has a method `size`. The other methods are optional.
 
     Parameters
     ----------
@@ -34,6 +37,17 @@ class Penalty(ABC):
     ----------
     strength : Tensor of shape ()
     placement : {"loss", "decoupled", "proximal"}
+
+    Examples
+    --------
+    >>> class LogPenalty(Penalty):
+    ...     def size(self, w):
+    ...         return (1.0 + w.abs()).log().sum()
+    >>> penalty = LogPenalty(0.5)
+    >>> penalty.value([Tensor([0.0, 1.0])])
+    Tensor(0.34657359)
+    >>> penalty.gradient([Tensor([0.0, 1.0])])
+    [Tensor([0.  , 0.25])]
     """
 
     strength = Hyperparameter()
@@ -41,17 +55,26 @@ class Penalty(ABC):
     def __init__(self, strength: float, *, decoupled: bool = False, proximal: bool = False) -> None:
         if decoupled and proximal:
             raise ValueError(f"{type(self).__name__}: decoupled and proximal are both set, expected at most one of them")
+        if proximal and type(self).proximal is Penalty.proximal:
+            raise TypeError(
+                f"{type(self).__name__}: proximal=True given, expected a method proximal(w, step), which it has not; "
+                "give decoupled=True instead"
+            )
         self.strength = strength
         self.placement = "decoupled" if decoupled else "proximal" if proximal else "loss"
 
+    def check_built(self) -> None:
+        """Raise a TypeError if the constructor of a subclass has not called that of this class."""
+        check_initialized(self, "strength", "placement")
+
     def value(self, parameters: Sequence[Tensor]) -> Tensor:
         """Return the penalty, a Tensor of shape ()."""
-        total = reduce(add, [check_tensor(self, "_size", self._size(w), (), w.dtype) for w in parameters])
+        total = reduce(add, [check_tensor(self, "size", self.size(w), (), w.dtype) for w in parameters])
         return self.strength.astype_like(total) * total
 
     def gradient(self, parameters: Sequence[Tensor]) -> list[Tensor]:
         """Return the (sub)gradient of `value` with respect to each parameter."""
-        slopes = [check_tensor(self, "_slope", self._slope(w), w.shape, w.dtype) for w in parameters]
+        slopes = [check_tensor(self, "slope", self.slope(w), w.shape, w.dtype) for w in parameters]
         return [self.strength.astype_like(w) * slope for w, slope in zip(parameters, slopes, strict=True)]
 
     def shrink(self, parameters: Sequence[Tensor], lr: Tensor) -> list[Tensor]:
@@ -60,19 +83,20 @@ class Penalty(ABC):
         Source: Parikh & Boyd, Proximal Algorithms, 2014, sections 6.5.2 and 6.1.1.
         """
         step = lr * self.strength
-        return [check_tensor(self, "_proximal", self._proximal(w, step.astype_like(w)), w.shape, w.dtype) for w in parameters]
+        return [check_tensor(self, "proximal", self.proximal(w, step.astype_like(w)), w.shape, w.dtype) for w in parameters]
 
     @abstractmethod
-    def _size(self, w: Tensor) -> Tensor:
-        """Return the penalty of one parameter at strength 1."""
+    def size(self, w: Tensor) -> Tensor:
+        """Return the penalty of one parameter at strength 1, a Tensor of shape ()."""
 
-    @abstractmethod
-    def _slope(self, w: Tensor) -> Tensor:
-        """Return the gradient of `_size`."""
+    def slope(self, w: Tensor) -> Tensor:
+        """Return the gradient of `size`. A subclass may override it with a formula that takes fewer operations."""
+        _, (slope,) = value_and_grad(lambda v: check_tensor(self, "size", self.size(v), ()))(w)
+        return slope
 
-    @abstractmethod
-    def _proximal(self, w: Tensor, step: Tensor) -> Tensor:
-        """Return the proximal map of `step` times `_size`."""
+    def proximal(self, w: Tensor, step: Tensor) -> Tensor:
+        """Return the proximal map of `step` times `size`. A subclass has it if `proximal=True` is to work."""
+        raise NotImplementedError
 
     def __repr__(self) -> str:
         numbers = ", ".join(str(x._array) for x in vars(self).values() if isinstance(x, Tensor))
@@ -94,26 +118,35 @@ class L1Penalty(Penalty):
     [Tensor([ 0.95, -1.95,  0.  ])]
     """
 
-    def _size(self, w: Tensor) -> Tensor:
+    def size(self, w: Tensor) -> Tensor:
         return w.abs().sum()
 
-    def _slope(self, w: Tensor) -> Tensor:
+    def slope(self, w: Tensor) -> Tensor:
         return w.sign()
 
-    def _proximal(self, w: Tensor, step: Tensor) -> Tensor:
+    def proximal(self, w: Tensor, step: Tensor) -> Tensor:
         return _soft_threshold(w, step)
 
 
 class L2Penalty(Penalty):
-    """strength Σ w² / 2, with gradient strength w: PyTorch's weight decay."""
+    """strength Σ w² / 2, with gradient strength w: PyTorch's weight decay.
 
-    def _size(self, w: Tensor) -> Tensor:
+    Examples
+    --------
+    >>> penalty = L2Penalty(0.5)
+    >>> penalty.value([Tensor([1.0, -2.0])])
+    Tensor(1.25)
+    >>> penalty.gradient([Tensor([1.0, -2.0])])
+    [Tensor([ 0.5, -1. ])]
+    """
+
+    def size(self, w: Tensor) -> Tensor:
         return 0.5 * w.square().sum()
 
-    def _slope(self, w: Tensor) -> Tensor:
+    def slope(self, w: Tensor) -> Tensor:
         return w
 
-    def _proximal(self, w: Tensor, step: Tensor) -> Tensor:
+    def proximal(self, w: Tensor, step: Tensor) -> Tensor:
         return w / (1.0 + step)
 
 
@@ -128,6 +161,11 @@ class ElasticNetPenalty(Penalty):
         The share of the L1 part, from 0 to 1.
     decoupled, proximal : bool
         Where the penalty acts: by default in the loss. At most one of the two.
+
+    Examples
+    --------
+    >>> ElasticNetPenalty(0.5, l1_ratio=0.5).value([Tensor([1.0, -2.0])])
+    Tensor(1.375)
     """
 
     l1_ratio = Hyperparameter(least=0.0, most=1.0)
@@ -136,15 +174,15 @@ class ElasticNetPenalty(Penalty):
         super().__init__(strength, decoupled=decoupled, proximal=proximal)
         self.l1_ratio = l1_ratio
 
-    def _size(self, w: Tensor) -> Tensor:
+    def size(self, w: Tensor) -> Tensor:
         ratio = self.l1_ratio.astype_like(w)
         return ratio * w.abs().sum() + 0.5 * (1.0 - ratio) * w.square().sum()
 
-    def _slope(self, w: Tensor) -> Tensor:
+    def slope(self, w: Tensor) -> Tensor:
         ratio = self.l1_ratio.astype_like(w)
         return ratio * w.sign() + (1.0 - ratio) * w
 
-    def _proximal(self, w: Tensor, step: Tensor) -> Tensor:
+    def proximal(self, w: Tensor, step: Tensor) -> Tensor:
         ratio = self.l1_ratio.astype_like(w)
         return _soft_threshold(w, ratio * step) / (1.0 + (1.0 - ratio) * step)
 

@@ -44,6 +44,7 @@ def save_weights(path: str | os.PathLike[str], layer: Layer, *, pytorch: bool = 
     >>> bool((other.weight.data == layer.weight.data).all())
     True
     """
+    _check_layer("save_weights", path, layer)
     state = layer.state_dict()
     if not pytorch:
         save_arrays(path, state)
@@ -86,6 +87,7 @@ def load_weights(path: str | os.PathLike[str], layer: Layer, *, pytorch: bool = 
     >>> net[0].weight, net[1].running_variance.value
     (Tensor([[1., 2.]], requires_grad=True), Tensor([7.]))
     """
+    _check_layer("load_weights", path, layer)
     names = _names_of_pytorch(layer) if pytorch else {}
     counts = _counts_of_pytorch(layer) if pytorch else set()
     expected = {names.get(name, name): tensor.shape for name, tensor in layer.named_state().items()}
@@ -110,3 +112,9 @@ def _names_of_pytorch(layer: Layer) -> dict[str, str]:
 
 def _counts_of_pytorch(layer: Layer) -> set[str]:
     return {f"{prefix}num_batches_tracked" for prefix in _batch_norms(layer)}
+
+
+def _check_layer(function: str, path: object, layer: object) -> None:
+    if not isinstance(layer, Layer):
+        advice = f"the order is {function}(path, layer)" if isinstance(path, Layer) else "give a network, as trainer.model"
+        raise TypeError(f"{function}: layer is a {type(layer).__name__}, expected a Layer; {advice}")

@@ -127,6 +127,9 @@ class Trainer(TrainingStep):
             optional = name in ("scheduler", "penalty", "inputs", "targets")
             if not isinstance(value, kind) and not (optional and value is None):
                 raise TypeError(f"Trainer: {name} is {value!r}, expected a {kind.__name__}{' or None' if optional else ''}")
+        optimizer.check_built()
+        if penalty is not None:
+            penalty.check_built()
         known = {id(parameter) for parameter in model.parameters()}
         if any(id(parameter) not in known for parameter in optimizer.parameters):
             raise ValueError(

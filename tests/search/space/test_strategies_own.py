@@ -152,3 +152,52 @@ def test_some_of_more_combinations_than_an_index_can_count():
     drawn = list(sampler.candidates(seed=0))
     assert len({str(configuration) for configuration in drawn}) == 5
     assert {value for configuration in drawn for value in configuration.values()} == {*range(10)}
+
+
+def own_rounds(answer):
+    class Own(Given):
+        def rounds(self, seed):
+            return answer()
+
+    return Own()
+
+
+def yields(*rounds):
+    def answer():
+        for round_ in rounds:
+            _losses = yield round_
+
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (lambda: [Round([CONFIGURATION])], "rounds returned a value of type list, expected a generator"),
+        (lambda: None, "rounds returned None, expected a generator"),
+        (yields([CONFIGURATION]), "rounds yielded a value of type list, expected a Round"),
+        (yields(CONFIGURATION), "rounds yielded a value of type dict, expected a Round"),
+        (yields(None), "rounds yielded None, expected a Round"),
+        (yields(Round(CONFIGURATION)), "round 0 has a value of type dict, expected a list of configurations"),
+        (yields(Round(iter([CONFIGURATION]))), "round 0 has a value of type list_iterator, expected a list"),
+        (yields(Round([CONFIGURATION, dict(CONFIGURATION)])), "round 0 has the configuration .* twice, expected each once"),
+        (yields(Round([CONFIGURATION], 3), Round([CONFIGURATION] * 2)), "round 1 has the configuration .* twice"),
+        (yields(Round([])), "round 0 has no configuration, expected at least one"),
+        (yields(), "rounds yielded nothing, expected at least one Round"),
+    ],
+)
+def test_rounds_that_are_none_are_named(answer, message):
+    with pytest.raises((TypeError, ValueError), match=f"^Own: {message}") as caught:
+        run(build_network, own_rounds(answer))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_strategy_that_lacks_a_method_or_is_a_class_is_named():
+    class Own:
+        def rounds(self, seed):
+            yield Round([CONFIGURATION])
+
+    with pytest.raises(TypeError, match=r"^Own: no method candidates and describe, which a strategy has"):
+        run(build_network, Own())
+    with pytest.raises(TypeError, match=r"^grid: the class ParameterGrid given, expected an object: ParameterGrid\(\.\.\.\)$"):
+        run(build_network, ParameterGrid)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from matplotlib.figure import Figure
 
 import tinygrad_lab as tl
 from tinygrad_lab import Tensor
@@ -451,6 +452,15 @@ def test_iteration_length_and_representation():
         len(Tensor(1.0))
 
 
+def test_matplotlib_refuses_a_tensor_with_a_gradient_in_one_line():
+    leaf = Tensor([1.0, 2.0], requires_grad=True)
+    for tensor in (leaf, 2.0 * leaf, leaf[:1]):
+        for draw in ("plot", "hist", "scatter"):
+            with pytest.raises(TypeError, match=r"^this Tensor .*use \.detach\(\).*\.numpy\(\)[^\n]*$"):
+                getattr(Figure().add_subplot(), draw)(*[tensor] * (1 + (draw == "scatter")))
+        Figure().add_subplot().plot(tensor.detach(), tensor.numpy())
+
+
 def test_leaves_are_copied_and_pickled_and_results_are_not():
     x = Tensor([1.0, 2.0], requires_grad=True)
     for twin in (copy.copy(x), copy.deepcopy(x), pickle.loads(pickle.dumps(x))):
@@ -458,7 +468,7 @@ def test_leaves_are_copied_and_pickled_and_results_are_not():
         assert twin.requires_grad
         assert twin.data.tolist() == [1.0, 2.0]
     for function in (copy.copy, copy.deepcopy, pickle.dumps):
-        with pytest.raises(TypeError, match="result of multiply; use .detach"):
+        with pytest.raises(TypeError, match="result of multiply and has a graph, .*; use .detach"):
             function(x * 2.0)
     x.requires_grad = False
     for twin in (copy.copy(x), copy.deepcopy(x), pickle.loads(pickle.dumps(x))):

@@ -137,26 +137,26 @@ def test_a_hook_that_changes_its_list_changes_no_other():
 
 
 WRONG_PENALTIES = {
-    "_size": [
-        (lambda w: w.abs(), r"_size returned a Tensor of shape \(1, 1\), expected \(\)"),
-        (lambda w: None, "_size returned None, expected a Tensor; is a return missing"),
-        (lambda w: 0.0, "_size returned 0.0, expected a Tensor; compute with operators"),
-        (lambda w: w.abs().sum().astype(np.float32), "_size returned a Tensor of float32, expected float64"),
+    "size": [
+        (lambda w: w.abs(), r"size returned a Tensor of shape \(1, 1\), expected \(\)"),
+        (lambda w: None, "size returned None, expected a Tensor; is a return missing"),
+        (lambda w: 0.0, "size returned 0.0, expected a Tensor; compute with operators"),
+        (lambda w: w.abs().sum().astype(np.float32), "size returned a Tensor of float32, expected float64"),
     ],
-    "_slope": [
-        (lambda w: w.sum(), r"_slope returned a Tensor of shape \(\), expected \(1, 1\)"),
-        (lambda w: 1.0, "_slope returned 1.0, expected a Tensor"),
+    "slope": [
+        (lambda w: w.sum(), r"slope returned a Tensor of shape \(\), expected \(1, 1\)"),
+        (lambda w: 1.0, "slope returned 1.0, expected a Tensor"),
     ],
-    "_proximal": [
-        (lambda w: [w], "_proximal returned a value of type list, expected a Tensor"),
-        (lambda w: w.astype(np.float32), "_proximal returned a Tensor of float32, expected float64"),
+    "proximal": [
+        (lambda w: [w], "proximal returned a value of type list, expected a Tensor"),
+        (lambda w: w.astype(np.float32), "proximal returned a Tensor of float32, expected float64"),
     ],
 }
 
 
 @pytest.mark.parametrize("method", WRONG_PENALTIES)
 def test_a_penalty_is_named(method):
-    place = {"_size": {}, "_slope": {"decoupled": True}, "_proximal": {"proximal": True}}[method]
+    place = {"size": {}, "slope": {"decoupled": True}, "proximal": {"proximal": True}}[method]
     for returned, message in WRONG_PENALTIES[method]:
 
         class Own(tl.L1Penalty):
@@ -218,3 +218,70 @@ def test_what_an_optimizer_shares_is_checked(returned, error, message):
     w.sum().backward()
     with pytest.raises(error, match=message):
         Sharing([w]).step()
+
+
+@pytest.mark.parametrize(
+    ("state", "given"),
+    [
+        (Tensor([0.0]), "a value of type Tensor"),
+        (0.0, "0.0"),
+        (None, "None"),
+        (np.zeros(2), "a value of type ndarray"),
+        ([0.0, 0.0], "a list of others"),
+    ],
+)
+@pytest.mark.parametrize("engine", ["eager", "auto"])
+def test_a_state_that_is_no_list_of_tensors_is_named(state, given, engine):
+    class Own(optimizer_of(lambda w, slots: (w, slots))):
+        def __init__(self, parameters):
+            super().__init__(parameters)
+            self.state["own"] = state
+
+    message = f"Own: state['own'] is {given}, expected a list of Tensors; add_slots makes one of zeros for each parameter"
+    assert refusal(lambda: trainer(Own, engine).fit(X, X)) == message
+
+
+def test_a_state_with_another_number_of_tensors_is_named():
+    class Own(optimizer_of(lambda w, slots: (w, slots))):
+        def __init__(self, parameters):
+            super().__init__(parameters)
+            self.state["own"] = [Tensor(0.0)]
+
+    assert refusal(lambda: trainer(Own).fit(X, X)).startswith("Own: state['own'] has 1 Tensors, expected 2, one for each")
+
+
+def test_a_constructor_that_does_not_call_its_base_is_named():
+    class Own(tl.SGD):
+        def __init__(self, parameters):
+            self.parameters = list(parameters)
+
+    class OwnPenalty(tl.L1Penalty):
+        def __init__(self):
+            pass
+
+    end = "expected that __init__ calls super().__init__(...)"
+    assert refusal(lambda: trainer(Own)) == f"Own: has no lr, {end}"
+    assert refusal(lambda: trainer(penalty=OwnPenalty())) == f"OwnPenalty: has no strength, {end}"
+
+
+class LogPenalty(tl.Penalty):
+    """A penalty of which only the size is written."""
+
+    def size(self, w):
+        return (1.0 + w.abs()).log().sum()
+
+
+@pytest.mark.parametrize("place", [{}, {"decoupled": True}])
+def test_a_penalty_needs_only_its_size(place):
+    losses = [
+        trainer(penalty=LogPenalty(0.1, **place), engine=engine).fit(X, X)["train_loss"]
+        for engine in ("eager", "replay", "auto")
+    ]
+    np.testing.assert_array_equal(losses[1], losses[0])
+    np.testing.assert_allclose(losses[2], losses[0], rtol=1e-12)
+    slopes = LogPenalty(0.5).gradient([Tensor([-1.0, 0.0, 3.0], requires_grad=True)])
+    np.testing.assert_allclose(slopes[0].numpy(), [-0.25, 0.0, 0.125])
+
+
+def test_a_penalty_without_a_proximal_map_says_so():
+    assert refusal(lambda: LogPenalty(0.1, proximal=True)).startswith("LogPenalty: proximal=True given, expected a method prox")

@@ -169,3 +169,15 @@ def test_a_file_of_another_module_of_pytorch_is_refused(tmp_path, name, array, p
     safetensors.numpy.save_file({key: value for key, value in arrays.items() if value is not None}, tmp_path / "file")
     assert problem in refusal(lambda: tl.load_weights(tmp_path / "file", net, pytorch=True))
     assert_same(net.state_dict(), before)
+
+
+@pytest.mark.parametrize("function", [tl.save_weights, tl.load_weights])
+def test_what_is_no_layer_is_named(function, tmp_path):
+    net = tl.Linear(1, 1, rng=np.random.default_rng(0))
+    trainer = tl.Trainer(net, tl.HalfSquaredError(), optimizer=tl.SGD(net.parameters()))
+    name = function.__name__
+    for layer, kind in ((trainer, "Trainer"), (net.state_dict(), "dict")):
+        with pytest.raises(TypeError, match=f"^{name}: layer is a {kind}, expected a Layer; give a network, as trainer.model$"):
+            function(tmp_path / "file", layer)
+    with pytest.raises(TypeError, match=rf"^{name}: layer is a str, expected a Layer; the order is {name}\(path, layer\)$"):
+        function(net, "file")
