@@ -72,6 +72,15 @@ def read_points(path: str | os.PathLike[str]) -> Points:
         the file is not text, or has no points.
     OSError
         If the file cannot be read.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     np.savetxt(f"{folder}/points.csv", [[0.5, 1.0], [1.5, 2.0]], delimiter=",")
+    ...     x, y = read_points(f"{folder}/points.csv")
+    >>> x, y
+    (array([0.5, 1.5]), array([1., 2.]))
     """
     name = os.fspath(path)
     points = []

@@ -53,4 +53,12 @@ class SearchError(Exception):
 
 
 class StoreError(SearchError):
-    """A store cannot be opened, read or written; or it is damaged, in use, or belongs to another search."""
+    """A store cannot be opened, read or written; or it is damaged, in use, or belongs to another search.
+
+    Examples
+    --------
+    >>> from search import Store
+    >>> Store("no/such/folder/search.sqlite", {})
+    Traceback (most recent call last):
+    search.errors.StoreError: store no/such/folder/search.sqlite: folder ... does not exist, expected one; make it first
+    """

@@ -41,6 +41,18 @@ class ComparedConfiguration:
         Confidence interval of the difference; NaN with one fold.
     is_distinguishable : bool
         Whether the whole interval is on the side of 0 that is worse than the best: above 0 for a loss, below 0 for a score.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from search import GridSearch, ParameterGrid
+    >>> from search.testing import build_polynomial
+    >>> x = np.linspace(-1, 1, 12)
+    >>> search = GridSearch(build_polynomial, ParameterGrid(degree=[1, 2]), store=None, workers=1)
+    >>> result = search.run(x, x**2, progress=False)
+    >>> second = result.comparison()[1]
+    >>> second.configuration, second.rank, second.difference > 0
+    ({'degree': 1}, 2, True)
     """
 
     rank: int
@@ -70,6 +82,18 @@ class Comparison(Rows[ComparedConfiguration]):
     Notes
     -----
     `compare` returns one, and documents what the intervals mean.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from search import GridSearch, ParameterGrid
+    >>> from search.testing import build_polynomial
+    >>> x = np.linspace(-1, 1, 12)
+    >>> search = GridSearch(build_polynomial, ParameterGrid(degree=[1, 2]), store=None, workers=1)
+    >>> result = search.run(x, x**2, progress=False)
+    >>> comparison = result.comparison()
+    >>> [row.configuration for row in comparison], comparison.n_folds
+    ([{'degree': 2}, {'degree': 1}], 4)
     """
 
     def __init__(self, rows: Iterable[ComparedConfiguration], n_folds: int, confidence: float, measure: Measure = LOSS) -> None:

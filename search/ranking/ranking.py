@@ -49,6 +49,18 @@ class RankedConfiguration:
         shorter.
     scores : dict of str to tuple of float
         The scores of each fold by name, the one that decides first; empty if the loss decides.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from search import GridSearch, ParameterGrid
+    >>> from search.testing import build_polynomial
+    >>> x = np.linspace(-1, 1, 12)
+    >>> search = GridSearch(build_polynomial, ParameterGrid(degree=[1, 2]), store=None, workers=1)
+    >>> result = search.run(x, x**2, progress=False)
+    >>> row = result.ranking[0]
+    >>> row.rank, row.configuration, row.status, len(row.losses)
+    (1, {'degree': 2}, 'done', 4)
     """
 
     rank: int

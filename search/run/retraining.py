@@ -51,6 +51,18 @@ class RetrainedConfiguration:
         Wall time of the training.
     scores : dict of str to float
         The scores on the test set, the one that decides first; empty if the loss decides.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from search import GridSearch, ParameterGrid
+    >>> from search.testing import build_polynomial
+    >>> x = np.linspace(-1, 1, 12)
+    >>> search = GridSearch(build_polynomial, ParameterGrid(degree=[1, 2]), store=None, workers=1)
+    >>> result = search.run(x, x**2, progress=False)
+    >>> [row] = result.retrain(top=1, train=(x, x**2), test=([0.5, 0.7], [0.25, 0.49]), progress=False)
+    >>> row.rank, row.status, round(row.test_loss, 6)
+    (1, 'done', 0.0)
     """
 
     rank: int
@@ -73,6 +85,18 @@ class Retrained(EndedRows[RetrainedConfiguration]):
     ----------
     rows : iterable of RetrainedConfiguration
         In order of their rank.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from search import GridSearch, ParameterGrid
+    >>> from search.testing import build_polynomial
+    >>> x = np.linspace(-1, 1, 12)
+    >>> search = GridSearch(build_polynomial, ParameterGrid(degree=[1, 2]), store=None, workers=1)
+    >>> result = search.run(x, x**2, progress=False)
+    >>> retrained = result.retrain(top=2, train=(x, x**2), test=([0.5, 0.7], [0.25, 0.49]), progress=False)
+    >>> retrained.best_by_cv.configuration, retrained.best_by_test.configuration
+    ({'degree': 2}, {'degree': 2})
     """
 
     @property

@@ -84,6 +84,11 @@ class Round:
     ------
     ValueError
         If `epochs` is neither a positive integer nor None.
+
+    Examples
+    --------
+    >>> Round([{"lr": 0.1}, {"lr": 0.2}], epochs=10)
+    Round(configurations=[{'lr': 0.1}, {'lr': 0.2}], epochs=10)
     """
 
     configurations: Configurations
@@ -98,7 +103,30 @@ RoundGenerator = Generator[Round, Sequence[float], None]
 
 
 class Strategy(Protocol):
-    """Decides what a search fits. A user's strategy needs only these three methods."""
+    """Decides what a search fits. A user's strategy needs only these three methods.
+
+    Examples
+    --------
+    >>> from search import GridSearch, ParameterGrid, Search
+    >>> from search.testing import build_polynomial
+    >>> import numpy as np
+    >>> class UntilWorse:
+    ...     def rounds(self, seed):
+    ...         best = float("inf")
+    ...         for degree in range(1, 9):
+    ...             [loss] = yield Round([{"degree": degree}])
+    ...             if loss >= best:
+    ...                 return
+    ...             best = loss
+    ...     def candidates(self, seed):
+    ...         return ()
+    ...     def describe(self):
+    ...         return "raise the degree while the loss falls"
+    >>> x = np.linspace(-1, 1, 12)
+    >>> result = Search(build_polynomial, UntilWorse(), store=None, workers=1).run(x, x**2, progress=False)
+    >>> [row.configuration for row in result.ranking]
+    [{'degree': 2}, {'degree': 3}, {'degree': 1}]
+    """
 
     def rounds(self, seed: int) -> RoundGenerator:
         """Yield rounds; each ``yield`` returns the mean losses of its configurations, infinite where a fit is not done.

@@ -40,6 +40,14 @@ class Progress:
         The number of fits of each status.
     seconds : float
         The total time of the fits.
+
+    Examples
+    --------
+    >>> with Store(None, {"seed": "0"}) as store:
+    ...     store.add({"lr": 0.1}, 0, Outcome("done", validation_loss=0.5, seconds=2.0))
+    ...     progress = store.progress()
+    >>> progress
+    Progress(counts={'done': 1}, seconds=2.0)
     """
 
     counts: dict[str, int]

@@ -48,7 +48,25 @@ class History(Protocol):
 
 
 class Trainer(Protocol):
-    """What a search needs of the object that `build` returns, such as `tinygrad_lab.Trainer`."""
+    """What a search needs of the object that `build` returns, such as `tinygrad_lab.Trainer`.
+
+    Examples
+    --------
+    >>> class Mean:
+    ...     model = None
+    ...     def fit(self, x, y, *, validation):
+    ...         self.mean = y.mean()
+    ...         return {}
+    ...     def evaluate(self, x, y):
+    ...         return float(0.5 * ((y - self.mean) ** 2).mean())
+    >>> import numpy as np
+    >>> from search import GridSearch, ParameterGrid
+    >>> def build(config, rng):
+    ...     return Mean()
+    >>> search = GridSearch(build, ParameterGrid(name=["mean"]), store=None, workers=1)
+    >>> search.run(np.arange(8.0), [0.0, 1.0] * 4, progress=False).ranking[0].mean
+    0.125
+    """
 
     @property
     def model(self) -> Model:
@@ -208,6 +226,12 @@ class Outcome:
     state : bytes or None
         A training that was stopped after some epochs and can be resumed, as written by
         `tinygrad_lab.training.checkpoint_bytes`.
+
+    Examples
+    --------
+    >>> outcome = Outcome("done", validation_loss=0.5, train_loss=0.25)
+    >>> outcome.status, outcome.validation_loss, outcome.reason
+    ('done', 0.5, '')
     """
 
     status: str

@@ -31,7 +31,16 @@ NOT_SEEN = "in another thread, which a recording does not see; compute in one th
 
 
 class CaptureError(RuntimeError):
-    """A computation cannot be captured as a program, because its replay would compute something else."""
+    """A computation cannot be captured as a program, because its replay would compute something else.
+
+    Examples
+    --------
+    >>> import tinygrad_lab as tl
+    >>> x = tl.Tensor([1.0, 2.0])
+    >>> tl.capture(lambda: ({"y": x * x.sum().item()}, {}), {"x": x}, {})
+    Traceback (most recent call last):
+    tinygrad_lab.autodiff.recording.CaptureError: ...the number of a Tensor that changes between replays would be frozen ...
+    """
 
 
 class RecordedOp(NamedTuple):

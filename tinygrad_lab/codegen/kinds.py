@@ -9,7 +9,18 @@ from tinygrad_lab.program import Line, Value
 
 
 class NoLoopFormError(NotImplementedError):
-    """A line of a program cannot be written as loops, or the loops cannot be compiled."""
+    """A line of a program cannot be written as loops, or the loops cannot be compiled.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import tinygrad_lab as tl
+    >>> x = tl.Tensor(np.eye(2))
+    >>> program = tl.capture(lambda: ({"y": np.linalg.eigvalsh(x).sum()}, {}), {"x": x}, {})
+    >>> tl.write_source(program)
+    Traceback (most recent call last):
+    tinygrad_lab.codegen.kinds.NoLoopFormError: eigvalsh has no loop form: v0 = eigvalsh(x)
+    """
 
 
 class CompilerError(NoLoopFormError):

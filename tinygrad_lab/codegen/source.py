@@ -139,6 +139,21 @@ def write_source(program: Program, samples: Collection[str] = (), drawn: Collect
     ------
     NoLoopFormError
         If a line of the program has no loop form.
+
+    Examples
+    --------
+    >>> import tinygrad_lab as tl
+    >>> x = tl.Tensor([1.0, 2.0, 3.0])
+    >>> program = tl.capture(lambda: ({"y": (x * x).sum()}, {}), {"x": x}, {})
+    >>> source = tl.write_source(program)
+    >>> print(source.text.split("@compiled")[-2].strip())
+    def step(x0):
+        n0 = x0.shape[0]
+        v1 = 0.0
+        for i0 in range(n0):
+            v1 += (x0[i0] * x0[i0])
+        v3 = v1
+        return v3
     """
     if len(program.outputs) != 1 or next(iter(program.outputs.values())).array.size != 1:
         raise NoLoopFormError("a program with loops has one output of one element, the loss")

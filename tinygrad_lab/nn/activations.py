@@ -20,7 +20,17 @@ from tinygrad_lab.returned import check_tensor
 
 
 class Activation(ABC):
-    """An elementwise function between two layers, which returns a Tensor of the same shape."""
+    """An elementwise function between two layers, which returns a Tensor of the same shape.
+
+    Examples
+    --------
+    >>> @dataclass(frozen=True)
+    ... class Square(Activation):
+    ...     def forward(self, x):
+    ...         return x * x
+    >>> Square()([-1.0, 0.0, 2.0])
+    Tensor([1., 0., 4.])
+    """
 
     @abstractmethod
     def forward(self, x: Tensor) -> Tensor:
@@ -40,7 +50,13 @@ class Activation(ABC):
 
 @dataclass(frozen=True)
 class Identity(Activation):
-    """Return x itself."""
+    """Return x itself.
+
+    Examples
+    --------
+    >>> Identity()([-1.0, 0.0, 2.0])
+    Tensor([-1.,  0.,  2.])
+    """
 
     def forward(self, x: Tensor) -> Tensor:
         return x
@@ -48,7 +64,13 @@ class Identity(Activation):
 
 @dataclass(frozen=True)
 class Sigmoid(Activation):
-    """1 / (1 + exp(-x)), without overflow."""
+    """1 / (1 + exp(-x)), without overflow.
+
+    Examples
+    --------
+    >>> Sigmoid()([-1.0, 0.0, 2.0])
+    Tensor([0.26894142, 0.5       , 0.88079708])
+    """
 
     def forward(self, x: Tensor) -> Tensor:
         return x.sigmoid()
@@ -56,7 +78,13 @@ class Sigmoid(Activation):
 
 @dataclass(frozen=True)
 class Tanh(Activation):
-    """The hyperbolic tangent."""
+    """The hyperbolic tangent.
+
+    Examples
+    --------
+    >>> Tanh()([-1.0, 0.0, 2.0])
+    Tensor([-0.76159416,  0.        ,  0.96402758])
+    """
 
     def forward(self, x: Tensor) -> Tensor:
         return x.tanh()
@@ -64,7 +92,13 @@ class Tanh(Activation):
 
 @dataclass(frozen=True)
 class ReLU(Activation):
-    """max(x, 0), with derivative 0 at 0."""
+    """max(x, 0), with derivative 0 at 0.
+
+    Examples
+    --------
+    >>> ReLU()([-1.0, 0.0, 2.0])
+    Tensor([0., 0., 2.])
+    """
 
     def forward(self, x: Tensor) -> Tensor:
         return x.relu()
@@ -88,7 +122,13 @@ class LeakyReLU(Activation):
 
 @dataclass(frozen=True)
 class ELU(Activation):
-    """x if x > 0, else alpha (exp(x) - 1) (Clevert, Unterthiner & Hochreiter, ICLR 2016)."""
+    """x if x > 0, else alpha (exp(x) - 1) (Clevert, Unterthiner & Hochreiter, ICLR 2016).
+
+    Examples
+    --------
+    >>> ELU()([-1.0, 0.0, 2.0])
+    Tensor([-0.63212056,  0.        ,  2.        ])
+    """
 
     alpha: float = 1.0
 
@@ -99,7 +139,13 @@ class ELU(Activation):
 
 @dataclass(frozen=True)
 class SELU(Activation):
-    """1.0507 ELU(x) with alpha 1.6733, which keeps mean 0 and variance 1 (Klambauer et al., NeurIPS 2017, eq. 2 and 14)."""
+    """1.0507 ELU(x) with alpha 1.6733, which keeps mean 0 and variance 1 (Klambauer et al., NeurIPS 2017, eq. 2 and 14).
+
+    Examples
+    --------
+    >>> SELU()([-1.0, 0.0, 2.0])
+    Tensor([-1.11133074,  0.        ,  2.10140197])
+    """
 
     def forward(self, x: Tensor) -> Tensor:
         return 1.0507009873554804934193349852946 * ELU(1.6732632423543772848170429916717)(x)
@@ -107,7 +153,13 @@ class SELU(Activation):
 
 @dataclass(frozen=True)
 class GELU(Activation):
-    """x Φ(x), with the normal distribution function Φ computed by erf (Hendrycks & Gimpel, 2016)."""
+    """x Φ(x), with the normal distribution function Φ computed by erf (Hendrycks & Gimpel, 2016).
+
+    Examples
+    --------
+    >>> GELU()([-1.0, 0.0, 2.0])
+    Tensor([-0.15865525,  0.        ,  1.95449974])
+    """
 
     def forward(self, x: Tensor) -> Tensor:
         return 0.5 * x * (1.0 + (x * sqrt(0.5)).erf())
@@ -115,7 +167,13 @@ class GELU(Activation):
 
 @dataclass(frozen=True)
 class SiLU(Activation):
-    """x sigmoid(x), also known as swish."""
+    """x sigmoid(x), also known as swish.
+
+    Examples
+    --------
+    >>> SiLU()([-1.0, 0.0, 2.0])
+    Tensor([-0.26894142,  0.        ,  1.76159416])
+    """
 
     def forward(self, x: Tensor) -> Tensor:
         return x * x.sigmoid()
@@ -123,7 +181,13 @@ class SiLU(Activation):
 
 @dataclass(frozen=True)
 class Softplus(Activation):
-    """log(1 + exp(x)), without overflow."""
+    """log(1 + exp(x)), without overflow.
+
+    Examples
+    --------
+    >>> Softplus()([-1.0, 0.0, 2.0])
+    Tensor([0.31326169, 0.69314718, 2.12692801])
+    """
 
     def forward(self, x: Tensor) -> Tensor:
         return x.softplus()

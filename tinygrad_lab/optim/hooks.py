@@ -18,7 +18,16 @@ from tinygrad_lab.hyperparameters import Hyperparameter
 
 
 class GradientHook(ABC):
-    """A function that turns the list of all gradients into a list of new ones, and does not branch on their values."""
+    """A function that turns the list of all gradients into a list of new ones, and does not branch on their values.
+
+    Examples
+    --------
+    >>> class Halve(GradientHook):
+    ...     def __call__(self, gradients):
+    ...         return [0.5 * g for g in gradients]
+    >>> Halve()([Tensor([1.0, -2.0])])
+    [Tensor([ 0.5, -1. ])]
+    """
 
     @abstractmethod
     def __call__(self, gradients: Sequence[Tensor]) -> list[Tensor]:

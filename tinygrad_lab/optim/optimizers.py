@@ -36,6 +36,15 @@ class SGD(Optimizer):
     nesterov : bool
         Whether to look ahead along the momentum (Sutskever et al., ICML 2013), as PyTorch does it.
     hooks : sequence of GradientHook
+
+    Examples
+    --------
+    >>> w = Tensor([1.0, -2.0], requires_grad=True)
+    >>> optimizer = SGD([w], lr=0.1, momentum=0.9)
+    >>> (w * w).sum().backward()
+    >>> optimizer.step()
+    >>> w
+    Tensor([ 0.8, -1.6], requires_grad=True)
     """
 
     momentum = _Momentum(below=1.0)
@@ -79,6 +88,15 @@ class RMSprop(Optimizer):
         The share of v that a step keeps, from 0 to below 1.
     eps : float
     hooks : sequence of GradientHook
+
+    Examples
+    --------
+    >>> w = Tensor([1.0, -2.0], requires_grad=True)
+    >>> optimizer = RMSprop([w], lr=0.01)
+    >>> (w * w).sum().backward()
+    >>> optimizer.step()
+    >>> w
+    Tensor([ 0.9, -1.9], requires_grad=True)
     """
 
     alpha = Hyperparameter(below=1.0)
@@ -164,6 +182,15 @@ class Adam(_MomentEstimator):
         The shares of m and v that a step keeps, from 0 to below 1.
     eps : float
     hooks : sequence of GradientHook
+
+    Examples
+    --------
+    >>> w = Tensor([1.0, -2.0], requires_grad=True)
+    >>> optimizer = Adam([w], lr=0.1)
+    >>> (w * w).sum().backward()
+    >>> optimizer.step()
+    >>> w
+    Tensor([ 0.9, -1.9], requires_grad=True)
     """
 
     def __init__(
@@ -195,6 +222,15 @@ class AdamW(_MomentEstimator):
     eps : float
     weight_decay : float
     hooks : sequence of GradientHook
+
+    Examples
+    --------
+    >>> w = Tensor([1.0, -2.0], requires_grad=True)
+    >>> optimizer = AdamW([w], lr=0.1, weight_decay=0.1)
+    >>> (w * w).sum().backward()
+    >>> optimizer.step()
+    >>> w
+    Tensor([ 0.89, -1.88], requires_grad=True)
     """
 
     weight_decay = Hyperparameter()

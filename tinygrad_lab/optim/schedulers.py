@@ -18,7 +18,16 @@ from tinygrad_lab.returned import describe
 
 
 class Scheduler(ABC):
-    """A learning rate for each epoch."""
+    """A learning rate for each epoch.
+
+    Examples
+    --------
+    >>> class InverseDecay(Scheduler):
+    ...     def __call__(self, epoch):
+    ...         return 0.1 / (1 + epoch)
+    >>> InverseDecay()(3)
+    0.025
+    """
 
     @abstractmethod
     def __call__(self, epoch: int) -> float:

@@ -38,7 +38,15 @@ def load_predictor(path: str | os.PathLike[str]) -> Predictor:
 
     Examples
     --------
-    See `Predictor`.
+    >>> import tempfile
+    >>> import numpy as np
+    >>> import tinygrad_lab as tl
+    >>> net = tl.Linear(1, 1, rng=np.random.default_rng(0))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     tl.Predictor(net).save(f"{folder}/model.safetensors")
+    ...     loaded = load_predictor(f"{folder}/model.safetensors")
+    >>> bool((loaded.predict([2.0]) == tl.Predictor(net).predict([2.0])).all())
+    True
     """
     networks, arrays, facts, versions = load_networks(path)
     try:

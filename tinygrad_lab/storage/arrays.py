@@ -28,7 +28,17 @@ UNREADABLE = (SafetensorError, AttributeError, KeyError, TypeError, ValueError)
 
 
 class WeightsError(ValueError):
-    """A file of arrays that cannot be read, or that holds something else than expected."""
+    """A file of arrays that cannot be read, or that holds something else than expected.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import tinygrad_lab as tl
+    >>> with tempfile.NamedTemporaryFile() as file:
+    ...     tl.load_weights(file.name, tl.Linear(1, 1, rng=np.random.default_rng(0)))
+    Traceback (most recent call last):
+    tinygrad_lab.storage.arrays.WeightsError: ...: no readable file of arrays ...; expected one by save_arrays
+    """
 
 
 def save_arrays(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray], texts: Mapping[str, str] | None = None) -> None:

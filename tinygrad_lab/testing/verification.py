@@ -67,6 +67,11 @@ class Check:
         missing or there is nothing to check.
     message : str
         Why, in one line.
+
+    Examples
+    --------
+    >>> Check("loss", "the gradient", 1e-3, "FAILED", "off by 0.001")
+    Check(part='loss', promise='the gradient', error=0.001, verdict='FAILED', message='off by 0.001')
     """
 
     part: str
@@ -83,6 +88,16 @@ class Verification:
     Attributes
     ----------
     rows : list of Check
+
+    Examples
+    --------
+    >>> table = Verification([Check("loss", "the gradient", 1e-9, "ok"), Check("step", "repeats", None, "skipped")])
+    >>> print(table)
+    part  checked       error    verdict
+    loss  the gradient  1.0e-09  ok
+    step  repeats                skipped
+    >>> table.failed
+    []
     """
 
     rows: list[Check]

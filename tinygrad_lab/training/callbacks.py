@@ -44,6 +44,18 @@ class EarlyStopping(Callback):
     -----
     A `fit` that goes on where the last one with this callback has ended, with the same weights and the same data, must get
     better than the best epoch so far. Any other `fit` begins anew.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import tinygrad_lab as tl
+    >>> net = tl.Linear(1, 1, rng=np.random.default_rng(0))
+    >>> trainer = tl.Trainer(net, tl.HalfSquaredError(), optimizer=tl.SGD(net.parameters(), lr=0.1), epochs=1000)
+    >>> x = np.linspace(-1.0, 1.0, 20)
+    >>> stopping = EarlyStopping(patience=3, monitor="train_loss", min_delta=1e-3)
+    >>> history = trainer.fit(x, 2.0 * x, callbacks=[stopping])
+    >>> history.epochs, stopping.best_epoch
+    (67, 63)
     """
 
     def __init__(
@@ -125,6 +137,20 @@ class Checkpoint(Callback):
         Replaced atomically each time. ``trainer.fit(..., resume=path)`` goes on from it, to the same bits.
     every : int
         The number of epochs between two writes.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import numpy as np
+    >>> import tinygrad_lab as tl
+    >>> net = tl.Linear(1, 1, rng=np.random.default_rng(0))
+    >>> trainer = tl.Trainer(net, tl.HalfSquaredError(), optimizer=tl.SGD(net.parameters(), lr=0.1), epochs=20)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = f"{folder}/training.checkpoint"
+    ...     half = trainer.fit([1.0, 2.0], [2.0, 4.0], epochs=10, callbacks=[Checkpoint(file, every=5)])
+    ...     history = trainer.fit([1.0, 2.0], [2.0, 4.0], resume=file)
+    >>> history.epochs
+    20
     """
 
     only_watches: ClassVar[bool] = True
@@ -146,7 +172,18 @@ class Checkpoint(Callback):
 
 
 class ProgressBar(Callback):
-    """Show the epochs on standard error, with the latest losses."""
+    """Show the epochs on standard error, with the latest losses.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import tinygrad_lab as tl
+    >>> net = tl.Linear(1, 1, rng=np.random.default_rng(0))
+    >>> trainer = tl.Trainer(net, tl.HalfSquaredError(), optimizer=tl.SGD(net.parameters(), lr=0.1), epochs=2)
+    >>> history = trainer.fit([1.0, 2.0], [2.0, 4.0], callbacks=[ProgressBar()])
+    >>> history.epochs
+    2
+    """
 
     only_watches: ClassVar[bool] = True
 

@@ -109,6 +109,18 @@ def lanes_as_completed(
     dict of int to Run
         The runs that have just ended together, by the positions of their Trainers. The `error` of a run says why it stopped
         before its last epoch, if it did; `checkpoint_bytes` makes of a run what `resume` takes.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import tinygrad_lab as tl
+    >>> def trainer(epochs):
+    ...     net = tl.Linear(1, 1, rng=np.random.default_rng(0))
+    ...     return tl.Trainer(net, tl.HalfSquaredError(), optimizer=tl.SGD(net.parameters(), lr=0.1), epochs=epochs)
+    >>> data = ([1.0, 2.0], [2.0, 4.0])
+    >>> for runs in lanes_as_completed([trainer(20), trainer(5)], [data] * 2):
+    ...     print({position: run.history.epochs for position, run in runs.items()})
+    {0: 20, 1: 5}
     """
     checkpoints = [None] * len(trainers) if resume is None else resume
     _check(trainers, data, until, checkpoints)

@@ -34,6 +34,15 @@ class NonFiniteLossError(ArithmeticError):
         The batch of that epoch, counted from 1; None for the validation after it, or for what is found after the last epoch.
     name : str
         What is not finite: "the loss", or the name of an array.
+
+    Examples
+    --------
+    >>> import tinygrad_lab as tl
+    >>> net = tl.Linear(1, 1, rng=np.random.default_rng(0))
+    >>> trainer = tl.Trainer(net, tl.HalfSquaredError(), optimizer=tl.SGD(net.parameters(), lr=1e9), epochs=200)
+    >>> trainer.fit([1.0, 2.0], [2.0, 4.0])
+    Traceback (most recent call last):
+    tinygrad_lab.training.run.NonFiniteLossError: the loss is not finite in batch 1 of epoch ...
     """
 
     def __init__(self, epoch: int, batch: int | None, name: str = "the loss") -> None:
@@ -127,6 +136,19 @@ class Run:
         Why the run ended early, if it is a lane. `train` raises this error instead.
     checkpoint_obstacle : str
         Why no checkpoint can be made; empty if one can.
+
+    Examples
+    --------
+    >>> import tinygrad_lab as tl
+    >>> class Watch(tl.Callback):
+    ...     def on_epoch_end(self, run):
+    ...         print(run.history.epochs, "of", run.epochs)
+    ...         return ""
+    >>> net = tl.Linear(1, 1, rng=np.random.default_rng(0))
+    >>> trainer = tl.Trainer(net, tl.HalfSquaredError(), optimizer=tl.SGD(net.parameters(), lr=0.1), epochs=2)
+    >>> history = trainer.fit([1.0, 2.0], [2.0, 4.0], callbacks=[Watch()])
+    1 of 2
+    2 of 2
     """
 
     def __init__(

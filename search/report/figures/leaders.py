@@ -26,6 +26,16 @@ def plot_learning_curves(retrained: Retrained) -> "Figure":
     -------
     matplotlib.figure.Figure
         One axes, 7 by 4.2 inches.
+
+    Examples
+    --------
+    >>> from search import RetrainedConfiguration
+    >>> losses = {"validation_loss": np.array([0.9, 0.6])}
+    >>> row = RetrainedConfiguration(1, {"lr": 0.1}, 0.5, 0.4, 0.6, "done", "", losses, state_dict={}, seconds=1.0)
+    >>> retrained = Retrained([row])
+    >>> figure = plot_learning_curves(retrained)
+    >>> figure.axes[0].get_xlabel()
+    'epoch'
     """
     by_cv, by_test = retrained.best_by_cv, retrained.best_by_test
     figure, axes = new_figure("epoch", "test loss (logarithmic)")
@@ -135,6 +145,18 @@ def plot_differences(comparison: "Comparison", top: int = 20) -> "Figure":
     -------
     matplotlib.figure.Figure
         One axes. A circle marks an interval that contains zero, a filled square one that does not.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from search import GridSearch, ParameterGrid
+    >>> from search.testing import build_polynomial
+    >>> x = np.linspace(-1, 1, 12)
+    >>> search = GridSearch(build_polynomial, ParameterGrid(degree=[1, 2]), store=None, workers=1)
+    >>> result = search.run(x, x**2, progress=False)
+    >>> figure = plot_differences(result.comparison())
+    >>> figure.axes[0].get_ylabel()
+    'rank'
     """
     rows = [*comparison][:top]
     figure, axes = new_figure("difference of the mean loss to the best", "rank")

@@ -44,6 +44,17 @@ def plot_score_map(ranking: Ranking) -> "Figure":
     ------
     ValueError
         If fewer than two parameters vary, or no configuration is done.
+
+    Examples
+    --------
+    >>> from search import Outcome
+    >>> from search.ranking.ranking import rank
+    >>> grid = [{"lr": lr, "width": width} for lr in (0.1, 0.2) for width in (1, 2)]
+    >>> outcomes = {(f'{{"lr":{c["lr"]},"width":{c["width"]}}}', 0): Outcome("done", c["lr"] * c["width"]) for c in grid}
+    >>> ranking = rank(grid, outcomes, n_folds=1)
+    >>> figure = plot_score_map(ranking)
+    >>> figure.axes[0].get_xlabel(), figure.axes[0].get_ylabel()
+    ('width', 'lr')
     """
     mapped = mapped_parameters(ranking)
     done = ranking.done
@@ -90,6 +101,17 @@ def plot_parallel_coordinates(ranking: Ranking, top: int = 20) -> "Figure":
     ------
     ValueError
         If no parameter varies, or no configuration is done.
+
+    Examples
+    --------
+    >>> from search import Outcome
+    >>> from search.ranking.ranking import rank
+    >>> grid = [{"lr": lr, "width": width} for lr in (0.1, 0.2) for width in (1, 2)]
+    >>> outcomes = {(f'{{"lr":{c["lr"]},"width":{c["width"]}}}', 0): Outcome("done", c["lr"] * c["width"]) for c in grid}
+    >>> ranking = rank(grid, outcomes, n_folds=1)
+    >>> figure = plot_parallel_coordinates(ranking)
+    >>> len(figure.axes)
+    1
     """
     from matplotlib.collections import LineCollection
 
