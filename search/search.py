@@ -295,7 +295,7 @@ class Search:
         if splitter is None:
             splitter = default_folds(samples.task, groups is not None, self.seed)
         if labels is not None and samples.classes is not None:
-            check_class_sizes(labels, samples.classes, getattr(splitter, "n_splits", 2))
+            check_class_sizes(labels, samples.classes.tolist(), getattr(splitter, "n_splits", 2))
         return make_layout(splitter, samples.x, samples.y, groups, outer, self.repeats)
 
     def _describe_scoring(self) -> str:

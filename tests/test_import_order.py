@@ -42,7 +42,7 @@ ORDER = {
     "models/tables": "cells formats text files dates columns description encoder embedding builder model table",
     "search": "errors output table space trials testing store pool ranking run report result search command __main__",
     "search/space": "configuration rounds grid union random halving optuna",
-    "search/trials": "data folds models scoring baselines seeds containment fits engine sources surroundings",
+    "search/trials": "data folds models scoring baselines watchers seeds containment fits running engine sources surroundings",
     "search/store": "fingerprint rows file owner place fork store",
     "search/pool": "builders tasks interrupts serving supervision executors opening",
     "search/ranking": "measure ranking comparison nested optimism",

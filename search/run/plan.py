@@ -211,7 +211,7 @@ def measure(problem: Problem, fits: Sequence[Fit]) -> Iterator[tuple[int, float]
 def _seconds_of_update(problem: Problem, fits: Sequence[Fit]) -> float:
     trainers = [trainer for fit in fits if type(trainer := problem.trainer(fit)) is tinygrad_lab.Trainer]
     data = [problem.training_set(fit) for fit in fits]
-    trainings = [trainer.prepare(*arrays[:2]) for trainer, arrays in zip(trainers, data, strict=True)]
+    trainings = [trainer.prepare(arrays[0], arrays[1]) for trainer, arrays in zip(trainers, data, strict=True)]
     last = min(training.epochs for training in trainings)
     timed_fit(trainers, data, until=1)  # compiles, or loads compiled code
     start = timed_fit(trainers, data, until=1)  # mostly the time to build programs

@@ -21,8 +21,9 @@ from search.ranking.ranking import RankedConfiguration
 from search.run.plan import Chunker
 from search.space.configuration import Configuration, as_columns
 from search.table import EndedRows, text_table
-from search.trials.data import DataSet, Samples, read_samples
-from search.trials.fits import Build, Fit, Outcome, Problem, Trained, run_fits
+from search.trials.data import Array, DataSet, Samples, is_table, read_samples
+from search.trials.fits import Build, Fit, Outcome, Problem, Trained
+from search.trials.running import run_fits
 from search.trials.scoring import Scoring
 
 
@@ -177,12 +178,7 @@ def retraining_problem(
     """
     task, classes = (None, None) if searched is None else (searched.task, searched.classes)
     gaps = searched is not None and searched.table is not None
-    one, other = (
-        read_samples(
-            *(given if isinstance(given, tuple | list) else (given,)), task=task, classes=classes, label=label, gaps=gaps
-        )
-        for given, label in ((train, "training "), (test, "test "))
-    )
+    one, other = (_read(given, label, task, classes, gaps) for given, label in ((train, "training "), (test, "test ")))
     for name, ours, theirs in (("x", one.x, other.x), ("y", one.y, other.y)):
         if ours.shape[1:] != theirs.shape[1:] or ours.dtype != theirs.dtype:
             raise ValueError(
@@ -195,6 +191,11 @@ def retraining_problem(
     fold = (np.arange(len(one.x)), np.arange(len(one.x), len(one.x) + len(other.x)))
     x, y = np.concatenate([one.x, other.x]), np.concatenate([one.y, other.y])
     return Problem(build, x, y, (fold,), weight, task, classes, one.categories, scoring)
+
+
+def _read(given: DataSet, label: str, task: str | None, classes: Array | None, gaps: bool) -> Samples:
+    x, y = (given, None) if is_table(given) else given
+    return read_samples(x, y, task=task, classes=classes, label=label, gaps=gaps)
 
 
 def run_in_order(

@@ -15,7 +15,8 @@ from search.pool import Pool
 from search.run.plan import Chunker, Forecast, forecast
 from search.run.strategy_run import Results, StrategyRun, mean_objective
 from search.trials.baselines import baseline_configurations, baseline_of
-from search.trials.fits import Fit, Outcome, Problem, run_fits
+from search.trials.fits import Fit, Outcome, Problem
+from search.trials.running import run_fits
 
 BASELINE_TEXTS = {configuration.text for configuration in baseline_configurations()}
 FORECAST_CONFIGURATIONS = 5_000  # used for a forecast; of more, a sample of this size is drawn

@@ -1,4 +1,4 @@
-"""One fit: its data, fold and seed, what is fitted, and its outcome.
+"""One fit: its data, fold and seed, what is fitted, its losses and scores, and its outcome.
 
-data --> folds, seeds --> fits      each imports only from those before it
+data --> folds, seeds; models --> scoring, baselines --> fits --> running      each imports only from those before it
 """

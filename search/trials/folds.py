@@ -161,13 +161,9 @@ def check_class_sizes(y: Array, classes: Sequence[Any], n_folds: int) -> None:
     rarest = int(counts.argmin())
     if counts[rarest] < n_folds:
         raise ValueError(
-            f"class {_plain(classes[rarest])!r} has {counts[rarest]} of {len(y)} samples, expected at least {n_folds}, "
+            f"class {classes[rarest]!r} has {counts[rarest]} of {len(y)} samples, expected at least {n_folds}, "
             "one for each fold; merge or drop it, or give fewer folds"
         )
-
-
-def _plain(value: Any) -> Any:
-    return value.item() if isinstance(value, np.generic) else value
 
 
 def as_groups(groups: ArrayLike | None, n_samples: int) -> NDArray[Any] | None:

@@ -18,7 +18,7 @@ import pytest
 from search import GridSearch, ParameterGrid, Store, StoreError
 from search.pool import open_pool
 from search.testing import build_polynomial
-from search.trials.fits import run_fits
+from search.trials.running import run_fits
 from tests.helpers import ROOT, searches
 from tests.helpers.faulty import build_polynomial_slowly, collect, make_chunks, problem, starts
 from tests.helpers.searches import SEARCH_GRID, data

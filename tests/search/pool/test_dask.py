@@ -13,7 +13,7 @@ from distributed import Client
 from search import GridSearch
 from search.pool import open_pool
 from search.testing import build_polynomial
-from search.trials.fits import run_fits
+from search.trials.running import run_fits
 from tests.helpers import ROOT, faulty
 from tests.helpers.faulty import collect, make_chunks, problem, starts
 from tests.helpers.searches import SEARCH_GRID, data

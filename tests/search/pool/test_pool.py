@@ -18,7 +18,8 @@ from search import GridSearch, Outcome, ParameterGrid, SearchError
 from search.pool import check_build, open_pool
 from search.pool.interrupts import interrupts_held_back
 from search.pool.tasks import Tasks
-from search.trials.fits import Problem, run_fits
+from search.trials.fits import Problem
+from search.trials.running import run_fits
 from tests.helpers import faulty
 from tests.helpers.faulty import collect, make_chunks, problem, starts
 from tests.helpers.searches import SEARCH_GRID, build_process_id, build_scored, data

@@ -9,8 +9,9 @@ from sklearn import model_selection
 from search import GridSearch, KFold, NestedEstimate, ParameterGrid, RandomSampler, Search, Store, StoreError, SuccessiveHalving
 from search.testing import build_polynomial
 from search.trials.data import as_samples
-from search.trials.fits import Fit, Problem, run_fits
+from search.trials.fits import Fit, Problem
 from search.trials.folds import make_layout
+from search.trials.running import run_fits
 from search.trials.seeds import fit_seed
 from tests.helpers.searches import build_network, build_scored, data
 

@@ -5,7 +5,8 @@ import pytest
 
 import tinygrad_lab as tl
 from search import KFold, Search, SuccessiveHalving
-from search.trials.fits import Fit, Problem, run_fits
+from search.trials.fits import Fit, Problem
+from search.trials.running import run_fits
 from search.trials.seeds import fit_seed
 
 X = np.linspace(-1.0, 1.0, 24)

@@ -18,8 +18,9 @@ from search.pool import open_pool
 from search.run import plan
 from search.run.plan import Chunker, Forecast, count_steps, forecast, group_of, measure
 from search.testing import build_polynomial
-from search.trials.fits import Fit, Outcome, Problem, run_fits
+from search.trials.fits import Fit, Outcome, Problem
 from search.trials.folds import make_folds
+from search.trials.running import run_fits
 from tests.helpers.compilation import compiling
 from tests.helpers.searches import build_network, build_troubled, data
 

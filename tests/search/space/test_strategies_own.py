@@ -5,7 +5,7 @@ import pytest
 
 from search import KFold, ParameterGrid, RandomSampler, Search, SuccessiveHalving
 from search.run import runner
-from search.run.strategy_run import mean_loss
+from search.run.strategy_run import mean_objective
 from search.space.rounds import Round
 from search.space.union import as_strategy
 from tests.helpers.searches import build_network, build_scored, data
@@ -108,7 +108,7 @@ class OneByOne(Given):
 
 def test_a_round_looks_at_its_own_fits_and_not_at_those_of_all_earlier_ones(monkeypatch):
     looked_at = []
-    monkeypatch.setattr(runner, "mean_loss", lambda *given: looked_at.append(given[0]) or mean_loss(*given))
+    monkeypatch.setattr(runner, "mean_objective", lambda *given: looked_at.append(given[0]) or mean_objective(*given))
     assert len(run(build_scored, OneByOne())) == 40
     assert len(looked_at) == 80
 
