@@ -6,28 +6,31 @@ x --networks--> outputs --softmax, sigmoid or nothing, by the task--> mean over 
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from tinygrad_lab.autodiff.graph import without_gradients_of
-from tinygrad_lab.autodiff.tensor import wrap
+from tinygrad_lab.autodiff.tensor import Tensor, wrap
 from tinygrad_lab.nn.layers import Layer
 from tinygrad_lab.nn.mode import entered
 from tinygrad_lab.nn.preprocessing import PreparedNetwork
 from tinygrad_lab.prediction import rules  # noqa: F401 (it registers the layers of this package)
 from tinygrad_lab.prediction.conformal import Calibration, check_partition
 from tinygrad_lab.prediction.files import save_networks
+from tinygrad_lab.prediction.onnx_export import write_onnx
 from tinygrad_lab.prediction.tasks import (
     TASKS,
     as_classes,
-    check_logits,
     class_numbers,
+    count_inputs,
     count_outputs,
-    probabilities_of,
+    mean_output,
+    raw_output,
     task_of,
 )
 from tinygrad_lab.training.data import check_rows, check_same_length
@@ -167,7 +170,7 @@ class Predictor:
         if self.task == "regression":
             return self._shaped(self._means(self.networks, x))
         if len(self.networks) == 1:  # two probabilities may round to the same number where their logits differ
-            scores, half = self._outputs(self.networks[0], x), 0.0
+            scores, half = self._run(x, lambda inputs: raw_output(self.networks[0], inputs, self.task, self.classes_)), 0.0
         else:
             scores, half = self._means(self.networks, x), 0.5
         if self.task == "multilabel":
@@ -193,7 +196,7 @@ class Predictor:
         """
         if self.task == "regression":
             raise TypeError("Predictor: predict_proba is for classes, and this is a regression; use predict_interval")
-        return self._class_probabilities(self.networks, x)
+        return self._means(self.networks, x)
 
     def predict_interval(self, x: ArrayLike, coverage: float = 0.9) -> tuple[np.ndarray, np.ndarray]:
         """Return bounds between which the true value is with a promised probability (CV+).
@@ -252,7 +255,7 @@ class Predictor:
                 f"Predictor: predict_set is for a classification, and this is a {self.task} task; use predict_interval"
             )
         calibration = self._calibrated("predict_set")
-        return calibration.sets(np.stack([self._class_probabilities(models, x) for models in self.fold_networks]), coverage)
+        return calibration.sets(np.stack([self._means(models, x) for models in self.fold_networks]), coverage)
 
     def calibrate(self, fold_networks: Sequence[Networks], held_out: Sequence[ArrayLike], x: ArrayLike, y: ArrayLike) -> None:
         """Learn how far the models of a cross-validation are off on the samples that they have not seen.
@@ -284,15 +287,12 @@ class Predictor:
         targets = check_rows("y", y, np.float64) if self.task == "regression" else class_numbers(y, self.classes_)
         check_same_length(x=inputs, y=targets)
         check_partition(rows, len(inputs))
+        predictions = [self._means(networks, inputs[part]) for networks, part in zip(models, rows, strict=True)]
         if self.task == "regression":
-            predictions = [self._means(networks, inputs[part]) for networks, part in zip(models, rows, strict=True)]
             if predictions[0].shape[1:] != targets.shape[1:]:
                 raise ValueError(f"y has shape {targets.shape}, expected {predictions[0].shape[1]} outputs, as of the networks")
             calibration = Calibration.of_residuals(rows, predictions, targets)
         else:
-            predictions = [
-                self._class_probabilities(networks, inputs[part]) for networks, part in zip(models, rows, strict=True)
-            ]
             calibration = Calibration.of_probabilities(rows, predictions, targets)
         self.fold_networks, self.calibration = models, calibration
 
@@ -328,45 +328,74 @@ class Predictor:
         arrays = {} if calibration is None else {"folds": calibration.folds, "scores": calibration.scores}
         save_networks(path, networks, arrays, facts)
 
+    def to_onnx(self, path: str | os.PathLike[str], in_features: int | None = None) -> None:
+        """Write the model as an ONNX file, which other programs run for any number of samples.
+
+        Its input is ``x`` of shape (samples, features) in the dtype of the network. Its output is ``prediction`` of shape
+        (samples, outputs) or, for classes, ``probabilities`` of shape (samples, classes). The labels are in the metadata, as
+        JSON under "classes". Intervals are not exported.
+
+        Parameters
+        ----------
+        path : path
+            By custom it ends with ``.onnx``.
+        in_features : int, optional
+            The number of features. By default that of the first layer, if it is a Linear or normalizes its input.
+
+        Raises
+        ------
+        ImportError
+            If onnx, the extra of this name, is not installed.
+        TypeError, ValueError
+            If the networks compute with an op that has no rule; the message names it and the line of code.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> import tinygrad_lab as tl
+        >>> from onnx.reference import ReferenceEvaluator
+        >>> predictor = tl.Predictor(tl.Sequential(tl.Linear(2, 1, rng=np.random.default_rng(0)), tl.GELU()))
+        >>> x = np.array([[1.0, 2.0], [3.0, 4.0]])
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     predictor.to_onnx(f"{folder}/model.onnx")
+        ...     [prediction] = ReferenceEvaluator(f"{folder}/model.onnx").run(None, {"x": x})
+        >>> bool(np.allclose(prediction[:, 0], predictor.predict(x), rtol=1e-12))
+        True
+        """
+        notes = {"task": self.task} | ({} if self.task == "regression" else {"classes": json.dumps(self.classes_.tolist())})
+        output = "prediction" if self.task == "regression" else "probabilities"
+        in_features = count_inputs(self.networks[0]) if in_features is None else in_features
+        dtype = np.dtype(self._dtype or np.float64)
+        write_onnx(path, lambda x: self._mean_output(self.networks, x), in_features, dtype, output, notes)
+
     # Parts -----------------------------------------------------------------------------------------------------------
+
+    @property
+    def _dtype(self) -> np.dtype | None:
+        """The dtype of the parameters, or None if there are none."""
+        return next((x.dtype for x in self.networks[0].named_state().values() if x.is_parameter), None)
 
     def _check_inputs(self, x: ArrayLike) -> np.ndarray:
         network = self.networks[0]
         inputs = network.inputs if isinstance(network, PreparedNetwork) else None
-        dtypes = [tensor.dtype for tensor in network.named_state().values() if tensor.is_parameter]
-        missing = inputs is not None and inputs.takes_missing
-        return check_rows("x", x, dtypes[0] if dtypes else None, missing=missing)
-
-    def _outputs(self, network: Layer, x: ArrayLike) -> np.ndarray:
-        """Return the outputs of one network, of shape (samples, outputs)."""
-        inputs = wrap(self._check_inputs(x))
-        with entered(None):
-            outputs = without_gradients_of(network.parameters(), lambda: network(inputs)).numpy()
-        if outputs.ndim != 2 or len(outputs) != len(inputs):
-            raise ValueError(
-                f"{type(network).__name__}: the output has shape {outputs.shape} for {len(inputs)} samples, "
-                "expected (samples, outputs)"
-            )
-        if self.task != "regression":
-            check_logits(outputs.shape[1], self.task, self.classes_)
-        return outputs
+        return check_rows("x", x, self._dtype, missing=inputs is not None and inputs.takes_missing)
 
     def _means(self, networks: Sequence[Layer], x: ArrayLike) -> np.ndarray:
-        """Return the mean output, or probability, over some networks."""
-        of_each = [self._outputs(network, x) for network in networks]
-        if self.task != "regression":
-            of_each = [probabilities_of(logits, self.task) for logits in of_each]
-        return of_each[0] if len(of_each) == 1 else np.mean(of_each, axis=0)
+        """Return the mean output, or the mean probabilities of all classes, over some networks."""
+        return self._run(x, lambda inputs: self._mean_output(networks, inputs))
+
+    def _mean_output(self, networks: Sequence[Layer], x: Tensor) -> Tensor:
+        return mean_output(networks, x, self.task, None if self.task == "regression" else self.classes_)
+
+    def _run(self, x: ArrayLike, function: Callable[[Tensor], Tensor]) -> np.ndarray:
+        """Return what a function of the checked samples returns, in evaluation mode."""
+        inputs = wrap(self._check_inputs(x))
+        parameters = [tensor for network in self.networks for tensor in network.parameters()]
+        with entered(None):
+            return without_gradients_of(parameters, lambda: function(inputs)).numpy()
 
     def _shaped(self, outputs: np.ndarray) -> np.ndarray:
         return outputs[:, 0] if self.flat and outputs.shape[1] == 1 else outputs
-
-    def _class_probabilities(self, networks: Sequence[Layer], x: ArrayLike) -> np.ndarray:
-        """Return the mean probabilities of all classes, where the networks may have that of the second one only."""
-        probabilities = self._means(networks, x)
-        if self.task == "multilabel" or probabilities.shape[1] > 1:
-            return probabilities
-        return np.hstack([1.0 - probabilities, probabilities])
 
     def _calibrated(self, method: str) -> Calibration:
         if self.calibration is None:

@@ -1,14 +1,17 @@
 """What the outputs of a network mean: numbers, logits of classes, or a logit for each label.
 
-loss --task_of--> task      logits, task --probabilities_of--> probabilities      labels --class_numbers--> 0, 1, 2, ...
+loss --task_of--> task      networks, x --mean_output--> numbers, probabilities      labels --class_numbers--> 0, 1, 2, ...
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tinygrad_lab.autodiff.tensor import wrap
+from tinygrad_lab.autodiff.functions import concatenate
+from tinygrad_lab.autodiff.tensor import Tensor
 from tinygrad_lab.nn.layers import Layer
 from tinygrad_lab.nn.losses import BinaryCrossEntropy, Loss
 
@@ -42,6 +45,20 @@ def count_outputs(network: Layer) -> int:
     """
     sizes = [len(tensor._array) for tensor in network.named_state().values() if tensor.is_parameter and tensor.ndim]
     return sizes[-1] if sizes else 1
+
+
+def count_inputs(network: Layer) -> int:
+    """Return the number of features that the first layer takes, as its parameters or buffers show it.
+
+    Where this is wrong, the network refuses its input.
+
+    Examples
+    --------
+    >>> import tinygrad_lab as tl
+    >>> count_inputs(tl.Linear(3, 2, rng=np.random.default_rng(0)))
+    3
+    """
+    return next((tensor.shape[-1] for tensor in network.named_state().values() if tensor.ndim), 1)
 
 
 def as_classes(classes: ArrayLike) -> np.ndarray:
@@ -80,22 +97,53 @@ def class_numbers(labels: ArrayLike, classes: np.ndarray) -> np.ndarray:
     return np.array([numbers[label] for label in given.tolist()], np.int64)
 
 
-def check_logits(outputs: int, task: str, classes: np.ndarray) -> None:
-    """Raise a ValueError if a network has another number of outputs than its classes need."""
-    if outputs != len(classes) and not (task == "classification" and (outputs, len(classes)) == (1, 2)):
+def mean_output(networks: Sequence[Layer], x: Tensor, task: str, classes: np.ndarray | None) -> Tensor:
+    """Return what the outputs of some networks mean, on average: numbers, or probabilities of classes or labels.
+
+    Parameters
+    ----------
+    networks : sequence of Layer
+    x : Tensor, shape (samples, ...)
+    task : str
+    classes : ndarray or None
+
+    Returns
+    -------
+    Tensor of shape (samples, outputs)
+        For a classification one column for each class, even if the network has a single logit for two.
+
+    Raises
+    ------
+    ValueError
+        If an output has another shape, or another number of columns than the classes need.
+    """
+    total = _meaning(raw_output(networks[0], x, task, classes), task)
+    for network in networks[1:]:
+        total = total + _meaning(raw_output(network, x, task, classes), task)
+    mean = total if len(networks) == 1 else total / float(len(networks))
+    if task == "classification" and mean.shape[1] == 1:
+        return concatenate([1.0 - mean, mean], axis=1)
+    return mean
+
+
+def raw_output(network: Layer, x: Tensor, task: str, classes: np.ndarray | None) -> Tensor:
+    """Return the output of a network, whose shape has been checked."""
+    output = network(x)
+    if output.ndim != 2 or len(output) != len(x):
         raise ValueError(
-            f"Predictor: the network has {outputs} outputs for {len(classes)} classes in a {task} task, "
+            f"{type(network).__name__}: the output has shape {output.shape} for {len(x)} samples, expected (samples, outputs)"
+        )
+    columns = output.shape[1]
+    if classes is not None and columns != len(classes) and (task, columns, len(classes)) != ("classification", 1, 2):
+        raise ValueError(
+            f"Predictor: the network has {columns} outputs for {len(classes)} classes in a {task} task, "
             "expected one for each class, or one for two classes; give the right task and classes"
         )
+    return output
 
 
-def probabilities_of(logits: np.ndarray, task: str) -> np.ndarray:
-    """Return probabilities of the same shape. Classes exclude each other, labels do not.
-
-    Examples
-    --------
-    >>> probabilities_of(np.array([[0.0, 0.0]]), "classification"), probabilities_of(np.array([[0.0]]), "classification")
-    (array([[0.5, 0.5]]), array([[0.5]]))
-    """
-    excludes = task == "classification" and logits.shape[1] > 1
-    return (wrap(logits).softmax() if excludes else wrap(logits).sigmoid()).numpy()
+def _meaning(output: Tensor, task: str) -> Tensor:
+    if task == "regression":
+        return output
+    excludes_others = task == "classification" and output.shape[1] > 1
+    return output.softmax() if excludes_others else output.sigmoid()
