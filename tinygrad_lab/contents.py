@@ -8,6 +8,7 @@ The caller decides which parts are leaves, and what to do with them. The only me
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping
 from functools import partial
 from types import MethodType
@@ -61,3 +62,30 @@ def attributes(x: Any) -> list[tuple[str, Any]]:
         return []
     fields = state if isinstance(state, tuple) else (state,)  # a tuple: first the attributes, then those in slots
     return [item for part in fields if isinstance(part, Mapping) for item in part.items()]
+
+
+def contains(x: Any, sought: Any, leaves: tuple[type, ...] = ()) -> bool:
+    """Whether an object is a part of another at any depth, or an element of a set or deque in it.
+
+    Parameters
+    ----------
+    x, sought : object
+    leaves : tuple of type
+        The types of objects whose parts are not searched.
+
+    Examples
+    --------
+    >>> sought = [1]
+    >>> contains({"a": (0, {"b": sought})}, sought), contains({"a": [1]}, sought)
+    (True, False)
+    """
+    met: dict[int, Any] = {}  # with the objects, so that no new one gets the id of another
+    stack = [x]
+    while stack:
+        part = stack.pop()
+        if part is sought:
+            return True
+        if id(part) not in met and not isinstance(part, leaves):
+            met[id(part)] = part
+            stack += part if isinstance(part, (set, frozenset, deque)) else [inner for _, inner in children(part)]
+    return False

@@ -22,7 +22,7 @@ from tinygrad_lab.autodiff.tensor import Tensor, as_tensor
 from tinygrad_lab.checks import is_positive_integer
 from tinygrad_lab.nn.activations import Activation
 from tinygrad_lab.nn.initializers import Initializer, XavierUniform, Zeros
-from tinygrad_lab.nn.mode import Buffer, in_training_mode
+from tinygrad_lab.nn.mode import Buffer, current_mode, mode_of_layer
 from tinygrad_lab.nn.naming import Found, by_name, walk
 from tinygrad_lab.returned import check_tensor
 
@@ -52,12 +52,14 @@ class Layer(ABC):
 
     def __call__(self, x: ArrayLike | Tensor) -> Tensor:
         """Compute the layer's output for a Tensor or array."""
+        if (mode := current_mode()) is not None:
+            mode.layers[id(self)] = self
         return check_tensor(self, "forward", self.forward(as_tensor(x)))
 
     @property
     def training(self) -> bool:
         """Whether the layer runs in training mode; see `training_mode`."""
-        return in_training_mode()
+        return mode_of_layer(self) is not None
 
     @recursive_repr()
     def __repr__(self) -> str:

@@ -8,6 +8,9 @@
 
 *Why does a layer not write to an array, or call a random generator?* A step has to be a pure function of Tensors, so that it
 can be captured, repeated in lanes and resumed. New values of buffers are results of the step, and random numbers are inputs.
+
+A mode belongs to a thread. So two threads can train two models, or one of them predicts. A layer that ``forward`` calls in
+another thread, for example by a ThreadPoolExecutor, does not see the mode of its model. It is refused if it asks for the mode.
 """
 
 from __future__ import annotations
@@ -16,12 +19,14 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from tinygrad_lab.autodiff.graph import repetitions
 from tinygrad_lab.autodiff.tensor import Tensor, as_tensor, wrap
+from tinygrad_lab.contents import contains
 
 Shape = tuple[int, ...]
 
@@ -147,6 +152,8 @@ class TrainingMode:
         What ``forward`` has set so far.
     objective : Tensor or None
         What a training step has differentiated, with its graph.
+    layers : dict of int to Layer
+        The layers that have run in this mode, by their ids.
     """
 
     def __init__(self, draw: Draw) -> None:
@@ -155,6 +162,7 @@ class TrainingMode:
         self._drawn: dict[tuple[RandomInput, int], Tensor] = {}
         self.new_values: dict[Buffer, Tensor] = {}
         self.objective: Tensor | None = None
+        self.layers: dict[int, Any] = {}
 
     def draw(self, source: RandomInput, shape: Shape, dtype: np.dtype) -> Tensor:
         """Return the next numbers of a RandomInput."""
@@ -184,9 +192,12 @@ class TrainingMode:
 class _Current(threading.local):
     def __init__(self) -> None:
         self.mode: TrainingMode | None = None
+        self.is_chosen = False  # by a block, rather than evaluation mode because there is none
 
 
 _current = _Current()
+_open: dict[int, TrainingMode] = {}
+"""The training modes of all threads, by their ids."""
 
 
 def current_mode() -> TrainingMode | None:
@@ -206,15 +217,36 @@ def in_training_mode() -> bool:
     return _current.mode is not None
 
 
+def mode_of_layer(layer: Any) -> TrainingMode | None:
+    """Return the training mode of this thread, or None in evaluation mode.
+
+    Raises
+    ------
+    RuntimeError
+        If this thread has no mode, but a model with this layer is in training mode in another thread.
+    """
+    others = () if _current.is_chosen else tuple(_open.values())
+    if any(contains(tuple(mode.layers.values()), layer, leaves=(Tensor,)) for mode in others):
+        raise RuntimeError(
+            f"{type(layer).__name__}: runs in a thread without a mode, but its model is in training mode in another thread; "
+            "call it in the thread that trains, or use the predict of a Trainer here"
+        )
+    return _current.mode
+
+
 @contextmanager
 def entered(mode: TrainingMode | None) -> Iterator[None]:
     """Run a block in a training mode, or in evaluation mode if `mode` is None."""
-    before = _current.mode
-    _current.mode = mode
+    before = _current.mode, _current.is_chosen
+    _current.mode, _current.is_chosen = mode, True
+    opened = {} if mode is None or id(mode) in _open else {id(mode): mode}
+    _open.update(opened)
     try:
         yield
     finally:
-        _current.mode = before
+        _current.mode, _current.is_chosen = before
+        for key in opened:
+            del _open[key]
 
 
 def _repetition() -> Callable[[], AbstractContextManager[None]]:
