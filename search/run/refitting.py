@@ -19,8 +19,9 @@ import tinygrad_lab
 from search.errors import SearchError
 from search.run.fitted import FittedEstimator
 from search.space.configuration import Configuration
-from search.trials.fits import Fit, Problem, Trainer, run_fits
+from search.trials.fits import Fit, Problem, Trainer
 from search.trials.folds import Fold
+from search.trials.running import run_fits
 from search.trials.seeds import fit_seed
 from tinygrad_lab.prediction.conformal import check_partition
 from tinygrad_lab.prediction.tasks import task_of
