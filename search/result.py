@@ -28,7 +28,7 @@ from search.ranking.ranking import RankedConfiguration, Ranking
 from search.run.refitting import make_model, refit
 from search.run.retraining import Retrained, as_retrained, retraining_problem, run_in_order
 from search.space.configuration import Configuration, as_configuration
-from search.trials.data import DataSet, Samples
+from search.trials.data import DataSet, Samples, is_table
 from search.trials.fits import Build, Fit, Outcome, Problem, build_trainer
 from search.trials.folds import Fold
 from search.trials.models import is_estimator
@@ -432,7 +432,8 @@ class SearchResult:
             if retrained.done:
                 winner = retrained.best_by_test
                 seed_losses = next(x for row, x in zip(retrained, optimism.losses, strict=True) if row is winner)
-                figures = network_figures(self.build, winner, train, test)
+                is_plain = not (is_table(train) or is_table(test) or self.classes is not None)
+                figures = network_figures(self.build, winner, train, test) if is_plain else []
         return write_report(
             folder,
             self.ranking,
@@ -440,7 +441,7 @@ class SearchResult:
             question=question,
             retrained=retrained,
             comparison=self.comparison() if is_done and self.folds else None,
-            simplest=self.simplest() if is_done and self.folds else None,
+            simplest=self.simplest() if is_done and self.folds and not self._best_is_estimator() else None,
             optimism=optimism,
             nested=self.nested,
             seed_losses=seed_losses,
@@ -489,6 +490,9 @@ class SearchResult:
         """Train on the whole training set, and return the outcomes in the order of the fits."""
         problem = retraining_problem(self.build, train, test, self.samples, self.scoring)
         return run_in_order(problem, fits, self.workers, self.executor, self.time_limit, progress)
+
+    def _best_is_estimator(self) -> bool:
+        return is_estimator(build_trainer(self.build, self.ranking[0].configuration, 0))
 
     def _n_parameters(self, configuration: Configuration) -> int:
         built = build_trainer(self.build, configuration, 0)

@@ -5,6 +5,7 @@
 A search that was stopped continues with the missing fits when it is run again. Its ranking is the same to the bit.
 """
 
+import hashlib
 import json
 import math
 import os
@@ -33,7 +34,16 @@ from search.store.fingerprint import DIGEST, describe_function, fingerprint
 from search.trials.baselines import baseline_configurations, missing_extra
 from search.trials.data import Samples, is_table, read_samples
 from search.trials.fits import Build, Outcome, Problem
-from search.trials.folds import Layout, Splitter, as_groups, check_class_sizes, default_folds, make_layout
+from search.trials.folds import (
+    DEFAULT_SPLITS,
+    Layout,
+    Splitter,
+    as_groups,
+    check_class_sizes,
+    default_folds,
+    make_layout,
+    untrained_class,
+)
 from search.trials.scoring import Score, Scoring
 from tinygrad_lab.checks import is_positive_integer
 
@@ -294,15 +304,21 @@ class Search:
         splitter = self.folds
         if splitter is None:
             splitter = default_folds(samples.task, groups is not None, self.seed)
-        if labels is not None and samples.classes is not None:
-            check_class_sizes(labels, samples.classes.tolist(), getattr(splitter, "n_splits", 2))
-        return make_layout(splitter, samples.x, samples.y, groups, outer, self.repeats)
+            if labels is not None and samples.classes is not None:
+                check_class_sizes(labels, samples.classes.tolist(), DEFAULT_SPLITS)
+        layout = make_layout(splitter, samples.x, samples.y, groups, outer, self.repeats)
+        if labels is not None and samples.classes is not None and (lost := untrained_class(layout, labels)):
+            fold, code = lost
+            name = samples.classes.tolist()[code]
+            warnings.warn(f"fold {fold}: no sample of class {name!r} trains, so none can be recognized there", stacklevel=3)
+        return layout
 
     def _describe_scoring(self) -> str:
         """Return the text of the scores for the fingerprint. That of a function has its code."""
         if self.scoring is None:
             return "data loss"
-        return ", ".join([*map(str, self.scoring.names), *map(describe_function, self.scoring.functions)])
+        code = "\n".join(map(describe_function, self.scoring.functions))
+        return ", ".join(self.scoring.names) + (DIGEST + hashlib.sha256(code.encode()).hexdigest() if code else "")
 
     def _baselines(self, samples: Samples) -> list[Configuration]:
         """Return the configurations of the baselines, or none with a line that says why."""

@@ -279,7 +279,7 @@ def compare(
         ComparedConfiguration(
             rank=row.rank,
             configuration=row.configuration,
-            mean=shown(row.objective),
+            mean=row.value,
             standard_error=float(standard_errors[i]),
             difference=shown(float(differences[i])),
             low=shown(float(bounds[0][i])),

@@ -37,6 +37,11 @@ class Measure:
         return "highest" if self.is_score else "lowest"
 
     @property
+    def validation(self) -> str:
+        """What the ranking is by: "validation loss", or the score."""
+        return self.name if self.is_score else f"validation {self.name}"
+
+    @property
     def plural(self) -> str:
         """The word for several values."""
         return "scores" if self.is_score else "losses"

@@ -83,6 +83,16 @@ class RankedConfiguration:
         """The mean of the objectives; NaN if the status is not ``"done"``."""
         return mean_and_std(self.objectives)[0] if self.status == "done" else math.nan
 
+    @property
+    def values(self) -> tuple[float, ...]:
+        """For each fold, what decides, as it is: the loss or the first score."""
+        return next(iter(self.scores.values())) if self.scores else self.losses
+
+    @property
+    def value(self) -> float:
+        """The mean of the values; NaN if the status is not ``"done"``."""
+        return measure_of(self.scores).shown(self.objective)
+
 
 class Ranking(EndedRows[RankedConfiguration]):
     """The configurations of a search, lowest mean validation loss first, or highest mean of the score that decides.
@@ -245,7 +255,7 @@ class Ranking(EndedRows[RankedConfiguration]):
                 row.rank or f"({baseline_of(row.configuration)})",
                 *cells,
                 *(_summary(row, scored) if scored else (row.mean, row.std)),
-                *map(self.measure.shown, row.objectives),
+                *row.values,
                 row.status,
                 row.reason,
             ]

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from search.output import plural
-from search.ranking.ranking import RankedConfiguration, Ranking, varying_parameters
+from search.ranking.measure import Measure
+from search.ranking.ranking import RankedConfiguration, Ranking, mean_and_std, varying_parameters
 from search.run.retraining import Retrained, RetrainedConfiguration
 from search.space.configuration import Configuration, as_columns
 from search.table import are_numbers
@@ -50,16 +51,16 @@ def winners(
     trained = () if retrained is None else retrained.done
     best = next((row for row in done if trained and row.rank == trained[0].rank), done[0])
     yield _best_by_cross_validation(ranking, best, trained, comparison)
-    if len(trained) > 1:  # one network alone is not a choice by test loss
-        yield _best_by_test(trained)
+    if retrained is not None and len(trained) > 1:  # one network alone is not a choice by test loss
+        yield _best_by_test(trained, retrained.best_by_test, retrained.measure)
     if simplest is not None:
         test = next((row for row in trained if row.rank == simplest.rank), None)
         yield Card(
             "simplest",
             "Simplest of the best",
             as_texts(simplest.configuration),
-            [_scored(simplest), *_tested(test)],
-            "The simplest of the configurations whose mean loss is within one standard error of the best.",
+            [_scored(simplest, ranking.measure), *_tested(test)],
+            f"The simplest of the configurations whose mean {ranking.measure.name} is within one standard error of the best.",
             "A rule of thumb: among networks that the folds can hardly distinguish, take the simplest.",
         )
 
@@ -70,60 +71,67 @@ def _best_by_cross_validation(
     folds = len(best.losses) // ranking.repeats
     is_halved = has_stopped(ranking)
     count = len(ranking.done) if is_halved else len(ranking)
-    how = f"The lowest mean loss over {folds} validation {plural(folds, 'fold')}, of {count:,} {plural(count, 'configuration')}"
+    measure = ranking.measure
+    where = f"{folds} validation {plural(folds, 'fold')}, of {count:,} {plural(count, 'configuration')}"
+    how = f"The {measure.best} mean {measure.name} over {where}"
     if is_halved:
         how += " trained to the end"
     if best.rank > 1:
         how += f" and of those that could be trained again; it has rank {best.rank}"
-    caution = "The smallest of many means is too low as an estimate. On new points, expect a higher loss."
+    extreme, side, worse = ("largest", "high", "lower") if measure.is_score else ("smallest", "low", "higher")
+    caution = f"The {extreme} of many means is too {side} as an estimate. On new points, expect a {worse} {measure.name}."
     if trained:
         how += ". The test points were not used to choose it."
         caution = (
-            "Its test loss is a fair estimate of the loss on new points. Its cross-validation loss is not, because the "
-            "smallest of many means is too low."
+            f"Its test {measure.name} is a fair estimate of the {measure.name} on new points. Its cross-validation "
+            f"{measure.name} is not, because the {extreme} of many means is too {side}."
         )
     compared = next((row for row in comparison or () if row.rank == best.rank), None)
     numbers = [
-        ("mean validation loss", number(best.mean)) if compared is None else _scored(compared),
+        (f"mean {measure.validation}", number(best.value)) if compared is None else _scored(compared, measure),
         *_tested(trained[0] if trained else None),
     ]
     return Card("by-folds", "Best by cross-validation", as_texts(best.configuration), numbers, how.rstrip(".") + ".", caution)
 
 
-def _best_by_test(trained: tuple[RetrainedConfiguration, ...]) -> Card:
-    best = min(trained, key=lambda row: row.test_loss)
-    how = f"The best {len(trained)} were trained again on all training points; this one has the lowest test loss."
+def _best_by_test(trained: tuple[RetrainedConfiguration, ...], best: RetrainedConfiguration, measure: Measure) -> Card:
+    extreme = "largest" if measure.is_score else "smallest"
+    value = f"{measure.best} test {measure.name}"
+    how = f"The best {len(trained)} were trained again on all training points; this one has the {value}."
     if best is trained[0]:
         how += " This time it is the same network."
     return Card(
         "by-test",
-        "Lowest test loss",
+        value[:1].upper() + value[1:],
         as_texts(best.configuration),
-        [("mean validation loss", f"{number(best.mean)}, rank {best.rank}"), *_tested(best)],
+        [(f"mean {measure.validation}", f"{number(best.mean)}, rank {best.rank}"), *_tested(best)],
         how,
-        f"The test points chose it, so its test loss flatters it: it is the smallest of {len(trained)}, "
-        "not an estimate of the loss on new points.",
+        f"The test points chose it, so its test {measure.name} flatters it: it is the {extreme} of {len(trained)}, "
+        f"not an estimate of the {measure.name} on new points.",
     )
 
 
-def _scored(row: "ComparedConfiguration") -> tuple[str, str]:
-    return "mean validation loss ± standard error", f"{number(row.mean)} ± {number(row.standard_error, 3)}"
+def _scored(row: "ComparedConfiguration", measure: Measure) -> tuple[str, str]:
+    return f"mean {measure.validation} ± standard error", f"{number(row.mean)} ± {number(row.standard_error, 3)}"
 
 
 def _tested(row: RetrainedConfiguration | None) -> list[tuple[str, str]]:
-    return [] if row is None else [("test loss", number(row.test_loss)), ("training loss", number(row.train_loss))]
+    if row is None:
+        return []
+    scores = [(f"test {name}", number(score)) for name, score in row.scores.items()]
+    return [*scores, ("test loss", number(row.test_loss)), ("training loss", number(row.train_loss))]
 
 
 def ranking_table(ranking: Ranking, retrained: Retrained | None, comparison: "Comparison | None") -> Table:
     """Return the ranking as text, with the test losses and the differences to the best if they are known."""
     names, values = _varying_columns(ranking)
     compared = {row.rank: row for row in comparison or ()}
-    tested = {row.rank: row.test_loss for row in retrained or ()}
+    tested = {row.rank: row.test_value for row in retrained or ()}
     fits = ranking.fold_names
     spread = "std" if comparison is None else "standard error"
-    header = ["rank", *names, "mean", spread]
+    header = ["rank", *names, f"mean {ranking.measure.name}" if ranking.measure.is_score else "mean", spread]
     header += ["difference", "low", "high", "beside the best"] if comparison is not None else []
-    header += ["test loss"] if tested else []
+    header += [f"test {ranking.measure.name}"] if tested else []
     is_halved = has_stopped(ranking)
     header += fits
     header += ["last round"] if is_halved else []
@@ -131,16 +139,16 @@ def ranking_table(ranking: Ranking, retrained: Retrained | None, comparison: "Co
     rows = []
     for row, cells in zip(ranking, values, strict=True):
         other = compared.get(row.rank)
-        line = [str(row.rank), *map(str, cells), number(row.mean)]
+        line = [str(row.rank), *map(str, cells), number(row.value)]
         if comparison is None:
-            line.append(number(row.std, 3))
+            line.append(number(mean_and_std(row.values)[1] if row.status == "done" else row.std, 3))
         elif other is None:
             line += [NONE] * 5
         else:
             line += [number(value, 3) for value in (other.standard_error, other.difference, other.low, other.high)]
             line.append("worse" if other.is_distinguishable else "not distinguishable")
         line += [number(tested.get(row.rank))] if tested else []
-        line += map(number, row.losses)
+        line += map(number, row.values)
         if is_halved:
             line.append(NONE if row.last_round is None else str(row.last_round))
         rows.append([*line, row.status])

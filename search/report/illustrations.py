@@ -61,19 +61,21 @@ def score_illustrations(ranking: Ranking, top: int) -> Iterator[Illustration]:
     done = ranking.done
     if not done or not (varying := varying_parameters(ranking)):
         return
+    measure, best = ranking.measure, f"{ranking.measure.best} mean {ranking.measure.validation}"
     if len(mapped := mapped_parameters(ranking)) == 2:
         y_name, x_name = mapped
         yield illustrate(
-            f"The lowest mean validation loss for each pair of {y_name} and {x_name}, the best over all other parameters.",
-            f"Map of the lowest mean validation loss by {y_name} and {x_name}. The lowest of all, {done[0].mean:.4g}, is at "
+            f"The {best} for each pair of {y_name} and {x_name}, the best over all other parameters.",
+            f"Map of the {best} by {y_name} and {x_name}. "
+            f"The {measure.best} of all, {done[0].value:.4g}, is at "
             f"{y_name} {done[0].configuration.get(y_name)} and {x_name} {done[0].configuration.get(x_name)}.",
             plot_score_map(ranking),
         )
     yield illustrate(
-        "Each line is one configuration, from its parameters on the left to its mean validation loss on the right; equal "
+        f"Each line is one configuration, from its parameters on the left to its mean {measure.validation} on the right; equal "
         f"steps there are equal numbers of configurations. The best {min(top, len(done))} in blue, the first in orange.",
-        f"Parallel coordinates of {len(done)} configurations over {', '.join(varying)} and the mean loss, "
-        f"which runs from {done[0].mean:.4g} to {done[-1].mean:.4g}.",
+        f"Parallel coordinates of {len(done)} configurations over {', '.join(varying)} and the mean {measure.name}, "
+        f"which runs from {done[0].value:.4g} to {done[-1].value:.4g}.",
         plot_parallel_coordinates(ranking, top),
     )
 
@@ -81,6 +83,8 @@ def score_illustrations(ranking: Ranking, top: int) -> Iterator[Illustration]:
 def learning_illustrations(retrained: Retrained | None) -> Iterator[Illustration]:
     """Yield the learning curves of the networks that were trained again."""
     if retrained is None or not (done := retrained.done):
+        return
+    if any(np.isnan(row.history.get("validation_loss", np.nan)).all() for row in done):  # estimators have no epochs
         return
     losses = [row.test_loss for row in done]
     networks = "network" if len(done) == 1 else f"{len(done)} networks"
@@ -93,15 +97,17 @@ def learning_illustrations(retrained: Retrained | None) -> Iterator[Illustration
 
 def stability_illustrations(ranking: Ranking, seed_table: ArrayLike | None, top: int) -> Iterator[Illustration]:
     """Yield figures of how stable the ranks are: over the folds, the repeats, and the seeds if there are several."""
-    fits = np.array([row.losses for row in ranking.done])
+    fits = np.array([row.objectives for row in ranking.done])
+    name = ranking.measure.name
     if len(fits) > 1:
         losses = fits.reshape(len(fits), ranking.repeats, -1)
         if losses.shape[2] > 1:
-            yield _stability(losses.mean(axis=1), top, "fold", "the validation loss of one fold alone")
+            yield _stability(losses.mean(axis=1), top, "fold", f"the {ranking.measure.validation} of one fold alone")
         if ranking.repeats > 1:
-            yield _stability(losses.mean(axis=2), top, "repeat", "the mean validation loss of one repeat alone")
+            yield _stability(losses.mean(axis=2), top, "repeat", f"the mean {ranking.measure.validation} of one repeat alone")
     if seed_table is not None and len(losses := np.asarray(seed_table, dtype=float)) > 1:
-        yield _stability(losses, top, "seed", "the test loss from one seed alone")
+        objectives = -losses if ranking.measure.is_score else losses
+        yield _stability(objectives, top, "seed", f"the test {name} from one seed alone")
 
 
 def _stability(losses: np.ndarray, top: int, column: str, what: str) -> Illustration:
@@ -115,7 +121,7 @@ def _stability(losses: np.ndarray, top: int, column: str, what: str) -> Illustra
 
 
 def luck_illustrations(
-    comparison: "Comparison | None", seed_losses: ArrayLike | None, chosen: float | None, top: int
+    comparison: "Comparison | None", seed_losses: ArrayLike | None, chosen: float | None, top: int, name: str = "loss"
 ) -> Iterator[Illustration]:
     """Yield figures of the differences between the best, and of the winner's test loss over seeds."""
     if comparison is not None and len(comparison) > 1:
@@ -129,9 +135,10 @@ def luck_illustrations(
     if seed_losses is not None and np.isfinite(losses := np.asarray(seed_losses, dtype=float)).any():
         finite = losses[np.isfinite(losses)]
         yield illustrate(
-            "The test loss of the winner's configuration from other seeds: the loss to expect if the seed is not chosen.",
-            f"Histogram of {len(finite)} test losses from {finite.min():.4g} to {finite.max():.4g}, mean {finite.mean():.4g}.",
-            plot_seed_distribution(losses, best=chosen),
+            f"The test {name} of the winner's configuration from other seeds: the {name} to expect if the seed is not chosen.",
+            f"Histogram of the test {name} of {len(finite)} seeds, from {finite.min():.4g} to {finite.max():.4g}, "
+            f"mean {finite.mean():.4g}.",
+            plot_seed_distribution(losses, best=chosen, name=name),
         )
 
 

@@ -43,7 +43,9 @@ def network_figures(
     >>> [caption for caption, _, _ in figures]
     ['Training and test points', 'Training and test loss of the network of the lowest test loss']
     """
-    figures = []
+    figures: list[tuple[str, str, Figure]] = []
+    if not network.history:  # an estimator has no epochs
+        return figures
     is_drawable = all(np.size(array) == len(array) for samples in (train, test) for array in map(np.asarray, samples))
     if is_drawable:
         counts = f"{len(train[0])} training and {len(test[0])} test points"  # type: ignore[arg-type]
@@ -70,5 +72,5 @@ def _predictor(build: Build, network: RetrainedConfiguration) -> Any:
     trainer: Any = build_trainer(build, network.configuration, 0)
     if not hasattr(trainer, "predict") or not hasattr(trainer.model, "load_state_dict"):
         return None
-    trainer.model.load_state_dict(network.state_dict)
+    getattr(trainer, "network", trainer.model).load_state_dict(network.state_dict)
     return trainer.predict

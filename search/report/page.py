@@ -23,6 +23,7 @@ from search.report.illustrations import (
     stability_illustrations,
 )
 from search.run.retraining import Retrained
+from search.trials.baselines import baseline_of
 from tinygrad_lab.storage.files import replacing
 
 if TYPE_CHECKING:
@@ -101,12 +102,16 @@ def write_report(
     ...     page.name, "<h1>Learning rates</h1>" in page.read_text(encoding="utf-8")
     ('index.html', True)
     """
+    measure = ranking.measure
     several = optimism is not None and len(optimism.losses) > 1
     luck = (
-        ("The lowest of many test losses" if several else "The test loss from many seeds", optimism),
+        (
+            f"The {measure.best} of many test {measure.plural}" if several else f"The test {measure.name} from many seeds",
+            optimism,
+        ),
         ("The whole procedure, cross-validated", nested),
     )
-    lowest = retrained.best_by_test.test_loss if retrained is not None and retrained.done else None
+    lowest = retrained.best_by_test.test_value if retrained is not None and retrained.done else None
     text = _render(
         title=title,
         question=question,
@@ -114,7 +119,7 @@ def write_report(
         cards=[*winners(ranking, retrained, comparison, simplest)],
         comparison=comparison,
         prose=[(name, str(result)) for name, result in luck if result is not None],
-        luck_figures=[*luck_illustrations(comparison, seed_losses, lowest, TOP)],
+        luck_figures=[*luck_illustrations(comparison, seed_losses, lowest, TOP, measure.name)],
         figures=[illustrate(*figure) for figure in figures],
         score_figures=[*score_illustrations(ranking, TOP)],
         learning_figures=[
@@ -150,13 +155,19 @@ def _summary(ranking: Ranking) -> list[tuple[str, str]]:
             summary.append(("stopped early", f"{statuses['stopped']:,}"))
         summary.append(("failed or diverged", f"{len(ranking) - statuses['done'] - statuses['stopped']:,}"))
     if statuses["done"]:
-        summary.append(("lowest mean validation loss", number(ranking[0].mean)))
+        measure = ranking.measure
+        summary.append((f"{measure.best} mean {measure.validation}", number(ranking[0].value)))
+        summary += [
+            (f"of the baseline {baseline_of(row.configuration)}", number(row.value))
+            for row in ranking.baselines
+            if row.status == "done"
+        ]
     return summary
 
 
 def _caption(ranking: Ranking) -> str:
     """Return the caption of the table, which says in which order its rows are."""
-    best_first = "All configurations, lowest mean validation loss first"
+    best_first = f"All configurations, {ranking.measure.best} mean {ranking.measure.validation} first"
     return f"{best_first}, then those stopped, the latest first, then all others" if has_stopped(ranking) else best_first
 
 

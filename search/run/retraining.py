@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from search.errors import SearchError
 from search.pool import open_pool, worker_count
-from search.ranking.measure import measure_of
+from search.ranking.measure import Measure, measure_of
 from search.ranking.ranking import RankedConfiguration
 from search.run.plan import Chunker
 from search.space.configuration import Configuration, as_columns
@@ -78,6 +78,11 @@ class RetrainedConfiguration:
     seconds: float
     scores: dict[str, float] = field(default_factory=dict, hash=False)
 
+    @property
+    def test_value(self) -> float:
+        """What decides, on the test set: the loss or the first score."""
+        return next(iter(self.scores.values())) if self.scores else self.test_loss
+
 
 class Retrained(EndedRows[RetrainedConfiguration]):
     """The re-trained networks, in order of their cross-validation rank.
@@ -111,7 +116,12 @@ class Retrained(EndedRows[RetrainedConfiguration]):
 
         The test set chose it, so this value is too optimistic.
         """
-        return min(self._trained(), key=lambda row: -next(iter(row.scores.values())) if row.scores else row.test_loss)
+        return min(self._trained(), key=lambda row: self.measure.shown(row.test_value))
+
+    @property
+    def measure(self) -> Measure:
+        """What decides: the loss, or the first score."""
+        return measure_of(next((row.scores for row in self if row.scores), {}))
 
     def table(self) -> str:
         """Return the networks as an aligned text table, with status and reason if any of them is not done."""
@@ -139,7 +149,7 @@ def as_retrained(row: RankedConfiguration, outcome: Outcome) -> RetrainedConfigu
     return RetrainedConfiguration(
         rank=row.rank,
         configuration=row.configuration,
-        mean=measure_of(row.scores).shown(row.objective),
+        mean=row.value,
         train_loss=outcome.train_loss,
         test_loss=outcome.validation_loss,
         status=outcome.status,

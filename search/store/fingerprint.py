@@ -44,6 +44,7 @@ SAME_BUT = {
     "folds": "the same sizes, other samples",
     "builder": "the same name, other code",
     "code": "has changed",
+    "scoring": "the same name, other code",
 }
 
 

@@ -314,6 +314,23 @@ def make_layout(
     return Layout(tuple(folds), len(own), repeats, tuple(nested))
 
 
+def untrained_class(layout: Layout, labels: Array) -> tuple[int, int] | None:
+    """Return the first fold whose training part lacks a class, and that class; None if there is none.
+
+    Examples
+    --------
+    >>> x, labels = np.zeros((4, 1)), np.array([0, 0, 1, 1])
+    >>> untrained_class(make_layout(KFold(2), x, labels), labels)
+    (0, 0)
+    """
+    n_classes = int(labels.max()) + 1
+    for number, (train, _) in enumerate(layout.folds):
+        counts = np.bincount(labels[train], minlength=n_classes)
+        if not counts.all():
+            return number, int(counts.argmin())
+    return None
+
+
 def _named(where: str, function: Callable[P, Result], *args: P.args, **kwargs: P.kwargs) -> Result:
     """Call the function, and put `where` before the message of a ValueError."""
     try:

@@ -141,7 +141,8 @@ def _run_alone(problem: Problem, fit: Fit, trainer: Trainer | None) -> Outcome:
     outcome = _score(problem, fit, trainer, run)
     if fit.keep and outcome.status == "done":
         curves = {key: np.array(history[key], dtype=np.float64) for key in HISTORY_KEYS}
-        outcome = replace(outcome, trained=Trained(curves, trainer.model.state_dict()))
+        network = trainer.network if isinstance(trainer, tinygrad_lab.Trainer) else trainer.model  # with what it has learnt
+        outcome = replace(outcome, trained=Trained(curves, network.state_dict()))
     return replace(outcome, seconds=time.perf_counter() - start)
 
 

@@ -37,6 +37,7 @@ def plot_learning_curves(retrained: Retrained) -> "Figure":
     >>> figure.axes[0].get_xlabel()
     'epoch'
     """
+    measure = retrained.measure
     by_cv, by_test = retrained.best_by_cv, retrained.best_by_test
     figure, axes = new_figure("epoch", "test loss (logarithmic)")
     others = 0
@@ -53,7 +54,7 @@ def plot_learning_curves(retrained: Retrained) -> "Figure":
     else:
         winners = [
             (by_cv, f"best by cross-validation (rank {by_cv.rank})", BLUE, "o", "-"),
-            (by_test, f"lowest test loss (rank {by_test.rank})", ORANGE, "D", "--"),
+            (by_test, f"{measure.best} test {measure.name} (rank {by_test.rank})", ORANGE, "D", "--"),
         ]
     for row, label, colour, marker, dashes in winners:
         losses = row.history["validation_loss"]
@@ -159,7 +160,7 @@ def plot_differences(comparison: "Comparison", top: int = 20) -> "Figure":
     'rank'
     """
     rows = [*comparison][:top]
-    figure, axes = new_figure("difference of the mean loss to the best", "rank")
+    figure, axes = new_figure(f"difference of the mean {comparison.measure.name} to the best", "rank")
     axes.axvline(0.0, color=GREY, linewidth=1)
     for is_distinguishable, label, colour, marker, fill in (
         (False, "not distinguishable from the best", BLUE, "o", "white"),

@@ -103,7 +103,9 @@ def plot_function(x: ArrayLike, prediction: ArrayLike, train: DataSet, test: Dat
     return figure
 
 
-def plot_seed_distribution(losses: ArrayLike, reported: float | None = None, best: float | None = None) -> "Figure":
+def plot_seed_distribution(
+    losses: ArrayLike, reported: float | None = None, best: float | None = None, name: str = "loss"
+) -> "Figure":
     """Draw the test losses of one configuration over many seeds, as a histogram with a tick for each network.
 
     Parameters
@@ -114,6 +116,8 @@ def plot_seed_distribution(losses: ArrayLike, reported: float | None = None, bes
         A published loss to compare with.
     best : float, optional
         The loss of the network that was chosen.
+    name : str, default="loss"
+        What the numbers are, such as the name of a score.
 
     Returns
     -------
@@ -137,7 +141,7 @@ def plot_seed_distribution(losses: ArrayLike, reported: float | None = None, bes
     finite = given[np.isfinite(given)]
     if not finite.size:
         raise ValueError(f"plot_seed_distribution: none of {given.size} losses is finite, expected at least one")
-    figure, axes = new_figure("test loss", "number of seeds")
+    figure, axes = new_figure(f"test {name}", "number of seeds")
     is_spread = np.ptp(finite) > 1e-9 * np.abs(finite).max()  # else they differ by rounding only, and bins would have no width
     axes.hist(finite, bins=20 if is_spread else 1, color=BLUE, alpha=0.35, edgecolor="white")
     axes.eventplot(finite, lineoffsets=0.025, linelengths=0.05, colors=BLUE, transform=axes.get_xaxis_transform())

@@ -26,9 +26,9 @@ def mapped_parameters(ranking: Ranking) -> dict[str, list[Any]]:
 
 
 def plot_score_map(ranking: Ranking) -> "Figure":
-    """Draw a map of the lowest mean loss for each pair of values of two parameters, as colours with numbers.
+    """Draw a map of the best mean loss or score for each pair of values of two parameters, as colours with numbers.
 
-    The two parameters are those with the most values. For each pair, the lowest is over all values of the other parameters.
+    The two parameters are those with the most values. For each pair, the best is over all values of the other parameters.
 
     Parameters
     ----------
@@ -66,19 +66,20 @@ def plot_score_map(ranking: Ranking) -> "Figure":
     (y_name, y_values), (x_name, x_values) = mapped.items()
     scores = np.full((len(y_values), len(x_values)), np.nan)
     cells = _value_indices(done, y_name, y_values), _value_indices(done, x_name, x_values)
-    np.fmin.at(scores, cells, [row.mean for row in done])
+    measure = ranking.measure
+    (np.fmax if measure.is_score else np.fmin).at(scores, cells, [row.value for row in done])
 
     figure, axes = new_figure(as_it_is(x_name), as_it_is(y_name))
     axes.grid(visible=False)
     axes.spines[:].set_visible(False)
     colours = _colours(scores)
-    image = axes.imshow(scores, cmap="cividis_r", norm=colours, aspect="auto")
+    image = axes.imshow(scores, cmap="cividis" if measure.is_score else "cividis_r", norm=colours, aspect="auto")
     axes.set_xticks(range(len(x_values)), [_label(value) for value in x_values])
     axes.set_yticks(range(len(y_values)), [_label(value) for value in y_values])
     axes.tick_params(length=0)
     if len(x_values) <= MOST_LABELS:
-        _write_numbers(axes, scores, colours)
-    figure.colorbar(image, ax=axes, label="lowest mean validation loss", format="%.3g", pad=0.02)
+        _write_numbers(axes, scores, colours, measure.is_score)
+    figure.colorbar(image, ax=axes, label=as_it_is(f"{measure.best} mean {measure.validation}"), format="%.3g", pad=0.02)
     return figure
 
 
@@ -143,8 +144,8 @@ def plot_parallel_coordinates(ranking: Ranking, top: int = 20) -> "Figure":
     for position, values in enumerate(parameters.values()):
         _label_axis(axes, position, [(i / (len(values) - 1), _label(value)) for i, value in enumerate(values)])
     quarters = {row: lines[row, -1] for row in np.linspace(0, len(done) - 1, 5).astype(int)}
-    _label_axis(axes, len(parameters), [(height, f"{done[row].mean:.4g}") for row, height in quarters.items()], left=False)
-    axes.set_xticks(positions, [*map(as_it_is, parameters), "mean loss"])
+    _label_axis(axes, len(parameters), [(height, f"{done[row].value:.4g}") for row, height in quarters.items()], left=False)
+    axes.set_xticks(positions, [*map(as_it_is, parameters), as_it_is(f"mean {ranking.measure.name}")])
     axes.set_yticks([])
     axes.tick_params(length=0, pad=8)
     axes.set_xlim(-0.55, positions[-1] + 0.45)
@@ -191,8 +192,9 @@ def _colours(scores: np.ndarray) -> "Normalize":
     return LogNorm(low, high) if low > 0 and high > 3 * low else Normalize(low, high)
 
 
-def _write_numbers(axes: "Axes", scores: np.ndarray, norm: "Normalize") -> None:
+def _write_numbers(axes: "Axes", scores: np.ndarray, norm: "Normalize", is_score: bool) -> None:
     for (y, x), score in np.ndenumerate(scores):
         if np.isfinite(score):
-            colour = "white" if norm(score) > 0.55 else "black"  # the colours go from light to dark
+            darkness = 1.0 - norm(score) if is_score else norm(score)  # the best is light
+            colour = "white" if darkness > 0.55 else "black"
             axes.text(x, y, f"{score:#.3g}", ha="center", va="center", color=colour, fontsize="small")

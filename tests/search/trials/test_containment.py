@@ -11,7 +11,7 @@ from search import GridSearch, ParameterGrid, Store
 from search.errors import LONGEST
 from search.pool import open_pool
 from search.testing import build_polynomial
-from search.trials.fits import run_fits
+from search.trials.running import run_fits
 from tests.helpers import ROOT
 from tests.helpers.faulty import collect, make_chunks, problem
 from tests.helpers.searches import data

@@ -108,6 +108,8 @@ def test_a_table_of_classes_from_end_to_end(tmp_path):
     with Store(tmp_path / "s") as store:
         stored = store.outcomes()
     assert len(stored) == (2 + 3) * 4
+    elsewhere = Search(build_classifier, GRID, store=None, workers=2, scoring=["accuracy", "neg_log_loss"])
+    assert elsewhere.run(iris_table(), progress=False).ranking.table() == table
     assert stored[best.configuration.text, 1].scores == {name: values[1] for name, values in best.scores.items()}
 
 
@@ -145,6 +147,8 @@ def test_estimators_have_scikit_learns_scores_a_comparison_and_a_resume(scoring,
         patch.setattr(Ridge, "fit", lambda *_: pytest.fail("a stored fit was run again"))
         again = search(build_ridge, grid, tmp_path / "s", scoring=scoring, baselines=False).run(x, y, progress=False)
     assert again.ranking.table() == result.ranking.table()
+    page = result.report(tmp_path, train=(x[:300], y[:300]), test=(x[300:], y[300:]), top=2, seeds=2, progress=False)
+    assert f"highest mean {name}" in page.read_text(encoding="utf-8")
 
 
 def test_estimators_cannot_be_halved():
@@ -247,6 +251,13 @@ def test_a_sigmoid_classifies_and_has_several_labels():
     assert [row.status for row in result.ranking.baselines] == ["done"] * 3, result.ranking.table()
     mean = result.ranking.baselines[-1]
     assert mean.losses[0] == pytest.approx(np.log(2), rel=0.05)
+
+
+def test_folds_without_a_class_are_named():
+    x, codes = load_iris(return_X_y=True)
+    sorted_by_class = search(build_logistic, GRID[:1], scoring="accuracy", baselines=False, folds=KFold(3))
+    with pytest.warns(UserWarning, match="fold 0: no sample of class 0 trains, so none can be recognized there"):
+        sorted_by_class.run(x, codes, progress=False)
 
 
 def test_groups_stay_together_by_default():
