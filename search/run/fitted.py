@@ -106,6 +106,7 @@ class FittedEstimator:
         """Return sets of classes with a promised coverage; see `tinygrad_lab.Predictor.predict_set`."""
         if self.task != "classification":
             self._refuse("predict_set", f"this is a {self.task} task", "use predict_interval")
+        self._check_probabilities(self.estimators[0])
         calibration = self._calibrated("predict_set")
         return calibration.sets(np.stack([self._probabilities(models, x) for models in self.fold_estimators]), coverage)
 
@@ -150,8 +151,7 @@ class FittedEstimator:
         return of_each[0] if len(of_each) == 1 else np.asarray(np.mean(of_each, axis=0))
 
     def _probabilities_of(self, estimator: Any, x: ArrayLike) -> Array:
-        if not hasattr(estimator, "predict_proba"):
-            self._refuse("predict_proba", f"a {type(estimator).__name__} has no probabilities", "search an estimator that has")
+        self._check_probabilities(estimator)
         found = estimator.predict_proba(x)
         if isinstance(found, list):  # of a multi-output classifier: the probabilities of both values of each label
             return np.column_stack([1.0 - probability[:, 0] for probability in found])
@@ -161,6 +161,10 @@ class FittedEstimator:
         known = np.asarray(estimator.classes_)
         probabilities[:, known.astype(np.intp) if self._is_encoded else np.searchsorted(self.classes_, known)] = found
         return probabilities
+
+    def _check_probabilities(self, estimator: Any) -> None:
+        if not hasattr(estimator, "predict_proba"):
+            self._refuse("predict_proba", f"a {type(estimator).__name__} has no probabilities", "search an estimator that has")
 
     def _shaped(self, numbers: Array) -> Array:
         return numbers[:, 0] if self.flat and numbers.shape[1] == 1 else numbers

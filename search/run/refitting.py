@@ -122,15 +122,15 @@ def make_model(problem: Problem, refits: Sequence[Refit], n_folds: int, details:
     networks = [isinstance(one.trainer, tinygrad_lab.Trainer) for one in refits]
     if any(networks) != all(networks):
         raise SearchError("an ensemble has networks and estimators, expected one kind; fit each configuration by itself")
-    task = getattr(problem, "task", None)
+    task = problem.task
     if all(networks) and task not in ("classification", "multilabel"):
         task = task_of(trainer.loss, members[0])
     task = task or ("classification" if hasattr(members[0], "classes_") else "regression")
     model: Any
     if all(networks):
-        model = tinygrad_lab.Predictor(members[0], task, getattr(problem, "classes", None), members[1:], details=details)
+        model = tinygrad_lab.Predictor(members[0], task, problem.classes, members[1:], details=details)
     else:
-        model = FittedEstimator(members, task, getattr(problem, "classes", None), details=details)
+        model = FittedEstimator(members, task, problem.classes, details=details)
     held_out = [validation for _, validation in problem.folds[:n_folds]]
     y = _targets(problem, model)
     if y is not None and _is_partition(held_out, len(problem.x)):
@@ -148,7 +148,7 @@ def _targets(problem: Problem, model: Any) -> Any:
     if isinstance(model, FittedEstimator):
         if not all(hasattr(estimator, "predict_proba") for estimator in model.estimators):
             return None
-        return y if getattr(problem, "classes", None) is not None else np.searchsorted(model.classes_, y)
+        return y if problem.classes is not None else np.searchsorted(model.classes_, y)
     codes = y.astype(np.int64)
     if (codes != y).any() or codes.min() < 0 or codes.max() >= len(model.classes_):  # probabilities as targets
         return None

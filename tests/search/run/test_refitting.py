@@ -1,12 +1,16 @@
 """The model of a search: fitted on all rows and on each fold with the seeds of the search, in the units of the data."""
 
 import numpy as np
+import pandas as pd
 import pytest
-from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
 from sklearn.model_selection import ShuffleSplit, TimeSeriesSplit
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import LinearSVC
 
 import tinygrad_lab as tl
-from models import load_model
+from models import load_model, read_table
 from search import GridSearch, KFold, ParameterGrid, SearchError
 from search.run.fitted import FittedEstimator
 from search.testing import Polynomial, PolynomialTrainer
@@ -19,8 +23,9 @@ LABELS = (X[:, 0] > 0).astype(int) + (X[:, 0] > 0.7)
 FOLDS = KFold(3, shuffle=True, seed=0)
 
 
-def run(build, x=X, y=Y, folds=FOLDS, repeats=1, **grid):
-    search = GridSearch(build, ParameterGrid(**grid), folds=folds, store=None, workers=1, seed=5, repeats=repeats)
+def run(build, x=X, y=Y, folds=FOLDS, repeats=1, scoring=None, **grid):
+    options = {"folds": folds, "repeats": repeats, "scoring": scoring, "baselines": False}
+    search = GridSearch(build, ParameterGrid(**grid), store=None, workers=1, seed=5, **options)
     return search.run(x, y, progress=False)
 
 
@@ -35,6 +40,15 @@ def build_scaled(configuration, rng):
         inputs=tl.Standardize(1),
         targets=tl.Standardize(1),
     )
+
+
+SHARED = tl.Standardize(1)
+
+
+def build_with_a_shared_part(configuration, rng):
+    trainer = build_scaled(configuration, rng)
+    trainer.inputs = SHARED
+    return trainer
 
 
 def build_classes(configuration, rng):
@@ -63,6 +77,13 @@ def test_the_model_is_that_of_a_retraining_to_the_bit():
     assert state.keys() == retrained.state_dict.keys()
     for name, value in state.items():
         np.testing.assert_array_equal(value, retrained.state_dict[name])
+
+
+def test_a_part_that_trainers_share_does_not_mix_the_folds():
+    alone, shared = (run(build, lr=[0.05]).best for build in (build_scaled, build_with_a_shared_part))
+    np.testing.assert_array_equal(shared.predict(X), alone.predict(X))
+    for bound, expected in zip(shared.predict_interval(X, 0.8), alone.predict_interval(X, 0.8), strict=True):
+        np.testing.assert_array_equal(bound, expected)
 
 
 def test_the_model_is_kept_and_can_be_chosen():
@@ -152,6 +173,67 @@ def test_trainers_of_another_kind_predict(tmp_path):
         model.save(tmp_path / "model")
 
 
+def build_estimator(configuration, rng):
+    kind = {"ridge": Ridge, "logistic": LogisticRegression, "svm": LinearSVC}[configuration["kind"]]
+    return make_pipeline(StandardScaler(), kind())
+
+
+def test_estimators_predict_what_they_do_on_the_same_rows():
+    model = run(build_estimator, scoring="r2", kind=["ridge"]).best
+    np.testing.assert_array_equal(model.predict(X), build_estimator({"kind": "ridge"}, None).fit(X, Y).predict(X))
+    lower, upper = model.predict_interval(X, 0.8)
+    assert ((lower <= Y) & (Y <= upper)).mean() > 0.7
+
+
+@pytest.mark.parametrize("kind", ["logistic", "svm"])
+def test_estimators_predict_the_labels_of_the_user(kind):
+    words = np.array(["no", "maybe", "yes"])[LABELS]
+    model = run(build_estimator, y=words, scoring="accuracy", kind=[kind]).best
+    assert set(model.predict(X)) <= {"no", "maybe", "yes"}
+    assert (model.predict(X) == words).mean() > 0.6
+    if kind == "logistic":
+        assert model.classes_[model.predict_proba(X).argmax(1)].tolist() == model.predict(X).tolist()
+        assert model.predict_set(X, 0.8).shape == (24, 3)
+    else:
+        with pytest.raises(TypeError, match="a Pipeline has no probabilities; search an estimator that has"):
+            model.predict_set(X, 0.8)
+
+
+def test_a_baseline_can_be_fitted():
+    result = run(build_scaled, scoring="r2", lr=[0.05])
+    model = result.fit({"(baseline)": "mean"})
+    assert isinstance(model, FittedEstimator)
+    np.testing.assert_allclose(model.predict(X), Y.mean())
+
+
+def test_labels_that_are_words_come_back_from_the_file(tmp_path):
+    words = np.array(["no", "maybe", "yes"])[LABELS]
+    model = run(build_classes, y=words, lr=[0.1]).best
+    assert (model.predict(X) == words).mean() > 0.4
+    model.save(tmp_path / "model")
+    np.testing.assert_array_equal(load_model(tmp_path / "model").predict(X), model.predict(X))
+
+
+def test_weights_count_in_the_model():
+    weight = np.linspace(0.1, 2.0, 24)
+    search = GridSearch(build_scaled, ParameterGrid(lr=[0.05]), folds=FOLDS, store=None, workers=1, seed=5)
+    model = search.run(X, Y, sample_weight=weight, progress=False).best
+    assert (model.predict(X) != run(build_scaled, lr=[0.05]).best.predict(X)).any()
+
+
+def test_a_model_of_a_table_predicts_from_a_frame_in_any_order_and_from_its_file(tmp_path):
+    frame = pd.DataFrame({"size": X[:, 0], "color": np.where(LABELS > 0, "red", "blue"), "price": Y})
+    table = read_table(frame, target="price")
+    search = GridSearch(table.builder(), ParameterGrid(hidden=[(4,)], epochs=[5]), store=None, workers=1, baselines=False)
+    model = search.run(table, progress=False).best
+    shuffled = frame[["color", "size"]].iloc[::-1]
+    np.testing.assert_array_equal(model.predict(shuffled)[::-1], model.predict(frame[["size", "color"]]))
+    model.save(tmp_path / "model")
+    loaded = load_model(tmp_path / "model")
+    np.testing.assert_array_equal(loaded.predict(shuffled), model.predict(shuffled))
+    assert loaded.predict_interval(shuffled, 0.8).shape == (24, 2)
+
+
 def test_estimators_are_averaged_and_calibrated_by_class():
     models = [LogisticRegression().fit(X[part], LABELS[part]) for part in (slice(0, 12), slice(12, 24), slice(None))]
     fitted = FittedEstimator(models[:2], "classification", np.array(["a", "b", "c"]))
@@ -224,7 +306,7 @@ def test_a_fit_that_fails_says_where():
 
 
 class Mute:
-    def fit(self, x, y, *, validation):
+    def fit(self, x, y):
         return {}
 
     def evaluate(self, x, y):
