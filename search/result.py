@@ -202,7 +202,7 @@ class SearchResult:
         ensemble : int or "folds", optional
             Average the models of so many of the best configurations; or the fold models of one configuration.
         progress : bool, default=True
-            Whether to show a progress bar on standard error, if it takes longer than a second.
+            Whether to show a progress bar on standard error, if that is a terminal and it takes longer than a second.
 
         Returns
         -------

@@ -5,6 +5,7 @@ DataFrame, path --Description--> x --Predictor--> labels, numbers, probabilities
 
 from __future__ import annotations
 
+import json
 import os
 import warnings
 from collections.abc import Mapping
@@ -147,6 +148,19 @@ class TableModel:
         predictor = copy(self.predictor)
         predictor.details = {**predictor.details, **(details or {}), DETAIL: self.description.to_json()}
         predictor.save(path)
+
+    def to_onnx(self, path: str | os.PathLike[str]) -> None:
+        """Write the networks as an ONNX file; see `Predictor.to_onnx`.
+
+        Its input ``x`` has the raw columns as `read` returns them: nan where a value is missing, codes for categories, days for
+        dates. The description of the columns is in the metadata, as JSON under "table".
+
+        Parameters
+        ----------
+        path : path
+        """
+        notes = {DETAIL: json.dumps(self.description.to_json())}
+        self.predictor.to_onnx(path, in_features=len(self.description.columns), notes=notes)
 
     @classmethod
     def from_predictor(cls, predictor: Predictor, description: Description | Mapping[str, Any]) -> TableModel:

@@ -77,7 +77,8 @@ def refit(
         if on_all_rows:
             fits.append(Fit(configuration, n_folds, fit_seed(seed, configuration, "retrain")))
     models: dict[Fit, Any] = {}
-    with tqdm(total=len(fits), unit="fit", disable=not progress, delay=1.0) as bar:
+    # Not in a file: the property `best` has no argument to turn it off.
+    with tqdm(total=len(fits), unit="fit", disable=None if progress else True, delay=1.0) as bar:
         for position, outcome in run_fits(remembering, fits):
             fit = fits[position]
             if outcome.status != "done":

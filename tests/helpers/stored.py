@@ -48,6 +48,13 @@ def declaring(shape, offsets=(0, 8), dtype="F64", body=bytes(8)):
     return with_header({"x": {"dtype": dtype, "shape": shape, "data_offsets": offsets}}, body)
 
 
+def places(value, path=()):
+    """Yield the paths to all values in a JSON value."""
+    yield path
+    for key, inner in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
+        yield from places(inner, (*path, key))
+
+
 @contextmanager
 def at_most_a_megabyte():
     """Fail if the block allocates more, even if it never uses the memory."""

@@ -1,15 +1,30 @@
 """Estimators save what they have learnt, and a process that knows only `models` predicts with it."""
 
+import json
 import subprocess
 import sys
 
 import numpy as np
+import onnx
+import pandas as pd
 import pytest
+from onnx.reference import ReferenceEvaluator
 from sklearn.exceptions import NotFittedError
 
 import tinygrad_lab as tl
-from models import MLPClassifier, MLPRegressor, MultilayerPerceptron, TwoHiddenLayerNet, TwoHiddenLayerRegressor, load_model
+from models import (
+    MLPClassifier,
+    MLPRegressor,
+    MultilayerPerceptron,
+    TwoHiddenLayerNet,
+    TwoHiddenLayerRegressor,
+    load_model,
+    read_table,
+)
 from tests.helpers import ROOT
+from tests.helpers.stored import places
+from tinygrad_lab.prediction.files import TEXT
+from tinygrad_lab.storage.arrays import arrays_to_bytes, load_arrays
 
 X = np.random.default_rng(0).normal(5.0, 3.0, (30, 2))
 Y = X[:, 0] ** 2 - X[:, 1]
@@ -54,6 +69,70 @@ def test_what_was_not_trained_is_not_saved(tmp_path):
     with pytest.raises(NotFittedError):
         MLPRegressor().save(tmp_path / "model")
     assert list(tmp_path.iterdir()) == []
+
+
+def table_model(target, **configuration):
+    """A model of a table with gaps, categories and dates, and its matrix with more gaps and unseen categories."""
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(
+        {
+            "size": rng.normal(size=40),
+            "color": rng.choice(["red", "green", "blue"], 40),
+            "when": pd.date_range("2020-01-01", periods=40, freq="11D").astype(str),
+            "price": rng.normal(size=40),
+        }
+    )
+    frame.loc[3, "size"] = frame.loc[5, "when"] = None
+    table = read_table(frame, target=target)
+    trainer = table.builder(epochs=2)(configuration, rng)
+    trainer.fit(table.x, table.y)
+    x = table.x.copy()
+    x[0], x[1, 1] = np.nan, 7.0
+    return table.model(tl.Predictor.from_trainer(trainer, classes=table.classes)), x
+
+
+TABLES = {
+    "numbers": ("price", {}),
+    "embedding": ("price", {"embedding": 2, "dropout": 0.2, "hidden": (8, 4)}),
+    "labels": ("color", {}),
+}
+
+
+@pytest.mark.parametrize("kind", TABLES)
+def test_models_of_tables_are_exported_to_onnx(tmp_path, kind):
+    target, configuration = TABLES[kind]
+    model, x = table_model(target, **configuration)
+    model.to_onnx(tmp_path / "model.onnx")
+    [output] = ReferenceEvaluator(str(tmp_path / "model.onnx")).run(None, {"x": x})
+    expected = model.predict_proba(x) if target == "color" else model.predict(x)[:, None]
+    np.testing.assert_allclose(output, expected, rtol=1e-12)
+    notes = {entry.key: entry.value for entry in onnx.load(tmp_path / "model.onnx").metadata_props}
+    assert json.loads(notes["table"]) == model.description.to_json()
+
+
+OTHER_VALUES = (None, True, -1, 10**12, 1e308, float("nan"), "x", [], {}, [{}], {"class": "Linear"})
+
+
+def test_a_changed_file_of_a_table_loads_or_is_refused_in_one_line(tmp_path):
+    """Each value of the description is replaced by some of the values of other types."""
+    model, _ = table_model("color", embedding=2, dropout=0.2)
+    model.save(tmp_path / "model")
+    arrays, texts = load_arrays(tmp_path / "model")
+    refused = 0
+    for i, path in enumerate(path for path in places(json.loads(texts[TEXT])) if path):
+        for value in OTHER_VALUES[i % 3 :: 3]:
+            content = json.loads(texts[TEXT])
+            place = content
+            for key in path[:-1]:
+                place = place[key]
+            place[path[-1]] = value
+            (tmp_path / "changed").write_bytes(arrays_to_bytes(arrays, {TEXT: json.dumps(content)}))
+            try:
+                load_model(tmp_path / "changed")
+            except tl.WeightsError as error:
+                assert len(str(error).splitlines()) == 1, (path, value)  # noqa: PT017
+                refused += 1
+    assert refused > 100
 
 
 @pytest.mark.parametrize(

@@ -328,7 +328,9 @@ class Predictor:
         arrays = {} if calibration is None else {"folds": calibration.folds, "scores": calibration.scores}
         save_networks(path, networks, arrays, facts)
 
-    def to_onnx(self, path: str | os.PathLike[str], in_features: int | None = None) -> None:
+    def to_onnx(
+        self, path: str | os.PathLike[str], in_features: int | None = None, notes: Mapping[str, str] | None = None
+    ) -> None:
         """Write the model as an ONNX file, which other programs run for any number of samples.
 
         Its input is ``x`` of shape (samples, features) in the dtype of the network. Its output is ``prediction`` of shape
@@ -341,6 +343,8 @@ class Predictor:
             By custom it ends with ``.onnx``.
         in_features : int, optional
             The number of features. By default that of the first layer, if it is a Linear or normalizes its input.
+        notes : mapping of str to str, optional
+            What else to write into the metadata.
 
         Raises
         ------
@@ -362,7 +366,9 @@ class Predictor:
         >>> bool(np.allclose(prediction[:, 0], predictor.predict(x), rtol=1e-12))
         True
         """
-        notes = {"task": self.task} | ({} if self.task == "regression" else {"classes": json.dumps(self.classes_.tolist())})
+        notes = {"task": self.task, **(notes or {})}
+        if self.task != "regression":
+            notes["classes"] = json.dumps(self.classes_.tolist())
         output = "prediction" if self.task == "regression" else "probabilities"
         in_features = count_inputs(self.networks[0]) if in_features is None else in_features
         dtype = np.dtype(self._dtype or np.float64)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tinygrad_lab as tl
-from tests.helpers.stored import at_most_a_megabyte, refusal
+from tests.helpers.stored import at_most_a_megabyte, places, refusal
 from tinygrad_lab.nn.activations import ACTIVATIONS
 from tinygrad_lab.prediction import architecture
 from tinygrad_lab.prediction.files import TEXT
@@ -278,13 +278,6 @@ JSON_VALUES = st.recursive(
     ),
     max_leaves=8,
 )
-
-
-def places(value, path=()):
-    """Yield the paths to all values in a JSON value."""
-    yield path
-    for key, inner in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
-        yield from places(inner, (*path, key))
 
 
 @given(st.data())

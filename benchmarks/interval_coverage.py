@@ -1,7 +1,7 @@
 """How often the true value is inside the 90 % interval of a search's model, over many seeds, with real networks.
 
-    python benchmarks/coverage.py                       # prints the table as Markdown
-    python benchmarks/coverage.py --seeds 20 --coverage 0.8
+    python benchmarks/interval_coverage.py                       # prints the table as Markdown
+    python benchmarks/interval_coverage.py --seeds 20 --coverage 0.8
 
 For each seed: 100 samples with noise that depends on x and has heavy tails, a search over two networks on 5 folds, its best
 model, and intervals for 1,000 new samples. Beside them are intervals from the residuals of the training set, as one might take
