@@ -94,10 +94,11 @@ det: Op = Op("det", allocating(np.linalg.det), _determinant, (lambda g, y, a: _s
 
 # y = det(a) a⁻ᵀ, which exists for a singular a too       ā = (Σ g y - y gᵀ) a⁻ᵀ
 def _cofactors(a: Any) -> Any:
-    u, s, vh = np.linalg.svd(a)
+    finite = np.isfinite(a).all((-2, -1), keepdims=True)  # LAPACK finds no singular vectors of other matrices
+    u, s, vh = np.linalg.svd(np.where(finite, a, 0.0))
     others = np.where(np.eye(s.shape[-1], dtype=bool), 1, s[..., None, :]).prod(-1, dtype=s.dtype)
     sign = np.linalg.det(u) * np.linalg.det(vh)
-    return sign[..., None, None] * (u * others[..., None, :]) @ vh
+    return np.where(finite, sign[..., None, None] * (u * others[..., None, :]) @ vh, np.nan)
 
 
 def _cofactors_vjp(g: Any, y: Any, a: Any) -> Any:
