@@ -30,7 +30,7 @@ ORDER = {
     "tinygrad_lab/program": "lines passes memory replay lanes program capture",
     "tinygrad_lab/codegen": "kinds dimensions passes nests merging source native",
     "tinygrad_lab/training": (
-        "data history noise step snapshots parameters captured structure changes setup engines "
+        "columns data history noise step snapshots parameters captured structure changes setup engines "
         "run checkpoints callbacks trainer lanes"
     ),
     "tinygrad_lab/training/snapshots": "users_code nodes reading writing snapshot",

@@ -174,7 +174,7 @@ def as_groups(groups: ArrayLike | None, n_samples: int) -> NDArray[Any] | None:
     TypeError
         If they cannot be compared with each other, such as numbers and strings, or numbers and None.
     ValueError
-        If there is not exactly one group for each sample, or a group is NaN.
+        If there is not exactly one group for each sample, or one is missing (None, NaN or NA).
 
     Examples
     --------
@@ -183,12 +183,19 @@ def as_groups(groups: ArrayLike | None, n_samples: int) -> NDArray[Any] | None:
     """
     if groups is None:
         return None
-    labels = np.asarray(groups)
+    labels = np.asanyarray(groups)  # a masked array stays one
+    if labels.dtype.kind in "US" and not isinstance(groups, np.ndarray):
+        labels = np.asarray(groups, dtype=object)  # NumPy has made strings of numbers, and of what is missing
     if labels.shape != (n_samples,):
         raise ValueError(f"groups has shape {labels.shape}, expected ({n_samples},): the group of each sample")
-    missing = labels != labels  # NaN and NaT are not equal to themselves
-    if missing.any():
-        raise ValueError(f"groups holds {labels[missing][0]} at {int(missing.argmax())}, expected the group of each sample")
+    for i, label in enumerate(labels):
+        # NaN and NaT are not equal to themselves. pandas' NA is neither equal nor unequal.
+        if label is None or label is np.ma.masked or type(label).__name__ == "NAType" or label != label:
+            raise ValueError(
+                f"groups holds {label} at {i}, expected the group of each sample; drop the samples without, or give them one"
+            )
+    is_of_one_type = labels.dtype.kind == "O" and len(set(map(type, labels))) == 1
+    labels = np.asarray(labels.tolist() if is_of_one_type else labels)
     try:
         np.unique(labels)
     except TypeError as error:

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, DTypeLike
 
 from tinygrad_lab.checks import is_finite_number
 from tinygrad_lab.nn.losses import Loss
+from tinygrad_lab.training.columns import as_numbers, labels_of
 
 
 def check_rows(name: str, data: ArrayLike, dtype: DTypeLike | None = None, missing: bool = False) -> np.ndarray:
@@ -54,7 +55,9 @@ def check_rows(name: str, data: ArrayLike, dtype: DTypeLike | None = None, missi
     finite = (~np.isinf(rows) if missing else np.isfinite(rows)).reshape(array.shape)
     if not finite.all():
         position = tuple(int(i) for i in np.argwhere(~finite)[0])
-        raise ValueError(f"{name} holds {array[position]} at {position}, expected finite numbers of {rows.dtype}")
+        labels = labels_of(data)
+        where = f"{position}, column {labels[position[1]]!r}" if labels else f"{position}"
+        raise ValueError(f"{name} holds {array[position]} at {where}, expected finite numbers of {rows.dtype}")
     return rows
 
 
@@ -173,8 +176,9 @@ def weigh_classes(data: Sequence[np.ndarray], class_weight: str | Sequence[float
 def _real_array(name: str, data: ArrayLike) -> np.ndarray:
     if isinstance(data, np.ma.MaskedArray):
         raise TypeError(f"{name} is a masked array, whose mask would be lost; fill it or drop those samples")
+    numbers = as_numbers(name, data)
     try:
-        array = np.asarray(data)
+        array = np.asarray(numbers)
     except ValueError as error:
         raise ValueError(f"{name} is ragged, expected rows of equal length ({error})") from None
     if array.dtype.kind not in "fiub":

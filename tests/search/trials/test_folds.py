@@ -1,4 +1,5 @@
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn import model_selection
 
@@ -104,7 +105,11 @@ def test_what_a_splitter_yields_is_pairs():
 @pytest.mark.parametrize(
     ("groups", "error", "message"),
     [
-        ([None, "a", "b"], TypeError, "groups holds values that cannot be compared, expected all of one kind: '<'"),
+        ([None, "a", "b"], ValueError, "groups holds None at 0, expected the group of each sample; drop the samples without"),
+        (["a", 1, "b"], TypeError, "groups holds values that cannot be compared, expected all of one kind: '<'"),
+        (pd.Series(["a", None, "b"]), ValueError, "groups holds (nan|None) at 1"),
+        (pd.array(["a", pd.NA, "b"], dtype="string"), ValueError, "groups holds <NA> at 1"),
+        (np.ma.masked_array([1, 2, 3], mask=[False, True, False]), ValueError, "groups holds -- at 1"),
         (np.array(["a", 1, 1], object), TypeError, "cannot be compared"),
         (np.array([1, np.nan, 2], object), ValueError, "groups holds nan at 1, expected the group of each sample"),
         (np.array(["2020-01-01", "NaT", "NaT"], "M8[D]"), ValueError, "groups holds NaT at 1"),

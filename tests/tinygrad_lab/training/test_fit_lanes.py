@@ -388,7 +388,7 @@ def test_no_trainers_are_trained_to_no_result():
         (2, lambda: [data(0), (X, Y[:-1])], ValueError, "x has 60 samples and y has 59 samples"),
         (2, lambda: [data(0), (X * np.nan, Y)], ValueError, r"x holds nan at \(0, 0\)"),
         (2, lambda: [data(0), (X, Y, np.ones(3))], ValueError, "sample_weight"),
-        (2, lambda: [data(0), (["a"], [1.0])], TypeError, "x has dtype <U1"),
+        (2, lambda: [data(0), (["a"], [1.0])], TypeError, "x holds 'a' at"),
     ],
 )
 def test_data_that_do_not_fit_are_refused_before_any_training(trainers, given, error, message):

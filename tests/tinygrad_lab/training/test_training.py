@@ -428,7 +428,7 @@ def test_a_running_variance_that_overflows_does_not_pass(engine):
     [
         (X, Y[:-1], ValueError, "x has 24 samples and y has 23 samples"),
         ([[1.0], [1.0, 2.0]], [1.0, 2.0], ValueError, "x is ragged"),
-        (["a", "b"], [1.0, 2.0], TypeError, "x has dtype <U1, expected real numbers"),
+        (["a", "b"], [1.0, 2.0], TypeError, r"x holds 'a' at \(0,\), expected real numbers; encode text"),
         ([1.0, 2.0], [1j, 2.0], TypeError, "y has dtype complex128"),
         ([1.0, np.nan], [1.0, 2.0], ValueError, r"x holds nan at \(1,\), expected finite numbers"),
         ([1.0, 2.0], [1.0, -np.inf], ValueError, r"y holds -inf at \(1,\)"),
