@@ -12,13 +12,18 @@ from pkgutil import extend_path
 
 from search.errors import SearchError, StoreError
 from search.ranking.comparison import ComparedConfiguration, Comparison
+from search.ranking.export import export_optuna
+from search.ranking.importance import Importance, ImportantParameter, parameter_importance
 from search.ranking.nested import NestedEstimate
 from search.ranking.optimism import Optimism
 from search.ranking.ranking import RankedConfiguration, Ranking
+from search.ranking.stored import StoredSearch
+from search.ranking.stores import StoreComparison, StoredPair, compare_stores
 from search.report.figures import (
     plot_data,
     plot_differences,
     plot_function,
+    plot_importance,
     plot_learning_curves,
     plot_losses,
     plot_parallel_coordinates,
@@ -48,6 +53,8 @@ __all__ = [
     "Comparison",
     "FittedEstimator",
     "GridSearch",
+    "Importance",
+    "ImportantParameter",
     "KFold",
     "NestedEstimate",
     "Optimism",
@@ -65,14 +72,21 @@ __all__ = [
     "SearchError",
     "SearchResult",
     "Store",
+    "StoreComparison",
     "StoreError",
+    "StoredPair",
+    "StoredSearch",
     "Strategy",
     "SuccessiveHalving",
     "Trainer",
     "canonical_text",
+    "compare_stores",
+    "export_optuna",
+    "parameter_importance",
     "plot_data",
     "plot_differences",
     "plot_function",
+    "plot_importance",
     "plot_learning_curves",
     "plot_losses",
     "plot_parallel_coordinates",

@@ -3,6 +3,7 @@
 SearchResult.ranking --> comparison: which configurations the folds cannot tell from the best --> Comparison
                      --> simplest: a simple one, by the one-standard-error rule               --> a row of it
                      --> best, fit: a configuration, or several, on all rows, to predict with --> Predictor, TableModel
+                     --> importance: how much each parameter decides the place                --> Importance
                      --> retrain: the best ones on the whole training set, tested             --> Retrained
                      --> seed_distribution: one configuration from many seeds                 --> array of test losses
                      --> optimism: the luck in the lowest of many test losses                 --> Optimism
@@ -22,6 +23,7 @@ import numpy as np
 
 from search.errors import SearchError
 from search.ranking.comparison import ComparedConfiguration, Comparison, compare
+from search.ranking.importance import Importance, parameter_importance
 from search.ranking.nested import NestedEstimate
 from search.ranking.optimism import Optimism
 from search.ranking.ranking import RankedConfiguration, Ranking
@@ -248,6 +250,18 @@ class SearchResult:
         else:
             chosen = {"members": [{"configuration": a, "scores": b} for a, b in zip(plain, scores, strict=True)]}
         return chosen | {"seed": self.seed, "folds": len(self.folds), "ensemble": ensemble}
+
+    def importance(self, seed: int = 0) -> Importance:
+        """Measure how important each parameter is for the place in the ranking; see `search.parameter_importance`.
+
+        Raises
+        ------
+        ImportError
+            If scikit-learn is not installed.
+        SearchError
+            If there are fewer than 30 configurations, or no parameter varies.
+        """
+        return parameter_importance(self.ranking, seed)
 
     def retrain(
         self,

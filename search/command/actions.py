@@ -9,11 +9,11 @@ from typing import Any
 
 from search.command.searching import check_output, check_success, command, finished, run_search, settings_of
 from search.command.settings import PlainTable, Settings
-from search.command.stored import StoredSearch
 from search.command.terminal import say
 from search.errors import SearchError
 from search.output import naming_write_errors, write_csv
 from search.ranking.comparison import compare
+from search.ranking.stored import StoredSearch
 from search.run.retraining import RetrainedConfiguration
 from search.space.configuration import as_columns
 from tinygrad_lab.storage.arrays import save_arrays

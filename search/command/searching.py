@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from search.command.settings import PlainTable, Settings, check_builder, parse_settings, read_settings
-from search.command.stored import StoredSearch
 from search.command.terminal import notes_of_warnings, program
 from search.command.trust import is_own, seal
 from search.errors import SearchError
+from search.ranking.stored import StoredSearch
 from search.result import SearchResult
 from search.search import Search
 

@@ -248,8 +248,6 @@ def compare(
     >>> comparison.simplest(lambda configuration: -configuration["lr"]).configuration
     {'lr': 0.2}
     """
-    from scipy.stats import t
-
     if not 0.0 < confidence < 1.0:
         raise ValueError(f"compare: confidence={confidence!r}, expected a number between 0 and 1, such as 0.95")
     if repeats < 1:
@@ -265,14 +263,11 @@ def compare(
     if not done:
         return Comparison((), n_folds, confidence, ranking.measure)
 
-    overlap = sum(len(validation) for _, validation in folds) / sum(len(train) for train, _ in folds)
     with np.errstate(over="ignore", invalid="ignore"):  # the square of a finite loss may overflow
         losses = np.array([row.objectives for row in done]).reshape(len(done), repeats, n_folds).mean(axis=1)
         paired = losses - losses[0]
         standard_errors = _deviations(losses) / math.sqrt(n_folds)
-        differences = paired.mean(axis=1)
-        margins = t.ppf((1.0 + confidence) / 2.0, n_folds - 1) * math.sqrt(1.0 / n_folds + overlap) * _deviations(paired)
-        lows, highs = differences - margins, differences + margins
+        differences, lows, highs = corrected_intervals(paired, folds, confidence)
     shown = ranking.measure.shown
     bounds = (highs, lows) if ranking.measure.is_score else (lows, highs)
     rows = [
@@ -289,6 +284,20 @@ def compare(
         for i, row in enumerate(done)
     ]
     return Comparison(rows, n_folds, confidence, ranking.measure)
+
+
+def corrected_intervals(
+    paired: np.ndarray, folds: Sequence[tuple[Sized, Sized]], confidence: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return mean, low and high of paired differences of shape (configurations, folds); `compare` has the equation."""
+    from scipy.stats import t
+
+    n_folds = len(folds)
+    overlap = sum(len(validation) for _, validation in folds) / sum(len(train) for train, _ in folds)
+    with np.errstate(over="ignore", invalid="ignore"):
+        means = paired.mean(axis=1)
+        margins = t.ppf((1.0 + confidence) / 2.0, n_folds - 1) * math.sqrt(1.0 / n_folds + overlap) * _deviations(paired)
+        return means, means - margins, means + margins
 
 
 def _deviations(values: np.ndarray) -> np.ndarray:

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from search.errors import SearchError
+from search.frames import data_frame
 from search.output import write_csv
 from search.ranking.measure import Measure, measure_of
 from search.space.configuration import Configuration, as_columns, as_configuration, canonical_text, value_text
 from search.table import EndedRows, text_table
 from search.trials.baselines import baseline_of
 from search.trials.fits import Outcome
-from tinygrad_lab.checks import install_hint
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -210,19 +210,18 @@ class Ranking(EndedRows[RankedConfiguration]):
         write_csv(path, *self._columns(self._rows))
 
     def to_frame(self) -> "pd.DataFrame":
-        """Return all rows as a pandas data frame.
+        """Return all rows as a pandas data frame; see `search.frames.data_frame` for the types of its columns.
 
         Raises
         ------
         ImportError
             If pandas is not installed.
         """
-        try:
-            import pandas as pd
-        except ImportError:
-            raise ImportError(f"to_frame needs pandas: {install_hint('tables')}; or use to_csv") from None
         header, body = self._columns(self._rows)
-        return pd.DataFrame(body, columns=header)
+        names, values = as_columns([row.configuration for row in self], missing=None)
+        end = 1 + len(names)
+        others = [[*line[:1], *line[end:]] for line in body]
+        return data_frame(names, values, [*header[:1], *header[end:]], others)
 
     def _with_baselines(self, rows: Sequence[RankedConfiguration]) -> list[RankedConfiguration]:
         """Return the rows, and the baselines where they would be: those that are done before the first that is worse."""
@@ -338,7 +337,7 @@ def varying_parameters(ranking: Ranking) -> dict[str, list[Any]]:
     {'lr': [0.1, 0.2]}
     """
     names, rows = as_columns([row.configuration for row in ranking])
-    columns = {name: _in_order(values) for name, values in zip(names, zip(*rows, strict=True), strict=True)}
+    columns = {name: in_order(values) for name, values in zip(names, zip(*rows, strict=True), strict=True)}
     return {name: values for name, values in columns.items() if len(values) > 1}
 
 
@@ -379,7 +378,7 @@ def _order(row: RankedConfiguration) -> tuple[int, int, float, str]:
     return 2, 0, 0.0, text
 
 
-def _in_order(values: Sequence[Any]) -> list[Any]:
+def in_order(values: Sequence[Any]) -> list[Any]:
     """Return the different values, sorted. If they cannot be compared, sort them by their text."""
     different = [*{value_text(value): value for value in values}.values()]
     try:

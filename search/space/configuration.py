@@ -129,8 +129,8 @@ def canonical_text(configuration: Mapping[str, Any]) -> str:
     return as_configuration(configuration).text
 
 
-def as_columns(configurations: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[Any]]]:
-    """Return all names in some configurations, and for each configuration its values; a missing value is an empty string.
+def as_columns(configurations: Sequence[Mapping[str, Any]], missing: Any = "") -> tuple[list[str], list[list[Any]]]:
+    """Return all names in some configurations, and for each configuration its values, with `missing` where it has none.
 
     Examples
     --------
@@ -138,4 +138,4 @@ def as_columns(configurations: Sequence[Mapping[str, Any]]) -> tuple[list[str], 
     (['lr', 'l1'], [[0.1, 0.0], [0.2, '']])
     """
     names = list(dict.fromkeys(name for configuration in configurations for name in configuration))
-    return names, [[configuration.get(name, "") for name in names] for configuration in configurations]
+    return names, [[configuration.get(name, missing) for name in names] for configuration in configurations]

@@ -102,18 +102,18 @@ class OptunaSampler:
 
     def rounds(self, seed: int) -> RoundGenerator:
         optuna = _import_optuna()
-        with _quiet():
+        with quiet():
             study = optuna.create_study(sampler=self.sampler(seed=seed % 2**32))
         # A sampler with finitely many trials calls study.stop at its end. Optuna's own method works only inside study.optimize.
         ended: list[bool] = []
         study.stop = lambda: ended.append(True)
         for start in range(0, self.n_trials, self.batch):
-            with _quiet():
+            with quiet():
                 trials = [study.ask() for _ in range(min(self.batch, self.n_trials - start))]
                 asked = [self._configuration(trial) for trial in trials]
             distinct = {configuration.text: configuration for configuration in asked}
             losses = dict(zip(distinct, (yield Round(list(distinct.values()))), strict=True))
-            with _quiet():
+            with quiet():
                 for trial, configuration in zip(trials, asked, strict=True):
                     loss = losses[configuration.text]
                     done = isfinite(loss)
@@ -138,19 +138,20 @@ def _axis(name: str, values: Any) -> BaseDistribution | tuple[Any, ...]:
     if isinstance(values, _import_optuna().distributions.BaseDistribution):
         return values
     if isinstance(values, Sequence | np.ndarray) and not isinstance(values, str | bytes):
-        return ParameterGrid({name: values}).axes[name]
+        return ParameterGrid({name: list(values)}).axes[name]
     raise TypeError(f"OptunaSampler: {name}={values!r}, expected a distribution of Optuna's or a list of values")
 
 
-def _suggest(trial: Trial, key: str, axis: BaseDistribution | tuple[Any, ...]) -> Any:
+def _suggest(trial: Trial, key: str, axis: Any) -> Any:
     """Return the value that a trial proposes for an axis, which Optuna knows by this key."""
     if isinstance(axis, tuple):
         return axis[trial.suggest_categorical(key, range(len(axis)))]  # Optuna's categories cannot be tuples
-    optuna = _import_optuna()
-    if isinstance(axis, optuna.distributions.CategoricalDistribution):
-        return trial.suggest_categorical(key, axis.choices)
-    is_float = isinstance(axis, optuna.distributions.FloatDistribution)
-    return (trial.suggest_float if is_float else trial.suggest_int)(key, axis.low, axis.high, step=axis.step, log=axis.log)
+    kinds = _import_optuna().distributions
+    if isinstance(axis, kinds.FloatDistribution):
+        return trial.suggest_float(key, axis.low, axis.high, step=axis.step, log=axis.log)
+    if isinstance(axis, kinds.IntDistribution):
+        return trial.suggest_int(key, axis.low, axis.high, step=axis.step, log=axis.log)
+    return trial.suggest_categorical(key, axis.choices)
 
 
 def _import_optuna() -> Any:
@@ -162,7 +163,7 @@ def _import_optuna() -> Any:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Hide Optuna's log of each trial, since the search shows its own progress."""
     logging = _import_optuna().logging
     verbosity = logging.get_verbosity()

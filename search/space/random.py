@@ -82,7 +82,7 @@ class RandomSampler(OneRound):
             raise TypeError("RandomSampler: a mapping and keywords given, expected one of them")
         if not is_positive_integer(n):
             raise ValueError(f"RandomSampler: n={n!r}, expected how many configurations to draw, at least 1")
-        given = axes if space is None else space
+        given: Any = axes if space is None else space
         spaces = list(given) if isinstance(given, list | tuple) else [given]
         if not all(isinstance(each, Mapping) for each in spaces):
             raise TypeError(

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from search.ranking.importance import Importance
 from search.ranking.ranking import RankedConfiguration, Ranking, varying_parameters
 from search.report.figures.style import BLUE, GREY, ORANGE, as_it_is, legend_above, new_figure
 from search.space.configuration import value_text
@@ -151,6 +152,40 @@ def plot_parallel_coordinates(ranking: Ranking, top: int = 20) -> "Figure":
     axes.set_xlim(-0.55, positions[-1] + 0.45)
     axes.set_ylim(-0.04, 1.04)
     legend_above(axes)
+    return figure
+
+
+def plot_importance(importance: Importance, top: int = 12) -> "Figure":
+    """Draw the importance of each parameter for the place in the ranking as a bar, with its interval.
+
+    Parameters
+    ----------
+    importance : Importance
+        As `parameter_importance` returns it.
+    top : int, default=12
+        How many parameters to show.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        One axes, the most important parameter at the top.
+
+    Examples
+    --------
+    >>> from search.ranking.importance import ImportantParameter
+    >>> figure = plot_importance(Importance([ImportantParameter("lr", 0.7, 0.6, 0.8)], r2=0.9, n=100))
+    >>> [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    ['lr']
+    """
+    rows = [*importance][:top]
+    figure, axes = new_figure("share of the variance of the places", "")
+    middles = [row.importance for row in rows]
+    errors = [[row.importance - row.low for row in rows], [row.high - row.importance for row in rows]]
+    axes.barh(range(len(rows)), middles, xerr=errors, color=BLUE, alpha=0.75, height=0.6, ecolor=GREY, capsize=3)
+    axes.set_yticks(range(len(rows)), [as_it_is(row.name) for row in rows])
+    axes.set_ylim(len(rows) - 0.4, -0.6)
+    axes.axvline(0.0, color=GREY, linewidth=1)
+    axes.set_xlim(left=min(0.0, *(row.low for row in rows)) if rows else 0.0)
     return figure
 
 

@@ -2,12 +2,18 @@
 
 import json
 import math
+import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from search.frames import data_frame
 from search.ranking.ranking import Ranking, rank
-from search.space.configuration import Configuration
+from search.space.configuration import Configuration, as_columns
 from search.store import Store, owner_of
 from search.trials.fits import Outcome
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 class StoredSearch:
@@ -15,7 +21,7 @@ class StoredSearch:
 
     Parameters
     ----------
-    path : Path
+    path : path-like
 
     Attributes
     ----------
@@ -41,15 +47,34 @@ class StoredSearch:
     ------
     StoreError
         If the path is no store, or a damaged one.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import numpy as np
+    >>> from search import GridSearch, ParameterGrid
+    >>> from search.testing import build_polynomial
+    >>> x = np.linspace(-1, 1, 12)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder, "search.sqlite")
+    ...     _ = GridSearch(build_polynomial, ParameterGrid(degree=[1, 2]), store=path, workers=1).run(x, x**2, progress=False)
+    ...     stored = StoredSearch(path)
+    >>> stored.is_complete, stored.ranking()[0].configuration
+    (True, {'degree': 2})
+    >>> stored.to_frame()[["degree", "fold", "status"]].head(2)
+       degree  fold status
+    0       1     0   done
+    1       1     1   done
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: str | os.PathLike[str]) -> None:
         with Store(path) as store:
             self.meta = dict(store.meta)
             progress = store.progress()
             self._all_outcomes = store.all_outcomes()
         self.outcomes = {(text, fold): x for (text, fold, epochs), x in self._all_outcomes.items() if epochs == 0}
-        self.owner = owner_of(path)
+        self.owner = owner_of(Path(path))
         self.counts = progress.counts
         self.seconds = progress.seconds
         plan = json.loads(self.meta.get("plan", "{}"))
@@ -71,6 +96,24 @@ class StoredSearch:
         """Return every fit as configuration, number of the fold, epochs after which it stopped early or None, outcome."""
         keys = sorted(self._all_outcomes, key=lambda key: (key[0], key[1], key[2] or math.inf))
         return [(Configuration.from_text(key[0]), key[1], key[2] or None, self._all_outcomes[key]) for key in keys]
+
+    def to_frame(self) -> "pd.DataFrame":
+        """Return every fit as a row of a pandas data frame, in the order of `fits`; see `search.frames.data_frame`.
+
+        Raises
+        ------
+        ImportError
+            If pandas is not installed.
+        """
+        fits = self.fits()
+        parameters, configurations = as_columns([configuration for configuration, *_ in fits], missing=None)
+        scores = list(dict.fromkeys(name for *_, outcome in fits for name in outcome.scores))
+        names = ["fold", "stopped_after", "status", *scores, "validation_loss", "train_loss", "seconds", "reason"]
+        rows = [
+            [fold, epochs, x.status, *map(x.scores.get, scores), x.validation_loss, x.train_loss, x.seconds, x.reason]
+            for _, fold, epochs, x in fits
+        ]
+        return data_frame(parameters, configurations, names, rows)
 
     def ranking(self) -> Ranking:
         """Rank the configurations whose fits have all ended."""
