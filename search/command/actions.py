@@ -75,9 +75,20 @@ def export(options: argparse.Namespace) -> None:
     check_output(options.file, options.store)
     fits = StoredSearch(options.store).fits()
     names, values = as_columns([configuration for configuration, *_ in fits])
-    header = [*names, "fold", "stopped_after", "status", "validation_loss", "train_loss", "seconds", "reason"]
+    scores = list(dict.fromkeys(name for *_, outcome in fits for name in outcome.scores))
+    header = [*names, "fold", "stopped_after", "status", "validation_loss", *scores, "train_loss", "seconds", "reason"]
     body = [
-        [*cells, fold, epochs, x.status, x.validation_loss, x.train_loss, x.seconds, x.reason]
+        [
+            *cells,
+            fold,
+            epochs,
+            x.status,
+            x.validation_loss,
+            *(x.scores.get(s) for s in scores),
+            x.train_loss,
+            x.seconds,
+            x.reason,
+        ]
         for cells, (_, fold, epochs, x) in zip(values, fits, strict=True)
     ]
     write_csv(options.file, header, body)

@@ -37,7 +37,7 @@ class Settings:
     data : DataSettings
     strategy : Strategy or list of ParameterGrid
     folds, outer : FoldSettings or None
-        The folds of the search, and the outer folds of a nested cross-validation.
+        The folds of the search, by default those of `search.Search`, and the outer folds of a nested cross-validation.
     seed, repeats : int
     workers, time_limit, scoring, baselines : optional
         As in `search.Search`.
@@ -50,7 +50,7 @@ class Settings:
     build: str | None
     data: DataSettings
     strategy: Any
-    folds: FoldSettings
+    folds: FoldSettings | None
     outer: FoldSettings | None
     seed: int
     repeats: int
@@ -70,14 +70,15 @@ class Settings:
         """The training table and the test table, or None if the file names no test table. They are read once."""
         return self.data.read()
 
-    def splitters(self) -> tuple[Splitter, Splitter | None]:
-        """Return the splitters of the search and of the nested cross-validation around it."""
+    def splitters(self) -> tuple[Splitter | None, Splitter | None]:
+        """Return the splitters of the search and of the nested cross-validation around it. None is the search's default."""
         train, _ = self.tables
         known = {
             "has_groups": getattr(train, "groups", None) is not None,
             "has_classes": getattr(train, "task", "regression") == "classification",
         }
-        return self.folds.splitter(**known), None if self.outer is None else self.outer.splitter(**known)
+        own, outer = (None if folds is None else folds.splitter(**known) for folds in (self.folds, self.outer))
+        return own, outer
 
     def builder(self) -> Build:
         """Return the function that builds a Trainer: the one that `build` names, or the one that suits the table."""
@@ -167,7 +168,7 @@ def parse_settings(text: str, folder: Path, name: str) -> Settings:
             build=top.get("build"),
             data=data,
             strategy=make_strategy(top.get("grid", {}), checked(top.get("search", {}), "search.")),
-            folds=_folds(top.get("folds", {}), "folds.", data),
+            folds=_folds(top["folds"], "folds.", data) if "folds" in top else None,
             outer=_folds(top["outer"], "outer.", data) if "outer" in top else None,
             seed=top.get("seed", 0),
             repeats=_at_least("repeats", top.get("repeats", 1), 1),

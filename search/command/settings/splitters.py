@@ -23,7 +23,7 @@ class FoldSettings:
     Attributes
     ----------
     kind : str or None
-        One of KINDS. None chooses by the data: "group" if there are groups, "stratified" for class labels, else "kfold".
+        One of KINDS. None chooses by the data: folds that keep groups together, and have all classes, if there are such.
     n_splits, gap : int
         The number of folds, and of the samples to leave out before each validation part of a time series.
     shuffle : bool
@@ -56,12 +56,13 @@ class FoldSettings:
         if kind == "kfold":
             return KFold(self.n_splits, self.shuffle, seed)
         try:
-            from sklearn.model_selection import GroupKFold, StratifiedKFold, TimeSeriesSplit
+            from sklearn.model_selection import GroupKFold, StratifiedGroupKFold, StratifiedKFold, TimeSeriesSplit
         except ImportError:
             raise ImportError(f'folds of kind "{kind}" need scikit-learn: {install_hint("sklearn")}') from None
         if kind == "time":
             return TimeSeriesSplit(self.n_splits, gap=self.gap)
-        made: Splitter = (GroupKFold if kind == "group" else StratifiedKFold)(
+        by_group = StratifiedGroupKFold if self.kind is None and has_classes else GroupKFold
+        made: Splitter = (by_group if kind == "group" else StratifiedKFold)(
             self.n_splits, shuffle=self.shuffle, random_state=seed
         )
         return made

@@ -25,7 +25,7 @@ def write(folder, name, text):
 def test_what_is_left_out_is_as_in_a_search():
     settings = parse(MINIMAL)
     assert settings.strategy.axes == ParameterGrid(lr=[0.1, 0.05]).axes
-    assert repr(settings.folds.splitter(has_groups=False, has_classes=False)) == repr(KFold(4, shuffle=True, seed=0))
+    assert settings.folds is None
     assert (settings.data.train, settings.data.test, settings.outer) == (Path("/folder/train.csv"), None, None)
     assert settings.data.is_plain
     assert (settings.seed, settings.repeats, settings.workers, settings.time_limit) == (0, 1, None, None)

@@ -64,7 +64,8 @@ def test_folds_suit_the_data_unless_the_file_says_otherwise():
     text = DATA + "groups = 'id'\n[grid]\nlr = [1]\n[folds]\nn_splits = 3\n"
     assert folds(text) == "KFold(3, shuffle=True, seed=0)"
     assert folds(text, has_classes=True) == "StratifiedKFold(n_splits=3, random_state=0, shuffle=True)"
-    assert folds(text, has_groups=True, has_classes=True) == "GroupKFold(n_splits=3, random_state=0, shuffle=True)"
+    assert folds(text, has_groups=True) == "GroupKFold(n_splits=3, random_state=0, shuffle=True)"
+    assert folds(text, has_groups=True, has_classes=True) == "StratifiedGroupKFold(n_splits=3, random_state=0, shuffle=True)"
     assert folds(text + "kind = 'kfold'", has_classes=True) == "KFold(3, shuffle=True, seed=0)"
     assert folds(text + "kind = 'group'\nshuffle = false") == "GroupKFold(n_splits=3, random_state=None, shuffle=False)"
     assert "gap=2" in folds(text + "kind = 'time'\ngap = 2")
