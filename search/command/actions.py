@@ -13,6 +13,7 @@ from search.command.terminal import say
 from search.errors import SearchError
 from search.output import naming_write_errors, write_csv
 from search.ranking.comparison import compare
+from search.ranking.measure import measure_of
 from search.ranking.stored import StoredSearch
 from search.run.retraining import RetrainedConfiguration
 from search.space.configuration import as_columns
@@ -47,7 +48,9 @@ def status(options: argparse.Namespace) -> None:
         say(f"forked from {origin}")
     ranking = stored.ranking()
     if len(ranking) and ranking[0].status == "done":
-        say(f"best so far: {ranking[0].mean:.6g}, {ranking[0].configuration}")
+        best = ranking[0]
+        measure = measure_of(best.scores)
+        say(f"best so far: {measure.name} {measure.shown(best.objective):.6g}, {best.configuration}")
     say("nobody is at work on it" if stored.owner is None else f"at work on it: {stored.owner}")
 
 

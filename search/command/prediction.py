@@ -1,6 +1,6 @@
 """The commands that use a model: `save` keeps that of a search, and `predict` applies it to new rows.
 
-STORE --best--> model --save--> model.safetensors --load_model--> model --predict--> predictions.csv, in the order of the rows
+STORE --fit the best--> model --save--> model.safetensors --load_model--> model --predict--> predictions.csv
 """
 
 import argparse
@@ -23,7 +23,7 @@ def save(options: argparse.Namespace) -> None:
     """Refit the best configuration on the whole training table, and write the model to a file."""
     check_output(options.file, options.store)
     _, result = finished(options)
-    model = result.best
+    model = result.fit(progress=not options.quiet)
     if not hasattr(model, "save"):
         raise SearchError(f"the model is {model!r}, which cannot be saved; use it in Python")
     with naming_write_errors(options.file):
@@ -38,10 +38,12 @@ def predict(options: argparse.Namespace) -> None:
     reading = {key: getattr(options, key) for key in ("delimiter", "encoding", "sheet") if getattr(options, key) is not None}
     if _is_store(options.store):
         settings, result = finished(options)
+        _check_asked(settings.tables[0], options)
         x = _rows_like(settings, options.table, reading)
-        model = result.best
+        model = result.fit(progress=not options.quiet)
     else:
         model = own_models().load_model(options.store)
+        _check_asked(getattr(model, "predictor", model), options)
         x = _rows_for(model, options.table, reading)
     with notes_of_warnings():
         header, columns = _predictions(model, x, options.interval, options.proba)
@@ -55,6 +57,11 @@ def _is_store(path: Path) -> bool:
             return file.read(len(SQLITE)) == SQLITE
     except OSError as error:
         raise SearchError(f"{path} cannot be read ({error.strerror}); give a store or a saved model") from None
+
+
+def _check_asked(about: Any, options: argparse.Namespace) -> None:
+    if options.proba and getattr(about, "task", None) == "regression":
+        raise SearchError("--proba: the model predicts numbers, not classes; leave it out, or give --interval 0.9")
 
 
 def _rows_like(settings: Settings, path: Path, reading: dict[str, Any]) -> Any:
