@@ -118,9 +118,9 @@ class TableBuilder:
         layers: list[tl.Layer] = []
         features = encoder.out_features
         if options["embedding"] is not None and encoder.category_blocks:
-            embedding = CategoryEmbedding(encoder.category_blocks, options["embedding"], rng=rng)
+            embedding = CategoryEmbedding(features, encoder.category_blocks, options["embedding"], rng=rng)
             layers.append(embedding)
-            features += embedding.added_features
+            features = embedding.out_features
         hidden, activation = options["hidden"], options["activation"]
         net = MultilayerPerceptron(features, hidden, self.outputs, activation=activation, rng=rng)
         if not layers and not options["dropout"]:

@@ -69,7 +69,7 @@ class Cells:
         if row is not None:
             parts.append(f"{self.unit} {self.lines[row]}")
         if name is not None:
-            parts.append(f"column {name!r}")
+            parts.append(f"column {_shown(name)!r}")
         return ", ".join(parts)
 
     def column(self, name: str) -> np.ndarray:
@@ -110,6 +110,17 @@ def suggest(name: str, known: Sequence[str]) -> str:
     return f"; the columns are {listed(known)}"
 
 
+def count(number: int, noun: str, plural: str = "") -> str:
+    """Return a number with its noun.
+
+    Examples
+    --------
+    >>> count(1, "row"), count(2000, "row"), count(2, "category", "categories")
+    ('1 row', '2,000 rows', '2 categories')
+    """
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
 def listed(names: Iterable[object], most: int = 12) -> str:
     """Return names as a list for a message, shortened after `most`.
 
@@ -118,7 +129,7 @@ def listed(names: Iterable[object], most: int = 12) -> str:
     >>> listed(["a", "b", "c", "d"], most=2)
     'a, b and 2 more'
     """
-    texts = [text if len(text) <= 40 else f"{text[:40]}..." for text in map(str, names)]
+    texts = [_shown(str(name)) for name in names]
     return ", ".join(texts) if len(texts) <= most + 1 else f"{', '.join(texts[:most])} and {len(texts) - most} more"
 
 
@@ -131,6 +142,12 @@ def is_missing(column: np.ndarray) -> np.ndarray:
     (array([False,  True]), array([ True, False]))
     """
     return np.isnan(column) if column.dtype.kind == "f" else np.array([cell is None for cell in column], bool)
+
+
+def _shown(text: str) -> str:
+    """Return a text for a message: printable, and not long."""
+    text = "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in text)
+    return text if len(text) <= 40 else f"{text[:40]}..."
 
 
 def objects(cells: Sequence[Any]) -> np.ndarray:

@@ -5,6 +5,7 @@ cells --guess_column--> Column --encode--> float64: numbers, codes of levels, da
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -18,6 +19,8 @@ Level = str | int | float | bool
 
 KINDS = ("number", "category", "date")
 BOOLEANS = {"true": True, "false": False}
+LEADING_ZERO = re.compile(r"[+-]?0\d")
+QUANTITY = re.compile(r"[$€£¥]\s?[\d.,]+|[+-]?[\d.,]+\s?[%$€£¥]")
 UNSEEN = -1.0
 """The code of a category that is not among the levels."""
 
@@ -76,7 +79,7 @@ class Column:
         if wrong.any():
             row = int(wrong.argmax())
             raise TableError(
-                f"{cells.where(row, self.name)}: {str(column[row])!r:.80} is not {expected}; correct it, or add it to "
+                f"{cells.where(row, self.name)}: {level_key(column[row])!r:.80} is not {expected}; correct it, or add it to "
                 "na_values if it means a missing value"
             )
         if np.isinf(values).any():
@@ -113,18 +116,25 @@ def level_key(value: Any) -> str:
 
 
 def levels_of(column: np.ndarray, form: NumberFormat) -> list[Level]:
-    """Return the different values of cells in order: booleans, numbers (whole ones as int), or text."""
+    """Return the different values of cells in order: booleans, numbers (whole ones as int), or text, such as 007."""
     cells = column[~is_missing(column)].tolist()
     if all(isinstance(cell, bool) or (isinstance(cell, str) and cell.lower() in BOOLEANS) for cell in cells):
         return sorted({BOOLEANS[str(cell).lower()] for cell in cells})
     numbers, wrong = as_numbers(column, form)
-    if not wrong.any():
+    if not wrong.any() and not any(isinstance(cell, str) and LEADING_ZERO.match(cell) for cell in cells):
         present = numbers[~np.isnan(numbers)]
         return [int(x) if x.is_integer() else float(x) for x in sorted(set(present.tolist()))]
     return sorted({level_key(cell) for cell in cells})
 
 
-def guess_column(cells: Cells, name: str, form: NumberFormat, kind: str | None = None, date: str | None = None) -> Column:
+def guess_column(
+    cells: Cells,
+    name: str,
+    form: NumberFormat,
+    kind: str | None = None,
+    date: str | None = None,
+    cure: str = "drop the column, or list it in categories",
+) -> Column:
     """Return the description of a column.
 
     Parameters
@@ -136,6 +146,8 @@ def guess_column(cells: Cells, name: str, form: NumberFormat, kind: str | None =
         What the user says that it is.
     date : str, optional
         The format of dates.
+    cure : str
+        What to do if the column is to be used as it is.
 
     Raises
     ------
@@ -146,11 +158,13 @@ def guess_column(cells: Cells, name: str, form: NumberFormat, kind: str | None =
     present = column[~is_missing(column)].tolist()
     if not present:
         raise TableError(f"{cells.where(name=name)}: has no values; drop it")
-    described = Column(name, kind or _guess_kind(cells, name, column, form), format=date, missing=len(present) < len(column))
+    described = Column(
+        name, kind or _guess_kind(cells, name, column, form, cure), format=date, missing=len(present) < len(column)
+    )
     if described.kind == "category":
         levels = levels_of(column, form)
         if kind is None:
-            _check_levels(cells, name, len(levels), len(present))
+            _check_levels(cells, name, len(levels), len(present), cure)
         return replace(described, levels=tuple(levels))
     if described.kind == "date" and date is None and _is_compact(name, column, form, asked=kind is not None):
         described = replace(described, format=COMPACT)
@@ -158,34 +172,40 @@ def guess_column(cells: Cells, name: str, form: NumberFormat, kind: str | None =
     return described
 
 
-def _guess_kind(cells: Cells, name: str, column: np.ndarray, form: NumberFormat) -> str:
+def _guess_kind(cells: Cells, name: str, column: np.ndarray, form: NumberFormat, cure: str) -> str:
     present = column[~is_missing(column)].tolist()
     numbers, wrong = as_numbers(column, form)
     if not wrong.any():
         return "date" if looks_compact(name, numbers) else "number"
     if not as_days(column)[1].any():
         return "date"
-    if 2 * wrong.sum() < len(present):
-        row = int(wrong.argmax())
+    for expected, unlike in (("number", wrong), ("date", as_days(column)[1])):
+        if 2 * unlike.sum() < len(present):
+            row = int(unlike.argmax())
+            raise TableError(
+                f"{cells.where(row, name)}: {level_key(column[row])!r:.80} is not a {expected} as most cells of the column "
+                f"are; correct it, add it to na_values if it means a missing value, or {cure}"
+            )
+    if all(isinstance(cell, str) and QUANTITY.fullmatch(cell) for cell in present):
         raise TableError(
-            f"{cells.where(row, name)}: {str(column[row])!r:.80} is not a number as most cells of the column are; correct it, "
-            f"add it to na_values if it means a missing value, or put {name!r} into categories"
+            f"{cells.where(0, name)}: {present[0]!r} is a number with another sign, expected numbers alone; "
+            f"remove the sign, or {cure}"
         )
     if all(isinstance(cell, str) and OTHER.fullmatch(cell) for cell in present):
         raise TableError(
             f"{cells.where(0, name)}: {present[0]!r} may be a date, of which only ISO 8601 is known; give its format, such as "
-            f'dates = {{"{name}": "%d.%m.%Y"}}, or drop the column, or put it into categories'
+            f'dates = {{"{name}": "%d.%m.%Y"}}, or {cure}'
         )
     return "category"
 
 
-def _check_levels(cells: Cells, name: str, levels: int, present: int) -> None:
+def _check_levels(cells: Cells, name: str, levels: int, present: int, cure: str) -> None:
     """Refuse text that names the row, such as an identifier or a remark: a network would learn it by heart."""
     if levels > max(50, present // 10) or (present >= 10 and levels > 0.9 * present):
         example = listed([repr(cell) for cell in cells.column(name) if isinstance(cell, str)][:2])
         raise TableError(
-            f"{cells.where(name=name)}: {levels:,} different texts in {present:,} rows ({example}) are no categories; drop the "
-            "column, make it the index, or put it into categories to use it nevertheless"
+            f"{cells.where(name=name)}: {levels:,} different texts in {present:,} rows ({example}) are no categories; make "
+            f"the column the index, {cure}"
         )
 
 

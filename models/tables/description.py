@@ -13,12 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from models.tables.cells import MISSING_WORDS, Cells, TableError, is_missing, listed, suggest
-from models.tables.columns import UNSEEN, Column, Level, guess_column, level_key, levels_of
+from models.tables.cells import MISSING_WORDS, Cells, TableError, count, is_missing, listed, suggest
+from models.tables.columns import UNSEEN, Column, Level, guess_column, level_key
 from models.tables.files import load_cells
 from models.tables.formats import NumberFormat, as_numbers, guess_format, with_numbers
-
-TASKS = ("regression", "classification", "multilabel")
+from models.tables.targets import as_flags, guess_task, refuse_missing
 
 
 @dataclass(frozen=True)
@@ -130,7 +129,7 @@ class Description:
         if additional := [name for name in cells.names if name not in expected]:
             notes.append(f"{cells.source}: additional columns are not used: {listed(additional)}")
         form = self.form(cells)
-        cells = with_numbers(cells, self.features, form)
+        cells = with_numbers(cells, [x.name for x in self.columns if x.kind == "number"], form)
         x = np.empty((len(cells), len(self.columns)))
         for i, described in enumerate(self.columns):
             column = cells.column(described.name)
@@ -139,14 +138,14 @@ class Description:
             if unseen.any():
                 values = dict.fromkeys(repr(level_key(cell)) for cell in column[unseen])
                 notes.append(
-                    f"{cells.where(name=described.name)}: {_count(unseen.sum(), 'cell')} with categories that were never seen "
+                    f"{cells.where(name=described.name)}: {count(unseen.sum(), 'cell')} with categories that were never seen "
                     f"({listed(values, 3)}); they count as none of the known"
                 )
             missing = int(np.isnan(x[:, i]).sum())
             if missing and not described.missing:
                 instead = "no category" if described.kind == "category" else "the median"
                 notes.append(
-                    f"{cells.where(name=described.name)}: {_count(missing, 'missing value')} where there were none before; "
+                    f"{cells.where(name=described.name)}: {count(missing, 'missing value')} where there were none before; "
                     f"{instead} takes their place"
                 )
         return x, notes
@@ -185,38 +184,9 @@ class Description:
         for name in self.targets:
             column = cells.column(name)
             if kind == "category":
-                column = _as_flags(cells, name, form)
+                column = as_flags(cells, name, form)
             columns.append(Column(name, "number").encode(cells, column, form))
         return np.column_stack(columns)
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
-def refuse_missing(cells: Cells, name: str, cure: str) -> None:
-    """Raise a TableError that names the first row with a missing value of a column."""
-    rows = np.flatnonzero(is_missing(cells.column(name)))
-    if len(rows):
-        more = f" (and in {_count(len(rows) - 1, f'more {cells.unit}')})" if len(rows) > 1 else ""
-        raise TableError(f"{cells.where(rows[0], name)}: the value is missing{more}; {cure}")
-
-
-def _as_flags(cells: Cells, name: str, form: NumberFormat) -> np.ndarray:
-    """Return the labels of a multilabel target as 0 and 1."""
-    column = cells.column(name)
-    flags = np.empty(len(column), object)
-    for row, cell in enumerate(column):
-        key = level_key(cell).lower()
-        if key not in ("0", "1", "true", "false"):
-            number = form.parse(cell) if isinstance(cell, str) else None
-            if number not in (0.0, 1.0):
-                raise TableError(
-                    f"{cells.where(row, name)}: {cell!r} is no label of a multilabel task, expected 0 or 1, true or false"
-                )
-            key = str(int(number))
-        flags[row] = int(key in ("1", "true"))
-    return flags
 
 
 # ---- describing a table ----------------------------------------------------------------------------------------------
@@ -249,9 +219,11 @@ def describe(
     missing_words : iterable of str
     """
     notes = []
+    original = cells
+    cells = with_numbers(cells, [name for name in features if kinds.get(name) != "category"], form)
     for name in targets:
         refuse_missing(cells, name, "fill it, or leave such rows out with drop_missing_target = true")
-    chosen, classes, note = _guess_task(cells, targets, task, form)
+    chosen, classes, note = guess_task(cells, targets, task, form)
     notes += note
     columns = []
     empty = [name for name in features if is_missing(cells.column(name)).all()]
@@ -268,8 +240,11 @@ def describe(
     for column in columns:
         if column.kind == "date" and column.name not in dates and column.format is not None:
             notes.append(f"column {column.name!r} is read as dates, such as {level_key(cells.column(column.name)[0])}")
-        if column.kind == "number" and _numbers_rows(cells.column(column.name), form):
-            notes.append(f"column {column.name!r} numbers the rows; drop it, or make it the index, if it is no feature")
+    numbers = [column.name for column in columns if column.kind == "number"]
+    if ordinal := [name for name in numbers if _numbers_rows(cells.column(name), form)]:
+        notes.append(f"column {ordinal[0]!r} numbers the rows; drop it, or make it the index, if it is no feature")
+    if codes := [name for name in numbers if any(_is_code(cell) for cell in original.column(name))]:
+        notes.append(f"column {codes[0]!r} has numbers with leading zeros; put it into categories if they are codes")
     described = Description(
         columns=tuple(columns),
         targets=tuple(targets),
@@ -282,73 +257,10 @@ def describe(
     return described, notes
 
 
+def _is_code(cell: Any) -> bool:
+    return isinstance(cell, str) and cell.isdigit() and cell.startswith("0") and cell.strip("0") != ""
+
+
 def _numbers_rows(column: np.ndarray, form: NumberFormat) -> bool:
     numbers, _ = as_numbers(column, form)
-    return len(numbers) > 2 and numbers[0] in (0, 1) and bool((np.diff(numbers) == 1).all())
-
-
-def _guess_task(
-    cells: Cells, targets: Sequence[str], task: str | None, form: NumberFormat
-) -> tuple[str, tuple[Level, ...] | None, list[str]]:
-    """Return the task, the classes, and a note where the task is uncertain."""
-    if task not in (None, *TASKS):
-        raise TableError(f"task is {task!r}, expected {', '.join(TASKS)}")
-    levels = {name: levels_of(cells.column(name), form) for name in targets}
-    note: list[str] = []
-    if task is None:
-        task, note = _likely_task(cells, levels, form)
-    if task == "classification":
-        if len(targets) > 1:
-            raise TableError(f"{cells.source}: {len(targets)} targets ({listed(targets)}), expected one for classification")
-        [(name, classes)] = levels.items()
-        if len(classes) < 2:
-            raise TableError(
-                f"{cells.where(name=name)}: the target has one class, {classes[0]!r}, in all {len(cells):,} rows; expected two"
-            )
-        if len(classes) > max(50, len(cells) // 4):
-            raise TableError(
-                f"{cells.where(name=name)}: the target has {len(classes):,} classes in {len(cells):,} rows; expected few, "
-                'or task = "regression"'
-            )
-        return task, tuple(classes), note
-    for name, values in levels.items():
-        if task == "multilabel":
-            _as_flags(cells, name, form)
-        elif isinstance(values[0], (str, bool)):
-            guess_column(cells, name, form, "number")  # names the first cell that is no number
-        if len(values) < 2:
-            raise TableError(
-                f"{cells.where(name=name)}: the target is {values[0]!r} in all {len(cells):,} rows; nothing can be learnt"
-            )
-    return task, None, note
-
-
-def _likely_task(cells: Cells, levels: Mapping[str, list[Level]], form: NumberFormat) -> tuple[str, list[str]]:
-    kinds = {name: guess_kind_of_target(cells, name, values, form) for name, values in levels.items()}
-    if len(levels) > 1:
-        if all(set(values) <= {0, 1} for values in levels.values()):
-            return "multilabel", []
-        if other := [name for name, kind in kinds.items() if kind != "number"]:
-            raise TableError(
-                f"{cells.where(name=other[0])}: one of several targets is text, expected numbers, or 0 and 1 in each"
-            )
-        return "regression", []
-    [(name, values)] = levels.items()
-    whole = all(isinstance(value, int) for value in values)
-    if kinds[name] == "category" or (whole and len(values) == 2):
-        return "classification", []
-    if whole and 2 < len(values) <= 10:
-        return "regression", [
-            f'column {name!r} has {len(values)} whole numbers; give task = "classification" if they are classes'
-        ]
-    return "regression", []
-
-
-def guess_kind_of_target(cells: Cells, name: str, values: Sequence[Level], form: NumberFormat) -> str:
-    """Return "category" for labels and "number" for numbers. Dates are no targets."""
-    if cells.kinds.get(name) == "category" or isinstance(values[0], bool):
-        return "category"
-    kind = guess_column(cells, name, form).kind
-    if kind == "date":
-        raise TableError(f"{cells.where(name=name)}: the target is a date, expected numbers or classes; convert it to a number")
-    return kind
+    return len(numbers) >= 10 and numbers[0] in (0, 1) and bool((np.diff(numbers) == 1).all())

@@ -21,6 +21,8 @@ class CategoryEmbedding(tl.Layer):
 
     Parameters
     ----------
+    features : int
+        The number of inputs.
     blocks : sequence of (start, stop)
         The inputs of each category, in order.
     size : int
@@ -29,46 +31,48 @@ class CategoryEmbedding(tl.Layer):
 
     Attributes
     ----------
-    vectors : list of Linear
+    weight : Tensor of shape (out_features, features)
+        Only the vectors have an effect: the block of the inputs and outputs of each category.
+    out_features : int
 
     Examples
     --------
-    >>> layer = CategoryEmbedding([(1, 6)], 2, rng=np.random.default_rng(0))
-    >>> layer(np.ones((3, 7))).shape, layer.added_features
-    ((3, 4), -3)
+    >>> layer = CategoryEmbedding(7, [(1, 6)], 2, rng=np.random.default_rng(0))
+    >>> layer(np.ones((3, 7))).shape
+    (3, 4)
     """
 
-    def __init__(self, blocks: Sequence[tuple[int, int]], size: int, *, rng: np.random.Generator) -> None:
+    def __init__(self, features: int, blocks: Sequence[tuple[int, int]], size: int, *, rng: np.random.Generator) -> None:
+        if not isinstance(size, int) or isinstance(size, bool) or size < 1:
+            raise ValueError(f"CategoryEmbedding: size is {size!r}, expected a positive integer")
         self.blocks = [(int(start), int(stop)) for start, stop in blocks]
         self.size = size
-        self.vectors = [tl.Linear(stop - start, min(size, stop - start), bias=False, rng=rng) for start, stop in self.blocks]
-
-    @property
-    def added_features(self) -> int:
-        """How many more features the output has than the input; below 0 for fewer."""
-        return sum(min(self.size, stop - start) - (stop - start) for start, stop in self.blocks)
+        widths = [min(size, stop - start) for start, stop in self.blocks]
+        levels = sum(stop - start for start, stop in self.blocks)
+        self.out_features = features - levels + sum(widths)
+        weight, learnt, passed = (np.zeros((self.out_features, features)) for _ in range(3))
+        column = row = 0
+        for (start, stop), width in zip([*self.blocks, (features, features)], [*widths, 0], strict=True):
+            others = start - column
+            passed[row : row + others, column:start] = np.eye(others)
+            row += others
+            learnt[row : row + width, start:stop] = 1.0
+            weight[row : row + width, start:stop] = rng.normal(size=(width, stop - start)) / np.sqrt(max(1, width))
+            column, row = stop, row + width
+        self.weight = tl.Tensor(weight, requires_grad=True)
+        # One product with a matrix that is fixed elsewhere: slices of the inputs would keep the step from being compiled.
+        self._learnt, self._passed = tl.Tensor(learnt), tl.Tensor(passed)
 
     def forward(self, x: tl.Tensor) -> tl.Tensor:
-        """Return the outputs, of shape (n, features + added_features)."""
-        parts, end = [], 0
-        for (start, stop), vectors in zip(self.blocks, self.vectors, strict=True):
-            if start > end:
-                parts.append(x[:, end:start])
-            parts.append(vectors(x[:, start:stop]))
-            end = stop
-        if end < x.shape[1]:
-            parts.append(x[:, end:])
-        return parts[0] if len(parts) == 1 else tl.concatenate(parts, axis=1)
+        """Return the outputs, of shape (n, out_features)."""
+        return x @ (self.weight * self._learnt + self._passed).T
 
     def __repr__(self) -> str:
-        return f"CategoryEmbedding({self.blocks}, {self.size})"
+        return f"CategoryEmbedding({self.weight.shape[1]}, {self.blocks}, {self.size})"
 
 
-def _make_embedding(arrays: Mapping[str, Any], *, starts: Sequence[int], size: int) -> CategoryEmbedding:
-    stops = [start + arrays["vectors"][str(i)]["weight"].shape[1] for i, start in enumerate(starts)]
-    return CategoryEmbedding(list(zip(starts, stops, strict=True)), size, rng=np.random.default_rng(0))
+def _make_embedding(arrays: Mapping[str, Any], *, blocks: Sequence[tuple[int, int]], size: int) -> CategoryEmbedding:
+    return CategoryEmbedding(arrays["weight"].shape[1], blocks, size, rng=np.random.default_rng(0))
 
 
-tl.register_layer(
-    CategoryEmbedding, _make_embedding, lambda layer: {"starts": [start for start, _ in layer.blocks], "size": layer.size}
-)
+tl.register_layer(CategoryEmbedding, _make_embedding, lambda layer: {"blocks": layer.blocks, "size": layer.size})

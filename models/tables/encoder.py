@@ -112,20 +112,20 @@ class ColumnEncoder(Preprocessor):
         dtype = x.dtype
         parts = []
         if self._scaled:
-            values = x[:, self._scaled]
+            values = _take(x, self._scaled)
             median, mean, scale = (buffer.value.astype(dtype) for buffer in (self.median, self.mean, self.scale))
             parts.append((np.where(np.isnan(values), median, values) - mean) / scale)
         if self._dates:
-            days = x[:, self._dates]
+            days = _take(x, self._dates)
             missing = np.isnan(days)
             angle = np.where(missing, 0.0, days) * (2 * pi / YEAR)
             parts += [np.where(missing, 0.0, np.sin(angle)), np.where(missing, 0.0, np.cos(angle))]
         indicators = []
-        if self._level_columns:
-            codes = np.broadcast_to(self._level_codes.astype(dtype), (len(x), len(self._level_codes)))
-            indicators.append(np.equal(x[:, self._level_columns], codes).astype(dtype))
+        for i, column in enumerate(self.columns):
+            if column.levels:
+                indicators.append(np.equal(x[:, i : i + 1], np.arange(len(column.levels), dtype=dtype)).astype(dtype))
         if self._with_gaps:
-            indicators.append(np.isnan(x[:, self._with_gaps]).astype(dtype))
+            indicators.append(np.isnan(_take(x, self._with_gaps)).astype(dtype))
         if indicators:
             parts.append(concatenate(indicators, axis=1) * self.seen.value.astype(dtype))
         return concatenate(parts, axis=1)
@@ -137,6 +137,14 @@ class ColumnEncoder(Preprocessor):
 
     def __repr__(self) -> str:
         return f"ColumnEncoder({len(self.columns)} columns, {self.out_features} outputs)"
+
+
+def _take(x: Tensor, columns: Sequence[int]) -> Tensor:
+    """Return some columns of `x`, which are in order, by as few slices as possible."""
+    starts = [i for i in columns if i - 1 not in columns]
+    stops = [i + 1 for i in columns if i + 1 not in columns]
+    parts = [x[:, start:stop] for start, stop in zip(starts, stops, strict=True)]
+    return parts[0] if len(parts) == 1 else concatenate(parts, axis=1)
 
 
 def _make_encoder(arrays: Mapping[str, Any], *, columns: Any) -> ColumnEncoder:  # noqa: ARG001 (the columns say all)

@@ -10,9 +10,15 @@ import gzip
 import io
 import lzma
 import os
+import re
+import warnings
 import zipfile
 import zlib
 from collections.abc import Callable, Container, Mapping
+from datetime import date
+from decimal import Decimal
+from fractions import Fraction
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +40,8 @@ NOT_READ = {
     b"ARROW1": "a Feather file; save it as Parquet or CSV",
     b"%PDF": "a PDF; save its table as CSV",
     b"SQLite format 3": "a SQLite file; export its table as CSV",
+    rb"\s*(\{|\[\s*[\[{])": "JSON; convert it to CSV or Parquet",
+    rb"\s*<(!|\?|html|table)": "HTML or XML; save its table as CSV",
 }
 
 EXPECTED = "expected CSV or other text, Parquet, Excel (.xlsx), .npz or .npy"
@@ -82,9 +90,10 @@ def _read(source: str, content: bytes, sheet: str | int | None, options: Mapping
     for start, unpack in PACKERS.items():
         if content.startswith(start):
             try:
-                return _read(source, unpack(content), sheet, options)
-            except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
-                raise TableError(f"{source}: cannot be unpacked ({error}); it is damaged or cut off") from None
+                unpacked = unpack(content)
+            except (OSError, EOFError, zlib.error, lzma.LZMAError, ValueError) as error:
+                raise TableError(f"{source}: cannot be unpacked ({_reason(error)}); it is damaged or cut off") from None
+            return _read(source, unpacked, sheet, options)
     if content.startswith(b"PK"):
         return _read_zip(source, content, sheet, options)
     if sheet is not None:
@@ -95,7 +104,7 @@ def _read(source: str, content: bytes, sheet: str | int | None, options: Mapping
     if content.startswith(b"\x93NUMPY"):
         return frame_cells({"": _load_numpy(source, content)}, source, missing)
     for start, kind in NOT_READ.items():
-        if content.startswith(start):
+        if re.match(start, content):
             raise TableError(f"{source}: is {kind}")
     if not content.strip():
         raise TableError(f"{source}: is empty, {EXPECTED}")
@@ -106,23 +115,29 @@ def _read_zip(source: str, content: bytes, sheet: str | int | None, options: Map
     try:
         archive = zipfile.ZipFile(io.BytesIO(content))
         members = [name for name in archive.namelist() if not name.endswith("/") and not name.startswith("__MACOSX")]
-        if "[Content_Types].xml" in members:
-            return _read_excel(source, content, sheet, options)
-        if members and all(name.endswith(".npy") for name in members):
-            arrays = {name.removesuffix(".npy"): _load_numpy(f"{source}, {name}", archive.read(name)) for name in members}
-            return frame_cells(arrays, source, options.get("missing", MISSING_WORDS))
-        if len(members) != 1:
-            raise TableError(f"{source}: has {len(members)} files ({listed(members)}), expected one; unpack it")
-        return _read(f"{source}, {members[0]}", archive.read(members[0]), sheet, options)
-    except (zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError, EOFError) as error:
-        raise TableError(f"{source}: cannot be unpacked ({error}); it is damaged, cut off or encrypted") from None
+        is_excel = "[Content_Types].xml" in members
+        is_numpy = bool(members) and all(name.endswith(".npy") for name in members)
+        contents = [archive.read(name) for name in members] if is_numpy or len(members) == 1 else []
+    except Exception as error:  # zipfile raises errors of many kinds for a damaged file
+        raise TableError(f"{source}: cannot be unpacked ({_reason(error)}); it is damaged, cut off or encrypted") from None
+    if is_excel:
+        return _read_excel(source, content, sheet, options)
+    if is_numpy:
+        arrays = {
+            name.removesuffix(".npy"): _load_numpy(f"{source}, {name}", array)
+            for name, array in zip(members, contents, strict=True)
+        }
+        return frame_cells(arrays, source, options.get("missing", MISSING_WORDS))
+    if len(members) != 1:
+        raise TableError(f"{source}: has {len(members)} files ({listed(members)}), expected one; unpack it")
+    return _read(f"{source}, {members[0]}", contents[0], sheet, options)
 
 
 def _load_numpy(source: str, content: bytes) -> np.ndarray:
     try:
         return np.lib.format.read_array(io.BytesIO(content), allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
-        reason = "it holds Python objects" if "pickle" in str(error) else str(error)
+    except Exception as error:  # NumPy raises errors of many kinds for a damaged header
+        reason = "it holds Python objects" if "pickle" in str(error) else _reason(error)
         raise TableError(f"{source}: cannot be read ({reason}), expected an array of numbers or text") from None
 
 
@@ -148,7 +163,10 @@ def _read_excel(source: str, content: bytes, sheet: str | int | None, options: M
         name = book.sheet_names[0] if sheet is None else book.sheet_names[sheet] if isinstance(sheet, int) else sheet
         if name not in book.sheet_names:
             raise TableError(f"{source}: no sheet {name!r}, expected {listed(book.sheet_names)}")
-        grid = book.parse(name, header=None, dtype=object, keep_default_na=False, na_values=[]).to_numpy(object)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # openpyxl warns of what it does not keep, such as colours
+            frame = pandas.read_excel(book, sheet_name=name, header=None, dtype=object, keep_default_na=False, na_values=[])
+        grid = frame.to_numpy(object)
     except TableError:
         raise
     except ImportError:
@@ -156,7 +174,7 @@ def _read_excel(source: str, content: bytes, sheet: str | int | None, options: M
     except IndexError:
         raise TableError(f"{source}: no sheet {sheet}, expected a number below {len(book.sheet_names)}") from None
     except Exception as error:  # openpyxl raises errors of many kinds for a damaged file
-        raise TableError(f"{source}: cannot be read as Excel ({_first_line(error)}); save it again, or as CSV") from None
+        raise TableError(f"{source}: cannot be read as Excel ({_reason(error)}); save it again, or as CSV") from None
     missing = options.get("missing", MISSING_WORDS)
     rows = [(number, [_present(cell, missing) for cell in row]) for number, row in enumerate(grid, 1)]
     rows = [row for row in rows[options.get("skip", 0) :] if any(cell is not None for cell in row[1])]
@@ -170,12 +188,14 @@ def _read_parquet(source: str, content: bytes, missing: Container[str]) -> Cells
     except ImportError:
         raise TableError(f"{source}: Parquet files need pyarrow, which is missing; {install_hint('tables')}") from None
     except Exception as error:  # pyarrow raises errors of many kinds for a damaged file
-        raise TableError(f"{source}: cannot be read as Parquet ({_first_line(error)}); it is damaged or cut off") from None
+        raise TableError(f"{source}: cannot be read as Parquet ({_reason(error)}); it is damaged or cut off") from None
     return frame_cells(frame, source, missing)
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+def _reason(error: Exception) -> str:
+    """Return the message of another library as one short line."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return (text if len(text) <= 120 else f"{text[:120]}...").rstrip(".")
 
 
 # ---- tables in memory ------------------------------------------------------------------------------------------------
@@ -203,7 +223,7 @@ def frame_cells(table: Any, source: str = "frame", missing: Container[str] = MIS
         raise TableError(f"{source}: two columns have the name {twice!r}, expected different names")
     if not len(lines) or not names:
         raise TableError(f"{source}: has {len(lines)} rows and {len(names)} columns, expected at least one of each")
-    cells = [_column_cells(source, name, column, missing) for name, column in zip(names, columns, strict=True)]
+    cells = [_column_cells(source, name, column, missing, lines) for name, column in zip(names, columns, strict=True)]
     kinds = {name: "category" for name, column in zip(names, columns, strict=True) if str(column.dtype) == "category"}
     return Cells(source, tuple(names), tuple(cells), lines, "row", kinds=kinds)
 
@@ -230,7 +250,17 @@ def _array_columns(arrays: Mapping[str, Any], source: str) -> tuple[list[str], l
     return names, columns
 
 
-def _column_cells(source: str, name: str, column: Any, missing: Container[str]) -> np.ndarray:
+def _check_kinds(source: str, name: str, cells: np.ndarray, lines: np.ndarray) -> np.ndarray:
+    for row, cell in enumerate(cells):
+        if cell is not None and not isinstance(cell, (str, bool, Real, Decimal, date, np.datetime64, bytes)):
+            raise TableError(
+                f"{source}, row {lines[row]}, column {name!r}: holds a {type(cell).__name__}, expected numbers, text or dates; "
+                "convert or drop the column"
+            )
+    return objects([float(cell) if isinstance(cell, (Decimal, Fraction)) else cell for cell in cells])
+
+
+def _column_cells(source: str, name: str, column: Any, missing: Container[str], lines: np.ndarray) -> np.ndarray:
     """Return the cells of a Series or an array. Columns of complex numbers and durations have no meaning here."""
     kind = getattr(column.dtype, "kind", "O")
     if kind in "cm":
@@ -247,7 +277,7 @@ def _column_cells(source: str, name: str, column: Any, missing: Container[str]) 
     if kind == "M" and not is_series:
         column = column.astype("datetime64[us]")
     values = column.to_numpy(object) if is_series else column.astype(object)
-    return objects([_present(value, missing) for value in values])
+    return _check_kinds(source, name, objects([_present(value, missing) for value in values]), lines)
 
 
 def _present(value: Any, missing: Container[str]) -> Any:

@@ -189,7 +189,7 @@ def _fitting(known: Iterable[NumberFormat], texts: list[str]) -> list[NumberForm
 def _refuse_ambiguity(cells: Cells, possible: list[NumberFormat], seen: list[tuple[str, str]]) -> None:
     """Refuse cells that are numbers with a decimal point and others with a decimal comma, unless commas delimit the file."""
     first = possible[0]
-    if first.decimal != "." or first.thousands != "," or cells.delimiter == ",":
+    if len(seen) == 1 or first.decimal != "." or first.thousands != "," or cells.delimiter == ",":
         return
     name, cell = seen[1]
     readings = {form: form.parse(cell) for form in possible if form.decimal == ","}

@@ -15,15 +15,14 @@ from typing import Any
 import numpy as np
 
 from models.tables.builder import TableBuilder
-from models.tables.cells import MISSING_WORDS, Cells, TableError, TableWarning, is_missing, listed
-from models.tables.columns import Column, Level, level_key
-from models.tables.description import Description, describe, refuse_missing
+from models.tables.cells import MISSING_WORDS, Cells, TableError, TableWarning, count, is_missing, listed
+from models.tables.columns import Column, Level
+from models.tables.description import Description, describe
 from models.tables.files import load_cells
-from models.tables.formats import guess_format, with_numbers
+from models.tables.formats import guess_format
 from models.tables.model import TableModel
+from models.tables.roles import Names, Roles, group_codes, row_weights
 from tinygrad_lab import Predictor
-
-Names = str | int | Sequence[str | int] | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,22 +106,22 @@ class Table:
         """Return one line on what was read."""
         kinds = Counter(column.kind for column in self.columns)
         words = []
-        for kind, plural in (("number", "numbers"), ("category", "categories"), ("date", "dates")):
+        for kind, plural in (("number", ""), ("category", "categories"), ("date", "")):
             if kinds[kind]:
-                words.append(f"{kinds[kind]} {kind if kinds[kind] == 1 else plural}")
-                if kind == "category":
-                    levels = [str(len(column.levels)) for column in self.columns if column.kind == kind]
-                    words[-1] += f" with {' and '.join(levels) if len(levels) < 4 else f'2 to {max(map(int, levels))}'} levels"
+                words.append(count(kinds[kind], kind, plural))
+            if kind == "category" and kinds[kind]:
+                sizes = sorted({len(column.levels) for column in self.columns if column.kind == kind})
+                words[-1] += f" with {sizes[0]:,} to {sizes[-1]:,} levels" if sizes[1:] else f" with {count(sizes[0], 'level')}"
         task = self.task if self.classes is None else f"{self.task}, {len(self.classes)} classes"
-        line = f"{_count(len(self), 'sample')}, {_count(len(self.columns), 'feature')} ({', '.join(words)}), y = "
+        line = f"{count(len(self), 'sample')}, {count(len(self.columns), 'feature')} ({', '.join(words)}), y = "
         line += f"{listed(self.targets)} ({task})"
         if self.groups is not None:
-            line += f", {_count(len(np.unique(self.groups)), 'group')} by {self.group_name}"
+            line += f", {count(len(np.unique(self.groups)), 'group')} by {self.group_name}"
         if self.weight is not None:
             line += ", weighted"
         missing = int(np.isnan(self.x).sum())
         if missing:
-            line += f", {_count(missing, 'missing value')} in {_count(np.isnan(self.x).any(axis=0).sum(), 'column')}"
+            line += f", {count(missing, 'missing value')} in {count(np.isnan(self.x).any(axis=0).sum(), 'column')}"
         return line
 
     def builder(self, **defaults: Any) -> TableBuilder:
@@ -186,10 +185,6 @@ class Table:
         for note in notes:
             warnings.warn(note, TableWarning, stacklevel=3)
         return x
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def read_table(
@@ -298,12 +293,12 @@ def read_table(
     cells = load_cells(path, missing=missing, **options)
     notes = list(cells.notes)
 
-    roles = _Roles(cells, target, features, drop, index, groups, weight)
+    roles = Roles(cells, target, features, drop, index, groups, weight)
     notes += roles.notes
     if drop_missing_target:
         present = ~np.any([is_missing(cells.column(name)) for name in roles.targets], axis=0)
         if not present.all():
-            notes.append(f"{_count((~present).sum(), 'row')} without a target left out")
+            notes.append(f"{count((~present).sum(), 'row')} without a target left out")
         if not present.any():
             raise TableError(f"{cells.source}: no row has a target ({listed(roles.targets)}), expected at least one")
         cells = cells.take(present)
@@ -312,7 +307,6 @@ def read_table(
         notes.append("decimal comma" + (f", {form.thousands!r} between thousands" if form.thousands else ""))
     elif thousands is None and form.thousands:
         notes.append(f"{form.thousands!r} between thousands")
-    cells = with_numbers(cells, (*roles.features, *roles.targets), form)
     by_format = {cells.resolve(key): form for key, form in dates.items()} if isinstance(dates, Mapping) else {}
     others = () if isinstance(dates, Mapping) else roles.resolve(dates)
     description, more = describe(
@@ -325,13 +319,13 @@ def read_table(
         form=form,
         missing_words=missing,
     )
-    x = np.column_stack([column.encode(cells, cells.column(column.name), form) for column in description.columns])
+    x, _ = description.matrix(cells)
     table = Table(
         x=x,
         y=description.answers(cells),
         description=description,
-        groups=None if roles.groups is None else _codes(cells, roles.groups),
-        weight=None if roles.weight is None else _weights(cells, roles.weight, form),
+        groups=None if roles.groups is None else group_codes(cells, roles.groups),
+        weight=None if roles.weight is None else row_weights(cells, roles.weight, form),
         index=cells.lines if roles.index is None else cells.column(roles.index),
         source=cells.source,
         group_name=roles.groups,
@@ -340,79 +334,3 @@ def read_table(
     if verbose:
         print("\n  ".join([table.summary(), *table.notes]))
     return table
-
-
-class _Roles:
-    """What each column is for."""
-
-    def __init__(
-        self, cells: Cells, target: Names, features: Names, drop: Names, index: Names, groups: Names, weight: Names
-    ) -> None:
-        self._cells = cells
-        self.notes: list[str] = []
-        if features is not None and drop is not None:
-            raise TableError("features and drop are given, expected one of the two")
-        if target is None:
-            target = "y" if "y" in cells.names else -1
-            self.notes.append(f"the target is {cells.resolve(target)!r}, as none was given")
-        self.targets = self.resolve(target)
-        self.index, self.groups, self.weight = (self._one(key) for key in (index, groups, weight))
-        if self.index is None and _are_row_names(cells, cells.names[0]) and cells.names[0] not in self.targets:
-            self.index = cells.names[0]
-            self.notes.append("the first column has no name and is taken as the index")
-        others: dict[str, str | None] = {"index": self.index, "groups": self.groups, "weight": self.weight}
-        dropped = self.resolve(drop)
-        for role, name in others.items():
-            if name is not None and name in self.targets:
-                raise TableError(f"{cells.source}: column {name!r} is the target and {role}, expected one of the two")
-        if target_dropped := [name for name in dropped if name in self.targets]:
-            raise TableError(f"{cells.source}: column {target_dropped[0]!r} is the target and in drop, expected one of the two")
-        if features is None:
-            taken = {*self.targets, *dropped, *others.values()}
-            self.features = [name for name in cells.names if name not in taken]
-        else:
-            self.features = self.resolve(features)
-            for name in self.features:
-                uses = ["the target"] if name in self.targets else [role for role, x in others.items() if x == name]
-                if uses:
-                    raise TableError(f"{cells.source}: column {name!r} is {uses[0]} and in features, expected one of the two")
-
-    def resolve(self, keys: Any) -> list[str]:
-        """Return the names of columns, each once."""
-        if keys is None:
-            return []
-        given = [keys] if isinstance(keys, (str, int, np.integer)) else list(keys)
-        names = [self._cells.resolve(key) for key in given]
-        if twice := [name for name, count in Counter(names).items() if count > 1]:
-            raise TableError(f"{self._cells.source}: column {twice[0]!r} is given twice, expected once")
-        return names
-
-    def _one(self, key: Any) -> str | None:
-        return None if key is None else self._cells.resolve(key)
-
-
-def _are_row_names(cells: Cells, name: str) -> bool:
-    """Whether the first column is what pandas and R write for the names of the rows."""
-    if name == "row names":
-        return True
-    if name not in ("column 1", "Unnamed: 0"):
-        return False
-    values = [level_key(cell) for cell in cells.column(name)]
-    return values in ([str(i) for i in range(len(values))], [str(i + 1) for i in range(len(values))])
-
-
-def _codes(cells: Cells, name: str) -> np.ndarray:
-    refuse_missing(cells, name, "fill it, or leave groups out")
-    codes: dict[str, int] = {}
-    return np.array([codes.setdefault(level_key(cell), len(codes)) for cell in cells.column(name)])
-
-
-def _weights(cells: Cells, name: str, form: Any) -> np.ndarray:
-    refuse_missing(cells, name, "fill it, with 0 for a row that does not count")
-    weights = Column(name, "number").encode(cells, cells.column(name), form)
-    if (weights < 0).any():
-        row = int((weights < 0).argmax())
-        raise TableError(f"{cells.where(row, name)}: the weight {weights[row]:g} is below 0, expected at least 0")
-    if not weights.any():
-        raise TableError(f"{cells.where(name=name)}: all weights are 0, expected one above 0")
-    return weights

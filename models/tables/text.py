@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from models.tables.cells import MISSING_WORDS, Cells, TableError, listed, objects
+from models.tables.cells import MISSING_WORDS, Cells, TableError, count, listed, objects
 from models.tables.formats import FORMATS, is_number
 
 Row = tuple[int, list[Any]]  # its line, its cells
@@ -41,6 +41,11 @@ BYTE_ORDER_MARKS = (
 
 def decode(source: str, content: bytes, encoding: str | None = None) -> str:
     """Return the text of a file. Without `encoding`, a byte order mark decides, and UTF-8 is the default."""
+    if encoding is None and b"\0" in content and not content.startswith(tuple(mark for mark, _ in BYTE_ORDER_MARKS)):
+        raise TableError(
+            f"{source}: has zero bytes, so it is no text in UTF-8; expected CSV, Parquet, Excel (.xlsx), .npz or .npy, or "
+            'encoding = "utf-16-le" if it is text of Windows'
+        )
     guessed = next((name for mark, name in BYTE_ORDER_MARKS if content.startswith(mark)), None)
     chosen = encoding or guessed or "utf-8"
     if encoding is not None and guessed is not None and codecs.lookup(encoding).name == "utf-8":
@@ -56,10 +61,7 @@ def decode(source: str, content: bytes, encoding: str | None = None) -> str:
             "for a file of Windows in a western language, or another one"
         ) from None
     if "\0" in text:
-        raise TableError(
-            f"{source}: has zero bytes, so it is no text in {chosen}; expected CSV, Parquet, Excel (.xlsx), .npz or .npy, "
-            'or encoding = "utf-16-le"'
-        )
+        raise TableError(f"{source}: has zero characters, so it is no text in {chosen}; give another encoding")
     return text
 
 
@@ -138,6 +140,8 @@ def _rows(source: str, lines: Iterable[str], delimiter: str) -> Iterator[Row]:
             if line.strip():
                 yield number, [(word[0] or word[1]).replace('""', '"') for word in WORD.findall(line.strip())]
         return
+    blanks = re.compile(rf'" +(?=[{re.escape(delimiter)}\r\n]|$)')  # after a quote, where strict rules allow none
+    lines = (blanks.sub('"', line) if '" ' in line else line for line in lines)
     reader = csv.reader(lines, delimiter=delimiter, strict=True, skipinitialspace=True)
     start = 1
     try:
@@ -169,10 +173,10 @@ def make_cells(
         raise TableError(f"{source}: has no rows, expected a header and rows of cells")
     notes = []
     first_line, first = rows[0]
-    if first and isinstance(first[0], str) and first[0].startswith("# ") and header is not False:
-        first = [first[0][2:].strip(), *first[1:]]  # as numpy.savetxt writes a header
     body = rows[1:]
     width = Counter(len(cells) for _, cells in (body or rows)[:SAMPLE]).most_common(1)[0][0]
+    if delimiter == BLANK and first[0] == "#" and len(first) == width + 1:
+        first = first[1:]
     if header is None:
         header = bool(set(known) & set(map(str, first))) or _is_header(source, unit, first_line, first, body, width, missing)
     if not header:
@@ -181,14 +185,15 @@ def make_cells(
         names = ["row names", *map(_name, first)]
     else:
         names = list(map(_name, first))
+        names[0] = names[0].removeprefix("# ")  # as numpy.savetxt writes a header
     if not body:
         raise TableError(f"{source}: has a header and no rows ({listed(names)}), expected at least one row")
     for line, cells in body:
         if len(cells) != len(names):
             raise TableError(
-                f"{source}, {unit} {line}: has {len(cells)} cells, expected {len(names)} as "
+                f"{source}, {unit} {line}: has {count(len(cells), 'cell')}, expected {len(names)} as "
                 + ("in the header" if header else "in the other rows")
-                + _cure_of_width(cells, delimiter, line == first_line)
+                + _cure_of_width(len(cells) > len(names), delimiter, line == first_line)
             )
     columns = [objects([_cell(row[i], missing) for _, row in body]) for i in range(len(names))]
     lines = np.array([line for line, _ in body])
@@ -198,7 +203,7 @@ def make_cells(
             kept.append(i)
             names[i] = name or f"column {i + 1}"
     if len(kept) < len(names):
-        notes.append(f"{len(names) - len(kept)} columns without name and values left out")
+        notes.append(f"{count(len(names) - len(kept), 'column')} without name and values left out")
     if twice := [name for name, count in Counter(names[i] for i in kept).items() if count > 1]:
         raise TableError(
             f"{source}, {unit} {first_line}: two columns have the name {twice[0]!r}; rename one, or set header = false with "
@@ -218,12 +223,13 @@ def _name(cell: Any) -> str:
     return "" if cell is None else str(cell).strip()
 
 
-def _cure_of_width(cells: Sequence[Any], delimiter: str, is_first: bool) -> str:
+def _cure_of_width(is_long: bool, delimiter: str, is_first: bool) -> str:
     if is_first:
         return "; skip = 1 leaves the first line out"
-    if delimiter in (",", ";", "\t", "|"):
-        return f"; quote a cell that contains {delimiter!r}, or give another delimiter (this one was {NAMES[delimiter]})"
-    return "; give the delimiter, or quote cells with blanks" if cells else ""
+    found = f"(cells are between {NAMES.get(delimiter, repr(delimiter))})"
+    if is_long:
+        return f"; put quotes around a cell that contains {delimiter!r}, or give the delimiter {found}"
+    return f"; add the cells that are missing, or give the delimiter {found}"
 
 
 def _is_header(
@@ -235,9 +241,12 @@ def _is_header(
     have numbers, and the words that they have.
     """
     if len(first) not in (width, width - 1):
+        last = next((number for number, cells in reversed([(line, first), *body[:SAMPLE]]) if len(cells) != width), line)
+        last = line if last > line + 20 else last
+        comment = ', or comment = "#"' if str(first[0]).startswith("#") else ""
         raise TableError(
-            f"{source}, {unit} {line}: has {len(first)} cells, and the rows below have {width}; give skip = {line} if it is "
-            "no part of the table, or the delimiter"
+            f"{source}, {unit} {line}: has {count(len(first), 'cell')}, and the rows below have {width}; give skip = {last}"
+            f"{comment} if it is no part of the table, or give the delimiter"
         )
     if not any(_is_numeric(cell) for cell in first):
         return True
