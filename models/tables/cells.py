@@ -20,11 +20,38 @@ MISSING_WORDS = frozenset([
 
 
 class TableError(ValueError):
-    """A table cannot be read or used as it is. The message names the file, the line, the column, the value and a cure."""
+    """A table cannot be read or used as it is. The message names the file, the line, the column, the value and a cure.
+
+    Examples
+    --------
+    >>> import pandas
+    >>> from models import read_table
+    >>> frame = pandas.DataFrame({"size": [1.0, 2.0, 4.0], "color": ["red", "blue", "red"], "price": [1.5, 2.5, 4.0]})
+    >>> read_table(frame, target="prize")
+    Traceback (most recent call last):
+    models.tables.cells.TableError: frame: no column 'prize', did you mean 'price'?
+    """
 
 
 class TableWarning(UserWarning):
-    """Something in a table was left out or replaced."""
+    """Something in a table was left out or replaced.
+
+    Examples
+    --------
+    >>> import warnings
+    >>> import pandas
+    >>> from models import TableModel, read_table
+    >>> frame = pandas.DataFrame({"size": [1.0, 2.0, 4.0], "price": [1.5, 2.5, 4.0]})
+    >>> table = read_table(frame, target="price", verbose=False)
+    >>> class Mean:
+    ...     def predict(self, x):
+    ...         return np.full(len(x), 2.0)
+    >>> with warnings.catch_warnings(record=True) as caught:
+    ...     warnings.simplefilter("always")
+    ...     y = TableModel(Mean(), table.description).predict(frame.assign(color="green"))
+    >>> print(caught[0].category.__name__, caught[0].message)
+    TableWarning frame: additional columns are not used: color
+    """
 
 
 @dataclass(frozen=True)

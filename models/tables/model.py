@@ -37,6 +37,20 @@ class TableModel:
     Each method takes a DataFrame, a path, several paths side by side, or a matrix as `Table.x`. Columns may be in another
     order. A missing column is an error. Additional columns, categories that were never seen, and missing values in columns that
     had none are reported by a `TableWarning` each.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import pandas
+    >>> from models import read_table
+    >>> frame = pandas.DataFrame({"size": [1.0, 2.0, 4.0], "color": ["red", "blue", "red"], "price": [1.5, 2.5, 4.0]})
+    >>> table = read_table(frame, target="price", verbose=False)
+    >>> trainer = table.builder(epochs=2)({}, np.random.default_rng(0))
+    >>> history = trainer.fit(table.x, table.y)
+    >>> from tinygrad_lab import Predictor
+    >>> model = table.model(Predictor.from_trainer(trainer))
+    >>> model.predict(frame[["color", "size"]]).shape
+    (3,)
     """
 
     def __init__(self, predictor: Predictor, description: Description) -> None:

@@ -48,6 +48,20 @@ class Table:
         The name of the column of groups.
     notes : tuple of str
         What was guessed or left out.
+
+    Examples
+    --------
+    >>> import pandas
+    >>> from models import read_table
+    >>> frame = pandas.DataFrame({"size": [1.0, 2.0, 4.0], "color": ["red", "blue", "red"], "price": [1.5, 2.5, 4.0]})
+    >>> table = read_table(frame, target="price")
+    3 samples, 2 features (1 number, 1 category with 2 levels), y = price (regression)
+    >>> table.x
+    array([[1., 1.],
+           [2., 0.],
+           [4., 1.]])
+    >>> table.y.ravel()
+    array([1.5, 2.5, 4. ])
     """
 
     x: np.ndarray
