@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike
 
+from search.ranking.measure import LOSS, Measure
 from search.ranking.ranking import Ranking, varying_parameters
 from search.report.figures import (
     plot_differences,
@@ -121,7 +122,7 @@ def _stability(losses: np.ndarray, top: int, column: str, what: str) -> Illustra
 
 
 def luck_illustrations(
-    comparison: "Comparison | None", seed_losses: ArrayLike | None, chosen: float | None, top: int, name: str = "loss"
+    comparison: "Comparison | None", seed_losses: ArrayLike | None, chosen: float | None, top: int, measure: Measure = LOSS
 ) -> Iterator[Illustration]:
     """Yield figures of the differences between the best, and of the winner's test loss over seeds."""
     if comparison is not None and len(comparison) > 1:
@@ -133,10 +134,10 @@ def luck_illustrations(
             plot_differences(comparison, top),
         )
     if seed_losses is not None and np.isfinite(losses := np.asarray(seed_losses, dtype=float)).any():
-        finite = losses[np.isfinite(losses)]
+        finite, name = losses[np.isfinite(losses)], measure.name
         yield illustrate(
             f"The test {name} of the winner's configuration from other seeds: the {name} to expect if the seed is not chosen.",
-            f"Histogram of the test {name} of {len(finite)} seeds, from {finite.min():.4g} to {finite.max():.4g}, "
+            f"Histogram of {len(finite)} test {measure.plural} from {finite.min():.4g} to {finite.max():.4g}, "
             f"mean {finite.mean():.4g}.",
             plot_seed_distribution(losses, best=chosen, name=name),
         )

@@ -119,7 +119,7 @@ def write_report(
         cards=[*winners(ranking, retrained, comparison, simplest)],
         comparison=comparison,
         prose=[(name, str(result)) for name, result in luck if result is not None],
-        luck_figures=[*luck_illustrations(comparison, seed_losses, lowest, TOP, measure.name)],
+        luck_figures=[*luck_illustrations(comparison, seed_losses, lowest, TOP, measure)],
         figures=[illustrate(*figure) for figure in figures],
         score_figures=[*score_illustrations(ranking, TOP)],
         learning_figures=[

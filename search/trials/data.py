@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from tinygrad_lab.prediction.tasks import as_classes
 from tinygrad_lab.training.data import check_labels, check_rows, check_same_length, check_weights
 
 Array = NDArray[Any]
@@ -210,7 +211,7 @@ def _read_targets(name: str, y: ArrayLike, task: str | None, classes: Any) -> tu
 def _decoded(y: Array, classes: Any) -> Array:
     """Return the labels of a table. One that knows its classes may have encoded them by their positions."""
     is_encoded = classes is not None and y.ndim == 1 and y.dtype.kind in "iu" and y.min() >= 0 and y.max() < len(classes)
-    return np.asarray(classes)[y] if is_encoded else y
+    return as_classes(classes)[y] if is_encoded else y
 
 
 def _has_words(array: Array) -> bool:
@@ -246,7 +247,7 @@ def _encode(name: str, labels: Array, classes: Any) -> tuple[Array, Array]:
         if len(found) < 2:
             raise ValueError(f"{name} has one class, {found.tolist()[0]!r}, expected at least two; is it the right column?")
         return codes.astype(np.int64), found
-    known = np.asarray(classes)
+    known = as_classes(classes)
     positions = {value: position for position, value in enumerate(known.tolist())}
     unknown = [value for value in labels.tolist() if value not in positions]
     if unknown:
