@@ -36,7 +36,7 @@ ORDER = {
     "tinygrad_lab/training/snapshots": "users_code nodes reading writing snapshot",
     "tinygrad_lab/training/engines": "engine eager replay compiled choice",
     "tinygrad_lab/testing": "slopes comparison gradients mutants strategies verification",
-    "tinygrad_lab/prediction": "architecture rules files tasks conformal onnx_export predictor loading",
+    "tinygrad_lab/prediction": "architecture rules files tasks conformal calibrated onnx_export predictor loading",
     "models": "networks parts builders report_data tables files estimators",
     "models/estimators": "samples continuation base regressors classifier",
     "models/tables": "cells formats text files dates columns targets roles description encoder embedding builder model table",

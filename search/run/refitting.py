@@ -23,6 +23,7 @@ from search.trials.fits import Fit, Problem, Trainer
 from search.trials.folds import Fold
 from search.trials.running import run_fits
 from search.trials.seeds import fit_seed
+from tinygrad_lab.prediction.calibrated import CalibratedModel
 from tinygrad_lab.prediction.conformal import check_partition
 from tinygrad_lab.prediction.tasks import task_of
 
@@ -105,7 +106,7 @@ def _model_of(trainer: Any) -> Any:
     return trainer
 
 
-def make_model(problem: Problem, refits: Sequence[Refit], n_folds: int, details: dict[str, Any]) -> Any:
+def make_model(problem: Problem, refits: Sequence[Refit], n_folds: int, details: dict[str, Any]) -> CalibratedModel:
     """Return the model that averages what was fitted: a Predictor, or a FittedEstimator.
 
     Parameters
@@ -127,7 +128,7 @@ def make_model(problem: Problem, refits: Sequence[Refit], n_folds: int, details:
     if all(networks) and task not in ("classification", "multilabel"):
         task = task_of(trainer.loss, members[0])
     task = task or ("classification" if hasattr(members[0], "classes_") else "regression")
-    model: Any
+    model: CalibratedModel
     if all(networks):
         model = tinygrad_lab.Predictor(members[0], task, problem.classes, members[1:], details=details)
     else:
@@ -139,7 +140,7 @@ def make_model(problem: Problem, refits: Sequence[Refit], n_folds: int, details:
     return model
 
 
-def _targets(problem: Problem, model: Any) -> Any:
+def _targets(problem: Problem, model: CalibratedModel) -> Any:
     """Return the targets for the calibration; None if they are no numbers and no labels, or there are no probabilities."""
     if model.task == "regression":
         return problem.y
@@ -147,9 +148,9 @@ def _targets(problem: Problem, model: Any) -> Any:
     if model.task == "multilabel" or y.ndim == 2:
         return None
     if isinstance(model, FittedEstimator):
-        if not all(hasattr(estimator, "predict_proba") for estimator in model.estimators):
+        if not all(hasattr(estimator, "predict_proba") for estimator in model.models):
             return None
-        return y if problem.classes is not None else np.searchsorted(model.classes_, y)
+        return y if problem.classes is None else problem.classes[y]
     codes = y.astype(np.int64)
     if (codes != y).any() or codes.min() < 0 or codes.max() >= len(model.classes_):  # probabilities as targets
         return None

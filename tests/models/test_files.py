@@ -146,6 +146,6 @@ def test_a_changed_file_of_a_table_loads_or_is_refused_in_one_line(tmp_path):
 def test_networks_come_back(tmp_path, network):
     tl.Predictor(network).save(tmp_path / "model")
     loaded = load_model(tmp_path / "model")
-    assert type(loaded.networks[0]) is type(network)
-    assert repr(loaded.networks[0]) == repr(network)
+    assert type(loaded.models[0]) is type(network)
+    assert repr(loaded.models[0]) == repr(network)
     np.testing.assert_array_equal(loaded.predict(X), tl.Predictor(network).predict(X), strict=True)

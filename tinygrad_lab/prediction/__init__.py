@@ -1,7 +1,8 @@
 """Models in use: networks that predict labels, probabilities and intervals, in one file without pickle.
 
-architecture, rules --> files ------.
-             tasks, conformal -------+--> predictor --> loading
+architecture, rules --> files ----------.
+tasks, conformal --> calibrated ---------+--> predictor --> loading
+                    onnx_export --------'
 
 Each imports only from those before it.
 """

@@ -78,6 +78,6 @@ def _restored(
         calibration = Calibration(arrays.pop("folds"), arrays.pop("scores"))
         if arrays or calibration.folds.max() >= len(models) - 1:
             raise ValueError("its fold models do not fit their samples")
-        predictor.fold_networks = tuple(map(tuple, models[1:]))
+        predictor.fold_models = tuple(map(tuple, models[1:]))
         predictor.calibration = calibration
     return predictor

@@ -65,7 +65,7 @@ def test_the_fold_models_are_those_of_the_search_to_the_bit(repeats):
     result = run(build_network, lr=[0.05, 0.1], repeats=repeats)
     model = result.best
     losses = []
-    for (network,), (_, validation) in zip(model.fold_networks, result.folds, strict=True):
+    for (network,), (_, validation) in zip(model.fold_models, result.folds, strict=True):
         losses.append(tl.HalfSquaredError()(network(X[validation]), Y[validation, None]).item())
     assert tuple(losses) == result.ranking[0].losses[:3]
 
@@ -73,7 +73,7 @@ def test_the_fold_models_are_those_of_the_search_to_the_bit(repeats):
 def test_the_model_is_that_of_a_retraining_to_the_bit():
     result = run(build_network, lr=[0.05, 0.1])
     [retrained] = result.retrain(top=1, train=(X, Y), test=(X, Y), progress=False)
-    state = result.best.networks[0].state_dict()
+    state = result.best.models[0].state_dict()
     assert state.keys() == retrained.state_dict.keys()
     for name, value in state.items():
         np.testing.assert_array_equal(value, retrained.state_dict[name])
@@ -105,13 +105,13 @@ def test_an_ensemble_of_the_best_averages_them():
     single = [result.fit(row.configuration).predict(X) for row in result.ranking.best(2)]
     np.testing.assert_allclose(model.predict(X), np.mean(single, axis=0), rtol=1e-14)
     assert [one["configuration"] for one in model.details["members"]] == [row.configuration for row in result.ranking.best(2)]
-    assert [len(networks) for networks in model.fold_networks] == [2, 2, 2]
+    assert [len(networks) for networks in model.fold_models] == [2, 2, 2]
 
 
 def test_an_ensemble_of_the_folds_averages_them():
     result = run(build_scaled, lr=[0.01, 0.05])
     model = result.fit(ensemble="folds")
-    folds = [tl.Predictor(network).predict(X) for (network,) in result.best.fold_networks]
+    folds = [tl.Predictor(network).predict(X) for (network,) in result.best.fold_models]
     np.testing.assert_allclose(model.predict(X), np.mean(folds, axis=0), rtol=1e-14)
     for bound, expected in zip(model.predict_interval(X, 0.8), result.best.predict_interval(X, 0.8), strict=True):
         np.testing.assert_array_equal(bound, expected)
@@ -169,7 +169,9 @@ def test_trainers_of_another_kind_predict(tmp_path):
     lower, upper = model.predict_interval(X, 0.8)
     assert lower.shape == model.predict(X).shape == (24,)
     assert ((lower <= Y) & (Y <= upper)).mean() > 0.7
-    with pytest.raises(TypeError, match=r"\AFittedEstimator: save is called, but a PredictingTrainer .*; save a network, or"):
+    with pytest.raises(
+        TypeError, match=r"\AFittedEstimator: save is for networks, and a PredictingTrainer has no file without"
+    ):
         model.save(tmp_path / "model")
 
 
@@ -195,8 +197,10 @@ def test_estimators_predict_the_labels_of_the_user(kind):
         assert model.classes_[model.predict_proba(X).argmax(1)].tolist() == model.predict(X).tolist()
         assert model.predict_set(X, 0.8).shape == (24, 3)
     else:
-        with pytest.raises(TypeError, match="a Pipeline has no probabilities; search an estimator that has"):
+        with pytest.raises(ValueError, match="predict_set needs .*, and probabilities for sets"):
             model.predict_set(X, 0.8)
+        with pytest.raises(TypeError, match="predict_proba is called, but a Pipeline has none; search an estimator that has"):
+            model.predict_proba(X)
 
 
 def test_a_baseline_can_be_fitted():
@@ -240,7 +244,7 @@ def test_estimators_are_averaged_and_calibrated_by_class():
     probabilities = np.mean([model.predict_proba(X) for model in models[:2]], axis=0)
     np.testing.assert_allclose(fitted.predict_proba(X), probabilities)
     np.testing.assert_array_equal(fitted.predict(X), np.array(["a", "b", "c"])[probabilities.argmax(1)])
-    fitted.calibrate([models[:1], models[1:2]], [np.arange(12, 24), np.arange(12)], X, LABELS)
+    fitted.calibrate(models[:2], [np.arange(12, 24), np.arange(12)], X, np.array(["a", "b", "c"])[LABELS])
     reference = tl.Predictor(tl.Linear(1, 3, rng=np.random.default_rng(0)), "classification")
     assert fitted.predict_set(X, 0.8).shape == reference.predict_proba(X).shape
 
@@ -279,7 +283,7 @@ def test_without_a_partition_there_is_a_model_without_intervals(folds):
     model = run(build_scaled, folds=folds, lr=[0.05]).best
     assert model.predict(X).shape == (24,)
     with pytest.raises(
-        ValueError, match="predict_interval needs the models of a cross-validation in which each sample is held"
+        ValueError, match="predict_interval needs the models of a cross-validation that holds out each sample once"
     ):
         model.predict_interval(X)
 

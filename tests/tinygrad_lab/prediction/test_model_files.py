@@ -61,8 +61,8 @@ def test_every_known_layer_comes_back(tmp_path, dtype):
     loaded = saved(tmp_path, tl.Predictor(network))
     np.testing.assert_array_equal(loaded.predict(X), tl.Predictor(network).predict(X))
     assert loaded.predict(X).dtype == dtype
-    assert repr(loaded.networks[0]) == repr(network)
-    assert architecture.describe_network(loaded.networks[0]) == architecture.describe_network(network)
+    assert repr(loaded.models[0]) == repr(network)
+    assert architecture.describe_network(loaded.models[0]) == architecture.describe_network(network)
 
 
 def test_no_layer_of_the_package_is_missing():

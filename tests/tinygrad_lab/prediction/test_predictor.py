@@ -124,8 +124,8 @@ def test_scikit_learns_scorers_take_it(task, y, scorer):
     ("call", "message"),
     [
         (lambda: tl.Predictor(linear(1), "ranking"), "task is 'ranking', expected regression, classification, multilabel"),
-        (lambda: tl.Predictor("net"), "network is 'net', expected a Layer, such as trainer.network"),
-        (lambda: tl.Predictor(linear(1), members=[None]), "network is None, expected a Layer"),
+        (lambda: tl.Predictor("net"), "models has 'net', expected a Layer, such as trainer.network"),
+        (lambda: tl.Predictor(linear(1), members=[None]), "models has None, expected a Layer"),
         (lambda: tl.Predictor(linear(1), classes=[0, 1]), "classes are given for a regression"),
         (lambda: tl.Predictor(linear(2), "classification", [1, 1]), "expected at least two different labels"),
         (lambda: tl.Predictor(linear(2), "classification", [float("nan"), 1]), "classes holds nan"),
