@@ -31,7 +31,7 @@ FEW, MORE = 2, 3
 
 SAME = {
     "abs": "Abs", "add": "Add", "arccos": "Acos", "arccosh": "Acosh", "arcsin": "Asin", "arcsinh": "Asinh", "arctan": "Atan",
-    "arctanh": "Atanh", "cos": "Cos", "cosh": "Cosh", "detach": "Identity", "divide": "Div", "equal": "Equal", "erf": "Erf",
+    "arctanh": "Atanh", "cos": "Cos", "cosh": "Cosh", "detach": "Identity", "divide": "Div", "equal": "Equal",
     "exp": "Exp", "floor": "Floor", "greater": "Greater", "greater_equal": "GreaterOrEqual", "less": "Less",
     "less_equal": "LessOrEqual", "log": "Log", "logical_and": "And", "logical_not": "Not", "logical_or": "Or",
     "matmul": "MatMul", "maximum": "Max", "minimum": "Min", "multiply": "Mul", "negative": "Neg", "power": "Pow",
@@ -230,6 +230,14 @@ def _astype(g: _Graph, line: RecordedOp, inputs: list[str]) -> str:
     return g.node("Cast", *inputs, to=helper.np_dtype_to_tensor_dtype(np.dtype(line.params["dtype"])))
 
 
+def _erf(g: _Graph, line: RecordedOp, inputs: list[str]) -> str:
+    """Erf in single precision, the only one that ONNX Runtime has, with an error below 1e-7."""
+    from onnx import TensorProto, helper
+
+    single = g.node("Erf", g.node("Cast", *inputs, to=TensorProto.FLOAT))
+    return g.node("Cast", single, to=helper.np_dtype_to_tensor_dtype(line.result.dtype))
+
+
 def _reduce(kind: str) -> Callable[[_Graph, RecordedOp, list[str]], str]:
     def rule(g: _Graph, line: RecordedOp, inputs: list[str]) -> str:
         return g.node(kind, *inputs, g.constant(np.array(line.params["axes"], np.int64)), keepdims=1)
@@ -282,6 +290,7 @@ Rule = Callable[[_Graph, RecordedOp, list[str]], str]
 RULES: dict[str, Rule] = {
     "astype": _astype,
     "concatenate": _concatenate,
+    "erf": _erf,
     "expm1": _expm1,
     "gather": _gather,
     "getitem": _getitem,

@@ -18,7 +18,7 @@ X = np.random.default_rng(0).normal(size=(7, 3))
 
 
 OF_ERF = 1e-6
-"""The evaluator computes Erf in single precision."""
+"""Erf is exported in single precision."""
 
 
 def run(folder, predictor, x, **options):
