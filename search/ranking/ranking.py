@@ -5,6 +5,7 @@ configurations, outcomes of all their fits --rank--> Ranking, by loss or score, 
 
 import math
 import os
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -145,6 +146,18 @@ class Ranking(EndedRows[RankedConfiguration]):
         n_fits = len(self._rows[0].losses) if self._rows else 0
         return _fold_names(n_fits // self.repeats, self.repeats)
 
+    @property
+    def failure(self) -> str:
+        """Why no configuration is done, in one line with the most frequent reason; empty if one is."""
+        if self.done or not self._rows:
+            return ""
+        bad = [row for row in self if row.status != "stopped"]
+        reasons = Counter(f"{row.status}, {row.reason.partition(': ')[2] or row.reason}" for row in bad)
+        [(reason, count)] = reasons.most_common(1)
+        some = f"{len(bad):,} of {len(self):,} configurations" if len(bad) < len(self) else "every configuration"
+        share = "all for the same reason" if count == len(bad) else "most of them" if 2 * count > len(bad) else "for example"
+        return f"{some} failed or diverged, {share}: {reason}"
+
     def best(self, top: int = 20) -> tuple[RankedConfiguration, ...]:
         """Return the first rows that are done.
 
@@ -163,7 +176,7 @@ class Ranking(EndedRows[RankedConfiguration]):
         if top < 1:
             raise ValueError(f"top={top}, expected at least 1")
         if not (done := self.done):
-            raise SearchError("every configuration failed or diverged; the ranking gives the reasons")
+            raise SearchError(self.failure or "the ranking has no configuration")
         return done[:top]
 
     def rows_of(self, configurations: Iterable[Mapping[str, Any]]) -> tuple[RankedConfiguration, ...]:

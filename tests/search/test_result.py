@@ -259,6 +259,31 @@ def test_retrain_that_fails():
             getattr(retrained, name)
 
 
+@pytest.mark.parametrize(
+    ("behaviours", "failure"),
+    [
+        (["raises", "works"], ""),
+        (
+            ["raises"],
+            "every configuration failed or diverged, all for the same reason: failed, KeyError: 'no such\\nactivation'",
+        ),
+        (
+            ["raises", "diverges", "leaves"],
+            "every configuration failed or diverged, for example: diverged, NonFiniteLossError: loss is nan",
+        ),
+    ],
+)
+def test_a_search_in_which_everything_failed_gives_the_reason(behaviours, failure):
+    grid = ParameterGrid(behaviour=behaviours)
+    result = GridSearch(build_troubled, grid, store=None, workers=1).run(*data(), progress=False)
+    assert result.ranking.failure.startswith(failure)
+    assert bool(result.ranking.failure) == bool(failure)
+    if failure:
+        for use in (lambda: result.best, lambda: result.retrain(train=data(), test=TEST, progress=False)):
+            with pytest.raises(SearchError, match="every configuration failed or diverged, "):
+                use()
+
+
 def test_retrain_refusals(result):
     with pytest.raises(ValueError, match="^top=0, expected at least 1"):
         result.retrain(top=0, train=data(), test=TEST)
