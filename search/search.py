@@ -30,7 +30,7 @@ from search.space.grid import ParameterGrid
 from search.space.rounds import EVERY_CANDIDATE, ListedConfigurations, Strategy
 from search.space.union import as_strategy
 from search.store import Store
-from search.store.fingerprint import DIGEST, describe_function, fingerprint
+from search.store.fingerprint import DIGEST, NONE, describe_function, fingerprint
 from search.trials.baselines import baseline_configurations, missing_extra
 from search.trials.data import Samples, is_table, read_samples
 from search.trials.fits import Build, Outcome, Problem
@@ -215,6 +215,7 @@ class Search:
         samples = self._read(x, y, groups, sample_weight, task)
         layout = self._layout(samples, outer)
         candidates = self.strategy.candidates(self.seed)
+        baselines = self._baselines(samples)
         made_from = fingerprint(
             samples.x,
             samples.y,
@@ -225,6 +226,8 @@ class Search:
             self._describe_scoring(),
             samples.weight,
             samples.classes,
+            scores=() if self.scoring is None else self.scoring.functions,
+            packages=("sklearn",) if baselines or self.scoring is not None else (),
         )
         made_from["strategy"] = self.strategy.describe()
         asked_for = map(canonical_text, candidates) if len(candidates) else None
@@ -232,7 +235,6 @@ class Search:
             StrategyRun(self.strategy, self.seed, fold_numbers)
             for fold_numbers in (layout.fold_numbers, *(fold.inner for fold in layout.nested))
         )
-        baselines = self._baselines(samples)
         problem = Problem(
             self.build,
             samples.x,
@@ -405,7 +407,7 @@ def _facts(made_from: Mapping[str, str], outcomes: Collection[Outcome]) -> tuple
     """Return what was searched, and how long the fits took, as text for people."""
     seconds = sum(outcome.seconds for outcome in outcomes)
     work = f"{seconds / 60.0:.3g} minutes" if seconds >= 60.0 else f"{seconds:.3g} seconds"
-    described = ((name, text.partition(DIGEST)[0]) for name, text in made_from.items())
+    described = ((name, text.partition(DIGEST)[0]) for name, text in made_from.items() if text != NONE)
     return (("fits", f"{len(outcomes):,}, {work} of work together"), *described)
 
 

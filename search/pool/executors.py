@@ -38,7 +38,7 @@ class ExecutorPool:
     def __init__(self, executor: Executor, problem: Problem, limit: int) -> None:
         self._executor = executor
         self._problem = problem
-        self._surroundings = surroundings_of(problem.build)
+        self._surroundings = surroundings_of(problem.functions)
         self._limit = limit
 
     def run(self, work: Work, chunks: Iterable[Chunk], handle: Handler, retry: bool = True) -> None:
@@ -102,7 +102,7 @@ def _work_elsewhere(
     _name: str, started_in: str, surroundings: Surroundings, work: Work, problem: Problem, chunk: Chunk
 ) -> Packed:
     if started_in != _this_process():
-        surroundings.check_in_worker(problem.build)
+        surroundings.check_in_worker(problem.functions)
     # If the executor runs in this process, the limit is already set. In another process, it stays set after the chunk.
     threadpool_limits(limits=1)
     return [(position, pack(result)) for position, result in work(problem, chunk)]

@@ -29,7 +29,7 @@ def serve(connection: Connection, lifeline: Connection) -> None:
         connection.send(("ready",))
         try:
             problem, surroundings = connection.recv()
-            surroundings.check_in_worker(problem.build)
+            surroundings.check_in_worker(problem.functions)
         except SearchError as error:
             connection.send(("other", str(error)))
             return

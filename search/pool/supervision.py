@@ -148,7 +148,7 @@ class Supervisor:
 
     def __init__(self, problem: Problem, count: int, time_limit: float | None, watched: Connection) -> None:
         self._problem = problem
-        self._surroundings = surroundings_of(problem.build)
+        self._surroundings = surroundings_of(problem.functions)
         self._count = count
         self._time_limit = math.inf if time_limit is None else time_limit
         self._watched = watched

@@ -12,7 +12,7 @@ import hashlib
 import inspect
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from itertools import chain
@@ -58,6 +58,8 @@ def fingerprint(
     scoring: str = "data loss",
     weight: Array | None = None,
     classes: Array | None = None,
+    scores: Sequence[Callable[..., float]] = (),
+    packages: Iterable[str] = (),
 ) -> dict[str, str]:
     """Return what the results of a search depend on.
 
@@ -84,6 +86,10 @@ def fingerprint(
         The weights of the samples.
     classes : ndarray, optional
         What the labels in y stand for.
+    scores : sequence of callable
+        The functions among the scores.
+    packages : iterable of str
+        Installed packages on which results depend beside those that the builder uses.
 
     Returns
     -------
@@ -103,7 +109,7 @@ def fingerprint(
     >>> differences(one, two)
     {'seed': '0 there, 1 here'}
     """
-    surroundings = surroundings_of(build)
+    surroundings = surroundings_of([build, *scores])
     words = _describe_data(x, y) + ("" if weight is None else " with weights")
     known = () if classes is None else (np.frombuffer(repr(classes.tolist()).encode(), np.uint8),)
     arrays = (x, y, *(() if weight is None else (weight,)), *known)
@@ -116,7 +122,7 @@ def fingerprint(
         "builder": describe_function(build),
         "values": json.dumps(surroundings.values) if surroundings.values else NONE,
         "code": _describe_code(build, surroundings.code),
-        "engine": engine(),
+        "engine": engine([*surroundings.packages, *packages]),
         "version": package_version(),
     }
 

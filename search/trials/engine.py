@@ -2,27 +2,41 @@
 
 import platform
 import sys
+from collections.abc import Iterable
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 
 import numpy as np
 
+DISTRIBUTIONS = {"sklearn": "scikit-learn"}  # packages that are installed under another name
 
-@cache
-def engine() -> str:
+
+def engine(packages: Iterable[str] = ()) -> str:
     """Return the versions and the processor, separated by commas.
 
     A search with Numba compiles long trainings; one without it replays them by NumPy. NumPy and BLAS choose other code for
     other processors.
 
+    Parameters
+    ----------
+    packages : iterable of str
+        Further packages of which a version is added, if they are installed under the names by which they are imported.
+
     Examples
     --------
-    >>> engine()
-    'Numba ..., NumPy 2..., ... BLAS ..., SciPy ..., Python 3..., processor ...'
+    >>> engine(["sklearn"])
+    'Numba ..., NumPy 2..., ... BLAS ..., SciPy ..., Python 3..., processor ..., scikit-learn ...'
     """
+    names = sorted({DISTRIBUTIONS.get(name, name) for name in packages} - {"numba", "numpy", "scipy"})
+    known = filter(None, map(_version_if_installed, names))
+    return ", ".join([versions(), f"processor {_processor()}", *known])
+
+
+@cache
+def _processor() -> str:
     simd = np.show_config(mode="dicts").get("SIMD Extensions", {})
     levels = [*simd.get("baseline", []), *simd.get("found", [])]
-    return f"{versions()}, processor {' '.join([platform.machine(), *levels[-1:]])}"
+    return " ".join([platform.machine(), *levels[-1:]])
 
 
 @cache
@@ -41,7 +55,12 @@ def versions() -> str:
 
 
 def _version(name: str) -> str:
+    return _version_if_installed(name) or f"no {name}"
+
+
+@cache
+def _version_if_installed(name: str) -> str:
     try:
         return f"{name} {version(name.lower())}"
     except PackageNotFoundError:
-        return f"no {name}"
+        return ""

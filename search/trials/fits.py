@@ -143,6 +143,11 @@ class Problem:
     scoring: Scoring | None = None
     reference: Configuration | None = None
 
+    @property
+    def functions(self) -> tuple[Callable[..., Any], ...]:
+        """The functions that a user may have written: the builder, and scores."""
+        return (self.build, *(() if self.scoring is None else self.scoring.functions))
+
     def trainer(self, fit: "Fit") -> Trainer:
         """Build the Trainer of a fit."""
         kind = baseline_of(fit.configuration)

@@ -73,8 +73,8 @@ def _path(node: ast.AST) -> Iterator[tuple[str, ...]]:
         yield (node.id, *attributes)
 
 
-def imported_in(tree: ast.AST | None) -> Iterator[ModuleType]:
-    """Yield the modules of the user that code imports when it runs. They are imported, as they will be anyway."""
+def imported_in(tree: ast.AST | None) -> Iterator[tuple[str, ModuleType | None]]:
+    """Yield the names of the modules that code imports when it runs, and those that are the user's, imported now."""
     for node in ast.walk(tree) if tree else ():
         names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
         if isinstance(node, ast.ImportFrom) and node.module and not node.level:
@@ -82,8 +82,7 @@ def imported_in(tree: ast.AST | None) -> Iterator[ModuleType]:
         for name in names:
             with suppress(Exception):  # then the builder may fail, or does not come to this line
                 found = importlib.util.find_spec(name.partition(".")[0])
-                if found and is_users_file(found.origin):
-                    yield importlib.import_module(name)
+                yield name, importlib.import_module(name) if found and is_users_file(found.origin) else None
 
 
 def closure_of(function: FunctionType) -> Iterator[tuple[str, Any]]:

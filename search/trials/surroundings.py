@@ -15,7 +15,7 @@ import enum
 import hashlib
 import sys
 from argparse import Namespace
-from collections.abc import Mapping, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePath
@@ -26,7 +26,6 @@ import numpy as np
 
 from search.errors import SearchError, printable
 from search.trials.engine import versions
-from search.trials.fits import Build
 from search.trials.sources import (
     MAIN_NAMES,
     changed_in,
@@ -41,8 +40,9 @@ from search.trials.sources import (
 )
 from tinygrad_lab.contents import children
 from tinygrad_lab.storage.digests import digest_arrays
-from tinygrad_lab.training.snapshots.users_code import is_of_this_package, names_read, own_attributes
+from tinygrad_lab.training.snapshots.users_code import names_read, own_attributes
 
+OWN_PACKAGES = {"models", "search", "tinygrad_lab"}
 LONGEST_VALUE = 100  # characters; of a longer text the beginning and a digest are kept
 LARGEST_ARRAY = 16  # elements; a larger array is described by its digest
 
@@ -60,17 +60,20 @@ class Surroundings:
     main : str
         The name of the main program.
     versions : str
-        Of the installed packages that its results depend on.
+        Of the installed packages that all results depend on.
+    packages : tuple of str
+        The names of further installed packages that it uses.
     """
 
     values: dict[str, str]
     code: dict[str, str]
     main: str
     versions: str
+    packages: tuple[str, ...] = ()
 
-    def check_in_worker(self, build: Build) -> None:
-        """Raise a SearchError if the builder, as a worker process has it, depends on something else than this."""
-        here = surroundings_of(build, self.main)
+    def check_in_worker(self, functions: Sequence[Callable[..., Any]]) -> None:
+        """Raise a SearchError if these, as a worker process has them, depend on something else than this."""
+        here = surroundings_of(functions, self.main)
         if self.versions != here.versions:
             raise SearchError(
                 f"a worker has {here.versions}, and the search was started with {self.versions}, expected the same; "
@@ -92,12 +95,12 @@ class Surroundings:
                 )
 
 
-def surroundings_of(build: Build, main: str | None = None) -> Surroundings:
-    """Return what a builder depends on besides its arguments.
+def surroundings_of(functions: Sequence[Callable[..., Any]], main: str | None = None) -> Surroundings:
+    """Return what a builder, and the functions that score what it builds, depend on besides their arguments.
 
     Parameters
     ----------
-    build : callable
+    functions : sequence of callable
     main : str, optional
         The name of the main program, by default that of this process.
 
@@ -105,13 +108,14 @@ def surroundings_of(build: Build, main: str | None = None) -> Surroundings:
     --------
     >>> names = {"__name__": "__main__", "LR": 0.1}
     >>> exec("def build(configuration, rng): return LR", names)
-    >>> surroundings_of(names["build"], main="script").values
+    >>> surroundings_of([names["build"]], main="script").values
     {'script.LR': '0.1'}
     """
     reader = _Reader(main_name() if main is None else main)
-    reader.text_of(build)
+    reader.text_of(tuple(functions))
     values = {name: text for name, text in reader.values.items() if name not in reader.changed}
-    return Surroundings(dict(sorted(values.items())), dict(sorted(reader.code.items())), reader.main, versions())
+    values, code = (dict(sorted(found.items())) for found in (values, reader.code))
+    return Surroundings(values, code, reader.main, versions(), tuple(sorted(reader.packages)))
 
 
 def main_name() -> str:
@@ -128,6 +132,7 @@ class _Reader:
         self.values: dict[str, str] = {}
         self.code: dict[str, str] = {}
         self.changed: set[str] = set()  # names of values that the code changes
+        self.packages: set[str] = set()  # installed packages that the code names
         self._followed: dict[int, Any] = {}  # functions and classes, kept alive so that no other object gets an id of theirs
         self._open: set[int] = set()  # objects whose texts are being made
 
@@ -163,7 +168,9 @@ class _Reader:
             return f"{brackets[0]}{', '.join(map(self.text_of, x))}{brackets[1]}"
         if isinstance(x, MethodType):
             return f"{self.text_of(x.__func__)} of {self.text_of(x.__self__)}"
-        is_readable = issubclass(kind, (partial, Namespace, SimpleNamespace)) or is_of_this_package(kind.__module__)
+        is_readable = (
+            issubclass(kind, (partial, Namespace, SimpleNamespace)) or kind.__module__.partition(".")[0] in OWN_PACKAGES
+        )
         if is_readable or is_users(kind):
             self._follow(kind)
             return f"{kind.__name__}({', '.join(f'{key}={self.text_of(part)}' for key, part in children(x))})"
@@ -175,7 +182,9 @@ class _Reader:
     def _add(self, name: str, x: Any, names: Set[str] = frozenset()) -> None:
         """Add the value of a name or, if it is a module, the values of those of some names that it has."""
         if isinstance(x, ModuleType):
-            if is_users_file(getattr(x, "__file__", None)):
+            if not is_users_file(getattr(x, "__file__", None)):
+                self._use(x.__name__)
+            else:
                 for attribute in sorted(names & vars(x).keys()):
                     self._add(f"{self._module(x.__name__)}.{attribute}", vars(x)[attribute], names - {attribute})
             return
@@ -195,6 +204,7 @@ class _Reader:
             return
         self._followed[id(x)] = x
         if not is_users(x):
+            self._use(x.__module__)
             if isinstance(x, FunctionType):  # it may be an installed decorator around the user's function
                 for inner in (value for _, value in closure_of(x) if isinstance(value, FunctionType)):
                     self._follow(inner)
@@ -223,8 +233,11 @@ class _Reader:
         for variable in variables:
             if variable in module:
                 self._add(f"{label}.{variable}", module[variable], names)
-        for imported in imported_in(tree):
-            self._add("", imported, names)
+        for name_of_module, imported in imported_in(tree):
+            if imported is None:
+                self._use(name_of_module)
+            else:
+                self._add("", imported, names)
         for variable, value in closure_of(function):
             self._add(f"{name}.{variable}", value, names)
         arguments = reversed(code.co_varnames[: code.co_argcount])
@@ -241,6 +254,12 @@ class _Reader:
                     self.changed.add(f"{self._module(value.__module__)}.{value.__qualname__}.{attributes[0]}")
                 else:
                     self.changed.add(f"{label}.{variable}")
+
+    def _use(self, module: Any) -> None:
+        """Take note of the package of an installed module."""
+        package = str(module).partition(".")[0]
+        if package not in sys.stdlib_module_names | OWN_PACKAGES:
+            self.packages.add(package)
 
     def _module(self, name: Any) -> str:
         """Return the last part of a module's name, which is the same if its file runs as a script."""

@@ -2,18 +2,23 @@
 
 import dataclasses
 import importlib
+import json
 import linecache
 import os
+import re
 import sqlite3
 import subprocess
 import sys
 import textwrap
 from contextlib import nullcontext
 
+import numpy as np
 import pytest
 
-from search import GridSearch, Outcome, SearchError, Store, StoreError
+from search import GridSearch, KFold, Outcome, SearchError, Store, StoreError
+from search.store.fingerprint import fingerprint
 from search.trials import surroundings
+from search.trials.folds import make_layout
 from search.trials.surroundings import surroundings_of
 from tests.helpers import ROOT
 from tests.helpers.searches import ScoredTrainer, data
@@ -102,9 +107,9 @@ def change_of(before, after):
 )
 def test_values_are_followed_through_functions_and_classes(change, name, there, here, load):
     module = load(MODULE)
-    before = surroundings_of(module.build)
+    before = surroundings_of([module.build])
     exec(change, vars(module))
-    [(found, (one, other))] = change_of(before, surroundings_of(module.build)).items()
+    [(found, (one, other))] = change_of(before, surroundings_of([module.build])).items()
     assert found == f"users_module.{name}"
     assert one == (there or before.values[found])
     assert here is None or other == here
@@ -129,10 +134,10 @@ def test_what_is_not_read_and_what_the_code_itself_changes_is_not_noted(load):
             with LOCK:
                 return UNREAD
     """)
-    before = surroundings_of(module.build)
+    before = surroundings_of([module.build])
     module.build({"n": 1}, None)
     module.UNREAD = 2
-    assert change_of(before, surroundings_of(module.build)) == {}
+    assert change_of(before, surroundings_of([module.build])) == {}
     assert before.values == {"users_module.LIMIT": "10", "users_module.LOCK": "a lock"}
 
 
@@ -149,7 +154,7 @@ def test_values_of_another_module(text, load):
     load("LR = 0.1\nOTHER = 2", "settings")
     build = load(text).build
     sys.modules.pop("settings")  # a fresh process has not imported it yet
-    [(name, value)] = surroundings_of(build).values.items()
+    [(name, value)] = surroundings_of([build]).values.items()
     assert (name.rpartition(".")[2], value) == ("LR", "0.1")
 
 
@@ -166,9 +171,29 @@ def test_values_of_another_module(text, load):
 )
 def test_code_that_the_builder_uses_is_compared_without_formatting(before, after, changed, load):
     build = "\n    def build(configuration, rng): return helper\n"
-    there = surroundings_of(load(f"\n    {before}{build}").build)
-    here = surroundings_of(load(f"\n    {after}{build}").build)
+    there = surroundings_of([load(f"\n    {before}{build}").build])
+    here = surroundings_of([load(f"\n    {after}{build}").build])
     assert list(change_of(there, here)) == [f"users_module.{name}" for name in changed]
+
+
+def test_what_scores_read_and_which_packages_are_used(load):
+    module = load("""
+        from sklearn.linear_model import Ridge
+        SCALE = 2.0
+
+        def build(configuration, rng):
+            import pandas, json
+            return Ridge()
+
+        def score(model, x, y):
+            return SCALE
+    """)
+    x = np.zeros((4, 1))
+    layout = make_layout(KFold(2), x, x)
+    found = fingerprint(x, x, [{"n": 1}], layout, 0, module.build, scores=[module.score], packages=["onnx"])
+    assert json.loads(found["values"]) == {"users_module.SCALE": "2.0"}
+    assert re.search(r"processor .*, onnx \S+, pandas \S+, scikit-learn \S+$", found["engine"])
+    assert "json" not in found["engine"]
 
 
 # ---- stores --------------------------------------------------------------------------------------------------------
@@ -212,13 +237,13 @@ def test_a_store_without_these_entries_is_refused_in_one_line(tmp_path):
 
 def test_a_store_of_another_engine_is_read_but_never_added_to(tmp_path, monkeypatch):
     store, complete = tmp_path / "search.sqlite", tmp_path / "complete.sqlite"
-    monkeypatch.setattr("search.store.fingerprint.engine", lambda: "Numba 0.1, NumPy 2.0, processor a")
+    monkeypatch.setattr("search.store.fingerprint.engine", lambda _: "Numba 0.1, NumPy 2.0, processor a")
     run(complete, builder_of(0.5))
     monkeypatch.setenv("INTERRUPTED", "1")
     with pytest.raises(KeyboardInterrupt):
         run(store, builder_of(0.5))
     monkeypatch.delenv("INTERRUPTED")
-    monkeypatch.setattr("search.store.fingerprint.engine", lambda: "no Numba, NumPy 2.0, processor a")
+    monkeypatch.setattr("search.store.fingerprint.engine", lambda _: "no Numba, NumPy 2.0, processor a")
     assert run(complete, builder_of(0.5))[0].mean == 0.5
     message = r"search.sqlite has results of another engine \(Numba 0.1 there, no Numba here\), whose last digits may differ, "
     with pytest.raises(StoreError, match=message) as caught:
@@ -290,9 +315,9 @@ def test_a_value_that_is_set_under_the_main_guard_is_refused_by_workers(tmp_path
     ],
 )
 def test_other_code_and_other_versions_are_refused_by_workers(change, told, monkeypatch):
-    here = surroundings_of(builder_of(0.5))
+    here = surroundings_of([builder_of(0.5)])
     there = dataclasses.replace(here, **change)
     here.code["a.f"] = "source 2"
     monkeypatch.setattr(surroundings, "surroundings_of", lambda *_: here)
     with pytest.raises(SearchError, match=told) if told else nullcontext():
-        there.check_in_worker(None)
+        there.check_in_worker([])
