@@ -17,7 +17,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -37,6 +37,9 @@ from search.trials.models import is_estimator
 from search.trials.scoring import Scoring
 from search.trials.seeds import fit_seed
 from tinygrad_lab.checks import is_positive_integer
+
+if TYPE_CHECKING:
+    from search.report.card import ModelCard
 
 
 @dataclass(frozen=True, eq=False)
@@ -397,6 +400,9 @@ class SearchResult:
     ) -> Path:
         """Write a page about the search, ``index.html``, which needs neither a network connection nor any other file.
 
+        If the search was run on a table, or a score decides, the best configuration is fitted as by `best`, and the page has a
+        card of this model, for which scikit-learn is needed.
+
         With a training and a test set, the best configurations are re-trained and their optimism is measured, unless
         `retrained` and `optimism` are given.
 
@@ -440,6 +446,7 @@ class SearchResult:
         from search.report.page import write_report
 
         is_done = bool(self.ranking.done)
+        card, remarks = self._model_card(progress) if is_done else (None, [])
         figures, seed_losses = [], None
         if train is not None and test is not None and is_done:
             retrained, optimism = self._tested(retrained, optimism, top, seeds, train, test, progress)
@@ -460,9 +467,22 @@ class SearchResult:
             nested=self.nested,
             seed_losses=seed_losses,
             figures=figures,
-            facts=[*self.facts, *facts, *machine_facts()],
+            facts=[*self.facts, *remarks, *facts, *machine_facts()],
             commands=commands,
+            card=card,
         )
+
+    def _model_card(self, progress: bool) -> "tuple[ModelCard | None, list[tuple[str, str]]]":
+        """Return the card of the best model, or none and a remark that says why."""
+        table = None if self.samples is None else self.samples.table
+        if self.problem is None or (table is None and not self.ranking.measure.is_score):
+            return None, []  # plain arrays and the data loss: a report of these may not need scikit-learn
+        from search.report.card import model_card
+
+        try:
+            return model_card(self.ranking, self.problem, table, self.folds, self.seed, progress), []
+        except (ImportError, SearchError) as error:
+            return None, [("model card", f"left out: {error}")]
 
     def _tested(
         self,

@@ -47,8 +47,8 @@ ORDER = {
     "search/pool": "builders tasks interrupts serving supervision executors opening",
     "search/ranking": "measure ranking comparison nested optimism stored stores importance export",
     "search/run": "strategy_run plan runner retraining fitted refitting",
-    "search/report": "machine figures contents illustrations network page",
-    "search/report/figures": "style scores leaders networks",
+    "search/report": "machine inspection figures contents illustrations network card page",
+    "search/report/figures": "style models scores leaders networks",
     "search/command": "terminal settings trust searching prediction actions main",
     "search/command/settings": "keys builders data strategies splitters settings",
 }

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from search.ranking.comparison import ComparedConfiguration, Comparison
     from search.ranking.optimism import Optimism
+    from search.report.card import ModelCard
 
 FOLDER = Path(__file__).parent
 TOP = 20  # how many of the best configurations the figures show
@@ -51,6 +52,7 @@ def write_report(
     figures: "Sequence[tuple[str, str, Figure]]" = (),
     facts: Sequence[tuple[str, str]] = (),
     commands: Sequence[str] = (),
+    card: "ModelCard | None" = None,
 ) -> Path:
     """Write the report of a search, ``index.html``. The page needs no network and no other file.
 
@@ -80,6 +82,8 @@ def write_report(
         Names and values: how long the search took, and on which machine. `search.report.machine.machine_facts` gives some.
     commands : sequence of str
         The commands that repeat the search, line by line.
+    card : ModelCard, optional
+        What is known about the best model; `search.report.card.model_card` makes it.
 
     Returns
     -------
@@ -116,6 +120,7 @@ def write_report(
         title=title,
         question=question,
         summary=_summary(ranking),
+        card=card,
         cards=[*winners(ranking, retrained, comparison, simplest)],
         comparison=comparison,
         prose=[(name, str(result)) for name, result in luck if result is not None],

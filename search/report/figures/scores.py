@@ -8,6 +8,7 @@ import numpy as np
 
 from search.ranking.importance import Importance
 from search.ranking.ranking import RankedConfiguration, Ranking, varying_parameters
+from search.report.figures.models import plot_bars
 from search.report.figures.style import BLUE, GREY, ORANGE, as_it_is, legend_above, new_figure
 from search.space.configuration import value_text
 
@@ -177,16 +178,8 @@ def plot_importance(importance: Importance, top: int = 12) -> "Figure":
     >>> [label.get_text() for label in figure.axes[0].get_yticklabels()]
     ['lr']
     """
-    rows = [*importance][:top]
-    figure, axes = new_figure("share of the variance of the places", "")
-    middles = [row.importance for row in rows]
-    errors = [[row.importance - row.low for row in rows], [row.high - row.importance for row in rows]]
-    axes.barh(range(len(rows)), middles, xerr=errors, color=BLUE, alpha=0.75, height=0.6, ecolor=GREY, capsize=3)
-    axes.set_yticks(range(len(rows)), [as_it_is(row.name) for row in rows])
-    axes.set_ylim(len(rows) - 0.4, -0.6)
-    axes.axvline(0.0, color=GREY, linewidth=1)
-    axes.set_xlim(left=min(0.0, *(row.low for row in rows)) if rows else 0.0)
-    return figure
+    rows = [(row.name, row.importance, row.low, row.high) for row in importance]
+    return plot_bars(rows[:top], "share of the variance of the places")
 
 
 def _value_indices(ranked: Sequence[RankedConfiguration], name: str, values: Sequence[Any]) -> list[int]:
