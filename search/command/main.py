@@ -22,8 +22,9 @@ a search begins with a TOML file; everything after needs the store only:
   # search.toml
   seed = 0
   [data]
-  train = "train.csv"     # beside this file; the last column is y
+  train = "train.csv"     # beside this file; numbers only, the last column is y
   test = "test.csv"       # for retrain and report; may be left out
+  # target = "price"      # for a table with a header: the column to predict
   [grid]
   hidden = [[10, 10], [75, 50]]
   lr = [0.1, 0.05]

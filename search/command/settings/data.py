@@ -5,6 +5,7 @@ train.csv, [data] --only plain keys, only numbers--> NumPy                    --
 """
 
 import warnings
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import isfinite
@@ -90,6 +91,8 @@ class DataSettings:
                 )
         except OSError as error:
             raise SettingsError(f"{path} cannot be read ({error.strerror or 'there is none'}); give a table") from None
+        except (EOFError, zlib.error) as error:
+            raise SettingsError(f"{path} cannot be unpacked ({message_line(error)}); it is damaged or cut off") from None
         except UnicodeDecodeError:
             raise SettingsError(
                 f"{path} is no text in UTF-8; give data.target, and data.encoding if it is not recognised then"

@@ -7,7 +7,8 @@
     strategy = "random"
     n = 50
 
-[[grid]], written several times, lists grids that are searched one after another.
+[[grid]], written several times, lists grids with different parameters: a grid search fits them all, a random search draws one
+of them for each configuration.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -72,7 +73,7 @@ def make_strategy(grid: Axes | Sequence[Axes], search: Mapping[str, Any]) -> Str
     if name == "optuna":
         return _optuna(grids, options)
     if n := options.pop("n", None):
-        candidates: Any = RandomSampler(n, _one(grids, _scipy_distribution, name))
+        candidates: Any = RandomSampler(n, [_axes(axes, _scipy_distribution) for axes in grids])
     elif n is not None:
         raise SettingsError(f"search.n = {n}, expected at least 1")
     else:
@@ -85,12 +86,6 @@ def _mapping(axes: Any) -> Axes:
     if not isinstance(axes, Mapping):
         raise SettingsError(f"grid has {shown(axes)}, expected a table of names and values; write several as [[grid]]")
     return axes
-
-
-def _one(grids: list[Axes], distribution: Callable[..., Any], name: str) -> Axes:
-    if len(grids) != 1:
-        raise SettingsError(f'{len(grids)} tables [[grid]] with strategy = "{name}" and n, expected one [grid] to draw from')
-    return _axes(grids[0], distribution)
 
 
 def _axes(axes: Axes, distribution: Callable[[str, float, float], Any]) -> Axes:
@@ -148,4 +143,6 @@ def _optuna(grids: list[Axes], options: dict[str, Any]) -> Strategy:
     if sampler is not None:
         expect_one_of("search.sampler", sampler, tuple(name for name in samplers.__all__ if name.endswith("Sampler")))
         options["sampler"] = getattr(samplers, sampler)
-    return OptunaSampler(_one(grids, distribution, "optuna"), options.pop("n"), **options)
+    if len(grids) != 1:
+        raise SettingsError(f'{len(grids)} tables [[grid]] with strategy = "optuna", expected one [grid], of which it learns')
+    return OptunaSampler(_axes(grids[0], distribution), options.pop("n"), **options)

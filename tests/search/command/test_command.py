@@ -409,7 +409,7 @@ def test_misuse(arguments, message, capsys):
     assert message in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", ["", "run", "status", "rank", "retrain", "report", "export"])
+@pytest.mark.parametrize("command", ["", "run", "status", "rank", "retrain", "report", "save", "predict", "export"])
 def test_help(command, capsys):
     with pytest.raises(SystemExit) as ended:
         main([*([command] if command else []), "--help"])

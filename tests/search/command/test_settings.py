@@ -1,5 +1,6 @@
 """The TOML file of a search: its keys and values, and an error of one line for everything else."""
 
+import gzip
 import sys
 from pathlib import Path
 
@@ -151,6 +152,16 @@ def test_data_that_are_no_table_of_numbers_are_told_with_their_file(tmp_path, ta
     assert f"data.train: {tmp_path / 'train.csv'}" in str(caught.value)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_packed_table_may_be_cut_off(tmp_path):
+    packed = gzip.compress(b"1,2\n3,4\n")
+    settings = read_settings(write(tmp_path, "search.toml", MINIMAL.replace("train.csv", "train.csv.gz")))
+    (tmp_path / "train.csv.gz").write_bytes(packed)
+    assert settings.data.read()[0].x.tolist() == [[1], [3]]
+    (tmp_path / "train.csv.gz").write_bytes(packed[:-9])
+    with pytest.raises(SettingsError, match=r"train.csv.gz cannot be unpacked .*; it is damaged or cut off"):
+        settings.data.read()
 
 
 def test_no_data(tmp_path):

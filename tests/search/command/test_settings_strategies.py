@@ -36,6 +36,15 @@ def test_a_random_search_draws_from_lists_and_distributions():
     assert {x["kind"] for x in drawn} == {"a"}
 
 
+def test_several_grids_have_different_parameters():
+    grids = "[[grid]]\noptimizer = ['sgd']\nmomentum = [0.0, 0.9]\n[[grid]]\noptimizer = ['adam']\nlr = [0.1, 0.01, 0.001]\n"
+    assert [len(strategy(grids).candidates(0)), strategy(grids).candidates(0)[4]] == [5, {"optimizer": "adam", "lr": 0.001}]
+    drawn = list(strategy(f"{grids}[search]\nstrategy = 'random'\nn = 4").candidates(0))
+    assert {tuple(x) for x in drawn} == {("optimizer", "momentum"), ("optimizer", "lr")}
+    halving = strategy(f"{grids}[search]\nstrategy = 'halving'\nepochs = 9")
+    assert len(halving.candidates(0)) == 5
+
+
 def test_a_halving_of_a_grid_or_of_random_draws():
     grid = strategy("[grid]\nlr = [0.1, 0.2, 0.3]\n[search]\nstrategy = 'halving'\nepochs = 9\nfactor = 2\nmin_epochs = 3")
     assert isinstance(grid, SuccessiveHalving)
@@ -101,6 +110,8 @@ def test_folds_suit_the_data_unless_the_file_says_otherwise():
         ("[grid]\nlr = [1]\n[outer]\ngap = 1", 'outer.gap has no effect on folds of another kind than "time"'),
         ("[grid]\nlr = [1]\n[early_stopping]\npatience = 3", "early_stopping has an effect only on a table with data.target"),
         ("train = ''", "search.toml is no TOML: "),
+        ("[[grid]]\na = [1]\n[[grid]]\nb = [1]\n[search]\nstrategy = 'optuna'\nn = 1", "2 tables [[grid]] with strategy"),
+        ("[[grid]]\nlr = {uniform = [0, 1]}\n[search]\nstrategy = 'halving'\nepochs = 3", "grid has a distribution"),
     ],
 )
 def test_what_cannot_be_searched_is_told_in_a_line(text, message):
