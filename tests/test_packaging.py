@@ -24,7 +24,8 @@ FILES = sorted(path.relative_to(ROOT).as_posix() for name in PACKAGES for path i
 OPTIONAL = {
     "hypothesis": "tinygrad_lab/testing",
     "numba": "tinygrad_lab/codegen/native",
-    "optuna": ("search/space/optuna", "search/command/settings/strategies"),
+    "onnx": "tinygrad_lab/prediction/onnx_export",
+    "optuna": ("search/space/optuna", "search/command/settings/strategies", "search/ranking/export"),
     "pandas": "search/",
     "sklearn": ("models/estimators/", "search/command/settings/splitters"),
 }

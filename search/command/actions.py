@@ -1,7 +1,7 @@
 """The commands, each a function of its options.
 
-run: settings --> Search --> STORE          status, rank, export: STORE --> StoredSearch, finished or not
-                                            retrain, report: STORE --> the finished search --> SearchResult
+run: settings --> Search --> STORE     status, rank, importance, compare, export: STORE --> StoredSearch, finished or not
+                                       retrain, report: STORE --> the finished search --> SearchResult
 """
 
 import argparse
@@ -13,11 +13,15 @@ from search.command.terminal import say
 from search.errors import SearchError
 from search.output import naming_write_errors, write_csv
 from search.ranking.comparison import compare
+from search.ranking.export import export_optuna
+from search.ranking.importance import parameter_importance
 from search.ranking.measure import measure_of
 from search.ranking.stored import StoredSearch
+from search.ranking.stores import compare_stores
 from search.run.retraining import RetrainedConfiguration
 from search.space.configuration import as_columns
 from tinygrad_lab.storage.arrays import save_arrays
+from tinygrad_lab.storage.files import replacing
 
 
 def run(options: argparse.Namespace) -> None:
@@ -70,32 +74,39 @@ def rank(options: argparse.Namespace) -> None:
         ranking.to_csv(options.csv)
 
 
-def export(options: argparse.Namespace) -> None:
-    """Write every fit to a CSV file, completely or not at all. Floats can be read back to the bit.
+def importance(options: argparse.Namespace) -> None:
+    """Print how important each parameter is for the place in the ranking."""
+    say(parameter_importance(StoredSearch(options.store).ranking()))
 
-    The row of a fit that stopped early, as most fits of a halving, has the number of its epochs.
+
+def compare_with(options: argparse.Namespace) -> None:
+    """Print the differences between two stores on the same folds."""
+    say(compare_stores(options.store, options.other))
+
+
+def export(options: argparse.Namespace) -> None:
+    """Write every fit to a CSV or Parquet file, or the ranking to a study of Optuna.
+
+    A CSV file is written completely or not at all, and floats can be read back to the bit. The row of a fit that stopped early,
+    as most fits of a halving, has the number of its epochs.
     """
     check_output(options.file, options.store)
-    fits = StoredSearch(options.store).fits()
-    names, values = as_columns([configuration for configuration, *_ in fits])
-    scores = list(dict.fromkeys(name for *_, outcome in fits for name in outcome.scores))
-    header = [*names, "fold", "stopped_after", "status", "validation_loss", *scores, "train_loss", "seconds", "reason"]
-    body = [
-        [
-            *cells,
-            fold,
-            epochs,
-            x.status,
-            x.validation_loss,
-            *(x.scores.get(s) for s in scores),
-            x.train_loss,
-            x.seconds,
-            x.reason,
-        ]
-        for cells, (_, fold, epochs, x) in zip(values, fits, strict=True)
-    ]
-    write_csv(options.file, header, body)
-    say(f"{len(fits):,} fits are in {options.file}")
+    stored = StoredSearch(options.store)
+    suffix = options.file.suffix.lower()
+    if options.format == "optuna":
+        study = export_optuna(stored, options.file)
+        say(f'{len(study.trials):,} trials are in {options.file}, in the study "{study.study_name}"')
+        return
+    if options.format == "parquet" or (options.format is None and suffix == ".parquet"):
+        frame = stored.to_frame()
+        with naming_write_errors(options.file), replacing(options.file) as file:
+            frame.to_parquet(file)
+    else:
+        parameters, configurations = as_columns([configuration for configuration, *_ in stored.fits()])
+        names, results = stored.results()
+        rows = [[*cells, *result] for cells, result in zip(configurations, results, strict=True)]
+        write_csv(options.file, [*parameters, *names], rows)
+    say(f"{len(stored.fits()):,} fits are in {options.file}")
 
 
 def retrain(options: argparse.Namespace) -> None:

@@ -138,8 +138,15 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument("--encoding", metavar="NAME", help="of the new table, if it is not recognised")
     predict.add_argument("--sheet", metavar="NAME", help="of the new table, if it is an Excel file")
 
-    export = command("export", actions.export, "write every fit, one a line, to a CSV file")
-    export.add_argument("file", type=Path, metavar="FILE", help="the file to write")
+    command("importance", actions.importance, "show how important each parameter is")
+
+    compare = command("compare", actions.compare_with, "compare with another store, on the same folds")
+    compare.add_argument("other", type=Path, metavar="OTHER", help="the file of the other search's results")
+
+    export = command("export", actions.export, "write every fit to a file, one a row, or the ranking for Optuna")
+    export.add_argument("file", type=Path, metavar="FILE", help="the file to write: CSV, or Parquet if it ends with .parquet")
+    text = "in place of what the name of the file says; optuna writes a study to an SQLite file"
+    export.add_argument("--format", choices=["csv", "parquet", "optuna"], help=text)
     return parser
 
 

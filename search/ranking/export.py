@@ -31,7 +31,7 @@ Axis = tuple["BaseDistribution", Callable[[Any], Any]]
 def export_optuna(
     source: Ranking | StoredSearch, storage: "str | os.PathLike[str] | BaseStorage", study_name: str = "search"
 ) -> "Study":
-    """Write a ranking as a study of Optuna. Needs ``pip install "tinygrad-lab[optuna]"``.
+    """Write a ranking as a study of Optuna. Needs Optuna, the extra `optuna`.
 
     Each configuration is a trial, in the order of the ranking. Its value is the mean loss, or the mean of the score that
     decides, which is then maximized. Its state is COMPLETE if it is done, PRUNED if a strategy stopped it early, and FAIL
@@ -109,7 +109,7 @@ def export_optuna(
 
 def _is_search_store(path: str) -> bool:
     try:
-        return is_store(Path(path), path)
+        return is_store(Path(path).absolute(), path)
     except StoreError:
         return False
 

@@ -4,7 +4,7 @@ import json
 import math
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from search.frames import data_frame
 from search.ranking.ranking import Ranking, rank
@@ -105,15 +105,19 @@ class StoredSearch:
         ImportError
             If pandas is not installed.
         """
+        parameters, configurations = as_columns([configuration for configuration, *_ in self.fits()], missing=None)
+        return data_frame(parameters, configurations, *self.results())
+
+    def results(self) -> tuple[list[str], list[list[Any]]]:
+        """Return what is known of every fit besides its configuration, in the order of `fits`: names, and a row for each."""
         fits = self.fits()
-        parameters, configurations = as_columns([configuration for configuration, *_ in fits], missing=None)
         scores = list(dict.fromkeys(name for *_, outcome in fits for name in outcome.scores))
         names = ["fold", "stopped_after", "status", *scores, "validation_loss", "train_loss", "seconds", "reason"]
         rows = [
             [fold, epochs, x.status, *map(x.scores.get, scores), x.validation_loss, x.train_loss, x.seconds, x.reason]
             for _, fold, epochs, x in fits
         ]
-        return data_frame(parameters, configurations, names, rows)
+        return names, rows
 
     def ranking(self) -> Ranking:
         """Rank the configurations whose fits have all ended."""

@@ -118,6 +118,31 @@ def test_export_has_every_fit_to_the_bit(finished, capsys):
     assert {row["stopped_after"] for row in rows} == {""}
 
 
+def test_export_to_parquet_and_to_optuna(finished, capsys):
+    import optuna
+    import pandas as pd
+
+    assert said(capsys, "export", "s.sqlite", "all.parquet") == "12 fits are in all.parquet\n"
+    frame = pd.read_parquet("all.parquet")
+    with Store("s.sqlite") as store:
+        assert sorted(frame["validation_loss"]) == sorted(x.validation_loss for x in store.outcomes().values())
+    assert frame["hidden"].map(tuple).unique().tolist() == [(2, 2), (3, 2)]
+    output = said(capsys, "export", "s.sqlite", "study.db", "--format", "optuna")
+    assert output == '4 trials are in study.db, in the study "search"\n'
+    study = optuna.load_study(study_name="search", storage="sqlite:///study.db")
+    assert study.best_value == min(trial.value for trial in study.trials)
+    assert "has a study 'search' already" in said(capsys, "export", "s.sqlite", "study.db", "--format", "optuna", code=1)
+
+
+def test_two_stores_are_compared_and_importance_needs_more_configurations(finished, capsys):
+    Path("other.toml").write_text(TOML.replace("seed = 1", "seed = 2"))
+    assert main(["run", "t.sqlite", "other.toml", "--quiet"]) == 0
+    output = said(capsys, "compare", "s.sqlite", "t.sqlite")
+    assert "difference" in output
+    assert "seed" in output
+    assert "30" in said(capsys, "importance", "s.sqlite", code=1)
+
+
 def test_export_of_a_halving_says_after_how_many_epochs_a_fit_stopped(folder, capsys):
     candidates = ParameterGrid(hidden=[(2, 2), (3, 2), (4, 2)], lr=[0.1], epochs=[4])
     strategy = SuccessiveHalving(candidates, epochs=4, min_epochs=1)
@@ -409,7 +434,9 @@ def test_misuse(arguments, message, capsys):
     assert message in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", ["", "run", "status", "rank", "retrain", "report", "save", "predict", "export"])
+@pytest.mark.parametrize(
+    "command", ["", "run", "status", "rank", "importance", "compare", "retrain", "report", "save", "predict", "export"]
+)
 def test_help(command, capsys):
     with pytest.raises(SystemExit) as ended:
         main([*([command] if command else []), "--help"])
