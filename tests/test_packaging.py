@@ -25,9 +25,9 @@ OPTIONAL = {
     "hypothesis": "tinygrad_lab/testing",
     "numba": "tinygrad_lab/codegen/native",
     "onnx": "tinygrad_lab/prediction/onnx_export",
-    "optuna": ("search/space/optuna", "search/command/settings/strategies", "search/ranking/export"),
-    "pandas": "search/",
-    "sklearn": ("models/estimators/", "search/command/settings/splitters"),
+    "optuna": "search/",
+    "pandas": ("models/tables/", "search/"),
+    "sklearn": ("models/estimators/", "search/", "tinygrad_lab/prediction/predictor"),
 }
 
 
