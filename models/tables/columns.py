@@ -6,7 +6,7 @@ cells --guess_column--> Column --encode--> float64: numbers, codes of levels, da
 from __future__ import annotations
 
 import re
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -48,6 +48,11 @@ class Column:
     missing: bool = False
 
     def __post_init__(self) -> None:
+        is_plain = isinstance(self.name, str) and isinstance(self.missing, bool) and isinstance(self.format, (str, type(None)))
+        if not is_plain or not all(isinstance(level, (str, int, float, bool)) for level in self.levels):
+            raise ValueError(f"Column {self.name!r}: expected a name, levels of text or numbers, a format, and a bool")
+        if (self.kind == "category") != bool(self.levels) and self.kind in KINDS:
+            raise ValueError(f"Column {self.name!r}: a {self.kind} has {len(self.levels)} levels; only a category has some")
         if self.kind not in KINDS:
             raise ValueError(f"Column {self.name!r}: kind is {self.kind!r}, expected one of {', '.join(KINDS)}")
 
@@ -158,16 +163,16 @@ def guess_column(
     present = column[~is_missing(column)].tolist()
     if not present:
         raise TableError(f"{cells.where(name=name)}: has no values; drop it")
-    described = Column(
-        name, kind or _guess_kind(cells, name, column, form, cure), format=date, missing=len(present) < len(column)
-    )
-    if described.kind == "category":
+    chosen = kind or _guess_kind(cells, name, column, form, cure)
+    missing = len(present) < len(column)
+    if chosen == "category":
         levels = levels_of(column, form)
         if kind is None:
             _check_levels(cells, name, len(levels), len(present), cure)
-        return replace(described, levels=tuple(levels))
-    if described.kind == "date" and date is None and _is_compact(name, column, form, asked=kind is not None):
-        described = replace(described, format=COMPACT)
+        return Column(name, chosen, tuple(levels), missing=missing)
+    if chosen == "date" and date is None and _is_compact(name, column, form, asked=kind is not None):
+        date = COMPACT
+    described = Column(name, chosen, format=date, missing=missing)
     described.encode(cells, column, form)  # raises the errors of cells
     return described
 

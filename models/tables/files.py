@@ -252,7 +252,7 @@ def _array_columns(arrays: Mapping[str, Any], source: str) -> tuple[list[str], l
 
 def _check_kinds(source: str, name: str, cells: np.ndarray, lines: np.ndarray) -> np.ndarray:
     for row, cell in enumerate(cells):
-        if cell is not None and not isinstance(cell, (str, bool, Real, Decimal, date, np.datetime64, bytes)):
+        if cell is not None and not isinstance(cell, (str, bool, Real, Decimal, date, np.datetime64)):
             raise TableError(
                 f"{source}, row {lines[row]}, column {name!r}: holds a {type(cell).__name__}, expected numbers, text or dates; "
                 "convert or drop the column"
@@ -266,8 +266,6 @@ def _column_cells(source: str, name: str, column: Any, missing: Container[str], 
     if kind in "cm":
         what = "complex numbers" if kind == "c" else "durations"
         raise TableError(f"{source}: column {name!r} holds {what}, expected numbers, text or dates; convert or drop it")
-    if kind == "S":
-        column = column.astype(str)
     is_series = hasattr(column, "to_numpy")
     if kind in "fiu":
         numbers = column.to_numpy(float, na_value=np.nan) if is_series else column.astype(float)
@@ -277,18 +275,24 @@ def _column_cells(source: str, name: str, column: Any, missing: Container[str], 
     if kind == "M" and not is_series:
         column = column.astype("datetime64[us]")
     values = column.to_numpy(object) if is_series else column.astype(object)
+    if str(column.dtype) == "category":  # such as the intervals of pandas.cut
+        values = [value if isinstance(value, (str, bool, Real)) or _is_gap(value) else str(value) for value in values]
     return _check_kinds(source, name, objects([_present(value, missing) for value in values]), lines)
+
+
+def _is_gap(value: Any) -> bool:
+    """Whether a value is None, nan, or NaT or NA of pandas."""
+    is_nan = isinstance(value, (float, np.floating)) and value != value
+    return value is None or is_nan or type(value).__name__ in ("NAType", "NaTType")
 
 
 def _present(value: Any, missing: Container[str]) -> Any:
     """Return a cell as it is, or None if its value is missing: None, nan, NaT, NA or a word for it."""
+    if isinstance(value, bytes):
+        value = value.decode(errors="replace")
     if isinstance(value, str):
         value = value.strip()
         return None if value in missing else value
-    if (
-        value is None
-        or type(value).__name__ in ("NAType", "NaTType")
-        or (isinstance(value, (float, np.floating)) and value != value)
-    ):
+    if _is_gap(value):
         return None
     return bool(value) if isinstance(value, np.bool_) else value

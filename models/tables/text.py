@@ -28,6 +28,7 @@ BLANK = " "
 DELIMITERS = ("\t", ";", "|", ",", BLANK)
 NAMES = {"\t": "tabs", ";": "semicolons", "|": "bars", ",": "commas", BLANK: "blanks"}
 WORD = re.compile(r'"((?:[^"]|"")*)"(?=\s|$)|(\S+)')
+SEPARATOR = re.compile(r"sep=(.)")
 SAMPLE = 100  # rows from which the delimiter and the header are guessed
 
 BYTE_ORDER_MARKS = (
@@ -102,6 +103,9 @@ def read_text(
     lines = [line if number > skip else "\n" for number, line in enumerate(io.StringIO(text, newline=""), 1)]
     if comment:
         lines = ["\n" if line.startswith(comment) else line for line in lines]
+    if lines and (said := SEPARATOR.fullmatch(lines[0].strip("\r\n"))):  # Excel begins a file with it
+        lines[0] = "\n"
+        delimiter = delimiter or said[1]
     if delimiter is None:
         delimiter = choose_delimiter(lines)
     elif delimiter in (r"\s+", "whitespace"):
@@ -197,6 +201,12 @@ def make_cells(
             )
     columns = [objects([_cell(row[i], missing) for _, row in body]) for i in range(len(names))]
     lines = np.array([line for line, _ in body])
+    if header and sum(not name for name in names) > max(1, len(names) // 2):
+        named = [name for name in names if name]
+        raise TableError(
+            f"{source}, {unit} {first_line}: has names for {len(named)} of {len(names)} columns ({listed(named)}); give "
+            f"skip = {first_line} if it is a title, or name the columns"
+        )
     kept = []
     for i, name in enumerate(names):
         if name or columns[i].astype(bool).any():

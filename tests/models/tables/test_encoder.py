@@ -95,6 +95,10 @@ def test_columns_are_needed_and_their_number_is_checked():
         encoder()(ROWS[:, :3])
     with pytest.raises(ValueError, match="kind is 'text', expected one of number, category, date"):
         Column("a", "text")
+    with pytest.raises(ValueError, match="a number has 1 levels; only a category has some"):
+        Column("a", "number", ("b",))
+    with pytest.raises(ValueError, match="expected a name, levels of text or numbers"):
+        Column("a", "category", (["b"],))
 
 
 def test_an_embedding_is_a_linear_map_of_the_one_hot_inputs():

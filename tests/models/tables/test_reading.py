@@ -58,6 +58,7 @@ PLAIN_FILES = {
     "trailing delimiters": "a,b,y,\n1,2,3.5,\n4,5,6,\n7,8,10,\n",
     "index of pandas": ",a,b,y\n0,1,2,3.5\n1,4,5,6\n2,7,8,10\n",
     "row names of R": '"a","b","y"\n"r1",1,2,3.5\n"r2",4,5,6\n"r3",7,8,10\n',
+    "Excel's separator line": "sep=|\n" + PLAIN.replace(",", "|"),
     "numpy.savetxt": "# " + PLAIN,
     "numpy.savetxt with blanks": "# " + PLAIN.replace(",", " "),
     "npy with fields": in_memory(np.save, np.array([(1, 2, 3.5), (4, 5, 6), (7, 8, 10)], dtype="i4,i8,f4").view()),
@@ -128,16 +129,16 @@ def test_frames_are_read_by_their_dtypes(capsys):
             "flag": pd.array([True, None, False, True], dtype="boolean"),
             "when": pd.to_datetime(["1970-01-02", None, "1970-01-03 06:00", "1970-01-01"], utc=True, format="ISO8601"),
             "mixed": [1, "2.5", None, 4.0],
-            "label": ["yes", "no", "no", "yes"],
+            "bin": pd.cut([1, 5, 1, 6], [0, 2, 9]),
+            "label": ["yes", "no", "no", b"yes"],
         },
         index=["r", "s", "t", "u"],
     )
     table = read_table(frame, "label")
-    kinds = "1 number, 2 categories with 2 levels, 1 date"
-    assert capsys.readouterr().out.startswith(
-        "4 samples, 5 features (2 numbers" + kinds[8:] + "), y = label (classification, 2 "
-    )
-    expected = [[1, 1, 1, 1, 1], [NAN, 0, NAN, NAN, 2.5], [3, 1, 0, 2.25, NAN], [4, NAN, 1, 0, 4]]
+    kinds = "2 numbers, 3 categories with 2 levels, 1 date"
+    summary = f"4 samples, 6 features ({kinds}), y = label (classification, 2 classes), 5 missing values in 5 columns"
+    assert capsys.readouterr().out == summary + "\n"
+    expected = [[1, 1, 1, 1, 1, 0], [NAN, 0, NAN, NAN, 2.5, 1], [3, 1, 0, 2.25, NAN, 0], [4, NAN, 1, 0, 4, 1]]
     np.testing.assert_array_equal(table.x, expected)
     assert (table.classes, table.y.tolist(), table.class_counts) == (("no", "yes"), [1, 0, 0, 1], {"no": 2, "yes": 2})
     assert table.index.tolist() == ["r", "s", "t", "u"]

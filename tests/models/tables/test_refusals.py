@@ -43,6 +43,7 @@ REFUSED = {
     "open quote": ('a,b,y\n1,"x,3\n4,y,6\n', {}, "line 2: a quote is not closed"),
     "two names": ("a,a,y\n1,2,3\n", {}, "line 1: two columns have the name 'a'; rename one"),
     "title": ("A report\n\na,b,y\n1,2,3\n4,5,6\n", {}, "line 1: has 1 cell, and the rows below have 3; give skip = 1"),
+    "title in a cell": ("A report,,\na,b,y\n1,2,3\n", {}, r"line 1: has names for 1 of 3 columns \(A report\); give skip = 1"),
     "comments": ("# a\n# b\na,b,y\n1,2,3\n4,5,6\n", {}, 'line 1: .*give skip = 2, or comment = "#"'),
     "years in the header": ("land,1990,1991\nde,2,3\nfr,5,6\n", {}, "line 1: is it a header.* give header = true, or"),
     "counts in the first line": ("150,4,x\n5,3,0\n4,3,1\n", {}, "line 1: is it a header.* '150' is a number.* skip = 1"),
