@@ -39,20 +39,24 @@ class DataSettings:
 
     Attributes
     ----------
-    train : Path
-    test : Path or None
+    train : Path or list of Path
+        Several files are joined side by side.
+    test : Path, list of Path or None
     options : dict
         The remaining keys and their values.
     """
 
-    train: Path
-    test: Path | None
+    train: Path | list[Path]
+    test: Path | list[Path] | None
     options: Mapping[str, Any]
 
     @property
     def is_plain(self) -> bool:
         """Whether the table has only numbers, of which the last columns are y. Otherwise, [data] says more about it."""
-        return self.options.keys() <= PLAIN_DATA.keys() and self.train.suffix.lower() not in OTHER_FILES
+        files = [path for path in (self.train, self.test) if path is not None]
+        if not all(isinstance(path, Path) and path.suffix.lower() not in OTHER_FILES for path in files):
+            return False
+        return self.options.keys() <= PLAIN_DATA.keys()
 
     def read(self) -> tuple[Any, Any]:
         """Return the training table and the test table, which is None if there is none. Each has attributes x and y.
@@ -62,7 +66,7 @@ class DataSettings:
         SettingsError
             If one cannot be read, or they do not fit together.
         """
-        if self.is_plain:
+        if self.is_plain and isinstance(self.train, Path) and not isinstance(self.test, list):
             train = self._plain("train", self.train)
             test = None if self.test is None else self._plain("test", self.test)
             if test is not None and test.x.shape[1] != train.x.shape[1]:
@@ -117,7 +121,7 @@ class DataSettings:
             )
         return PlainTable(*as_samples(table[:, :-outputs], table[:, -outputs:]))
 
-    def _table(self, key: str, path: Path, like: Any = None) -> Any:
+    def _table(self, key: str, path: Path | list[Path], like: Any = None) -> Any:
         models = own_models()
         try:
             with notes_of_warnings():
@@ -214,7 +218,11 @@ def read_data(given: Mapping[str, Any], folder: Path) -> DataSettings:
     train, test = options.pop("train"), options.pop("test", None)
     if "outputs" in options and "target" in options:
         raise SettingsError("data.outputs and data.target are given, expected one of the two")
-    for key, path in (("train", train), ("test", test)):
-        if path is not None and (not path or "\0" in path):
-            raise SettingsError(f"data.{key} = {path!r}, expected the name of a file")
-    return DataSettings(folder / train, None if test is None else folder / test, options)
+    return DataSettings(_paths("train", train, folder), None if test is None else _paths("test", test, folder), options)
+
+
+def _paths(key: str, given: str | list[Any], folder: Path) -> Path | list[Path]:
+    names = [given] if isinstance(given, str) else given
+    if not names or not all(isinstance(name, str) and name and "\0" not in name for name in names):
+        raise SettingsError(f"data.{key} = {shown(given)}, expected the name of a file, or a list of names")
+    return folder / given if isinstance(given, str) else [folder / name for name in names]

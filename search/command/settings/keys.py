@@ -24,7 +24,7 @@ TOP: Kinds = {
     "scoring": (str, list), "baselines": YES_NO,
     "data": (dict,), "grid": (dict, list), "search": (dict,), "folds": (dict,), "outer": (dict,), "early_stopping": (dict,),
 }  # fmt: skip
-PLAIN_DATA: Kinds = {"train": TEXT, "test": TEXT, "outputs": WHOLE, "header": YES_NO, "delimiter": TEXT}
+PLAIN_DATA: Kinds = {"train": (str, list), "test": (str, list), "outputs": WHOLE, "header": YES_NO, "delimiter": TEXT}
 DATA: Kinds = {
     **PLAIN_DATA,
     "target": COLUMNS, "features": COLUMNS, "drop": COLUMNS, "index": COLUMNS, "groups": COLUMN, "weight": COLUMN,

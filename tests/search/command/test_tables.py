@@ -137,3 +137,14 @@ def test_a_faulty_test_table_is_told_before_the_search(folder, capsys):
     Path("s.toml").write_text(toml("price", "class"))
     assert "data.test: " in failure(capsys, "run", "s.sqlite", "s.toml")
     assert not Path("s.sqlite").exists()
+
+
+def test_files_side_by_side_are_one_table(folder, capsys):
+    Path("left.txt").write_text("a b\n" + "".join(f"{i} {i % 3}\n" for i in range(12)))
+    Path("right.txt").write_text("y z\n" + "".join(f"{2 * i} {i % 4}\n" for i in range(12)))
+    settings = toml("y", "b").replace('train = "train.csv"\ntest = "test.csv"', 'train = ["left.txt", "right.txt"]')
+    Path("s.toml").write_text(settings.replace('target = "y"', 'target = ["y", "z"]'))
+    assert main(["run", "s.sqlite", "s.toml", "--quiet"]) == 0
+    assert capsys.readouterr().out.startswith("12 samples, 1 feature (1 number), y = y, z (regression)\n")
+    Path("s.toml").write_text(settings.replace('"right.txt"', "3"))
+    assert "data.train = ['left.txt', 3], expected the name of a file" in failure(capsys, "run", "t.sqlite", "s.toml")
