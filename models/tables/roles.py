@@ -33,26 +33,20 @@ class Roles:
             target = "y" if "y" in cells.names else -1
             self.notes.append(f"the target is {cells.resolve(target)!r}, as none was given")
         self.targets = self.resolve(target)
-        self.index, self.groups, self.weight = (self._one(key) for key in (index, groups, weight))
-        if self.index is None and _are_row_names(cells, cells.names[0]) and cells.names[0] not in self.targets:
-            self.index = cells.names[0]
+        self.index = self.resolve(index)
+        self.groups, self.weight = (self._one(key) for key in (groups, weight))
+        if not self.index and _are_row_names(cells, cells.names[0]) and cells.names[0] not in self.targets:
+            self.index = [cells.names[0]]
             self.notes.append("the first column has no name and is taken as the index")
-        others: dict[str, str | None] = {"index": self.index, "groups": self.groups, "weight": self.weight}
-        dropped = self.resolve(drop)
-        for role, name in others.items():
-            if name is not None and name in self.targets:
-                raise TableError(f"{cells.source}: column {name!r} is the target and {role}, expected one of the two")
-        if target_dropped := [name for name in dropped if name in self.targets]:
-            raise TableError(f"{cells.source}: column {target_dropped[0]!r} is the target and in drop, expected one of the two")
-        if features is None:
-            taken = {*self.targets, *dropped, *others.values()}
-            self.features = [name for name in cells.names if name not in taken]
-        else:
+        roles = dict.fromkeys(self.resolve(drop), "in drop") | dict.fromkeys(self.index, "the index")
+        roles |= {name: role for name, role in ((self.groups, "groups"), (self.weight, "weight")) if name is not None}
+        for name in self.targets:
+            self._refuse_both(name, "the target", roles.get(name))
+        self.features = [name for name in cells.names if name not in {*self.targets, *roles}]
+        if features is not None:
             self.features = self.resolve(features)
             for name in self.features:
-                uses = ["the target"] if name in self.targets else [role for role, x in others.items() if x == name]
-                if uses:
-                    raise TableError(f"{cells.source}: column {name!r} is {uses[0]} and in features, expected one of the two")
+                self._refuse_both(name, "in features", (roles | dict.fromkeys(self.targets, "the target")).get(name))
 
     def resolve(self, keys: Any) -> list[str]:
         """Return the names of columns, each once."""
@@ -63,6 +57,10 @@ class Roles:
         if twice := [name for name, count in Counter(names).items() if count > 1]:
             raise TableError(f"{self._cells.source}: column {twice[0]!r} is given twice, expected once")
         return names
+
+    def _refuse_both(self, name: str, role: str, other: str | None) -> None:
+        if other is not None:
+            raise TableError(f"{self._cells.source}: column {name!r} is {role} and {other}, expected one of the two")
 
     def _one(self, key: Any) -> str | None:
         return None if key is None else self._cells.resolve(key)
@@ -95,3 +93,11 @@ def row_weights(cells: Cells, name: str, form: NumberFormat) -> np.ndarray:
     if not weights.any():
         raise TableError(f"{cells.where(name=name)}: all weights are 0, expected one above 0")
     return weights
+
+
+def row_names(cells: Cells, index: Sequence[str]) -> np.ndarray:
+    """Return the name of each row: its cells in the columns of the index, or else its place."""
+    columns = [cells.column(name) for name in index]
+    if len(columns) < 2:
+        return columns[0] if columns else cells.lines
+    return np.array([", ".join(map(str, row)) for row in zip(*columns, strict=True)])

@@ -21,7 +21,7 @@ from models.tables.description import Description, describe
 from models.tables.files import load_cells
 from models.tables.formats import guess_format
 from models.tables.model import TableModel
-from models.tables.roles import Names, Roles, group_codes, row_weights
+from models.tables.roles import Names, Roles, group_codes, row_names, row_weights
 from tinygrad_lab import Predictor
 
 
@@ -41,7 +41,7 @@ class Table:
     groups : int64 ndarray of shape (rows,), or None
     weight : float64 ndarray of shape (rows,), or None
     index : ndarray of shape (rows,)
-        The name of each row: the cells of the index column, or else the line or label of each row.
+        The name of each row: the cells of the index columns, or else the line or label of each row.
     source : str
         The name of the file.
     group_name : str or None
@@ -207,7 +207,7 @@ def read_table(
     *,
     features: Names = None,
     drop: Names = None,
-    index: str | int | None = None,
+    index: Names = None,
     groups: str | int | None = None,
     weight: str | int | None = None,
     task: str | None = None,
@@ -237,8 +237,8 @@ def read_table(
         The columns to predict, by name or by position, which counts from 0, or from -1 at the end. By default the last column.
     features, drop : str, int or sequence of these, optional
         The columns to predict from, or those that are left out. By default all that have no other meaning.
-    index : str or int, optional
-        The column with the names of the rows. It is no feature.
+    index : str, int or sequence of these, optional
+        The columns with the names of the rows. They are no features.
     groups : str or int, optional
         The column with the groups that folds do not split. It is no feature.
     weight : str or int, optional
@@ -340,7 +340,7 @@ def read_table(
         description=description,
         groups=None if roles.groups is None else group_codes(cells, roles.groups),
         weight=None if roles.weight is None else row_weights(cells, roles.weight, form),
-        index=cells.lines if roles.index is None else cells.column(roles.index),
+        index=row_names(cells, roles.index),
         source=cells.source,
         group_name=roles.groups,
         notes=(*notes, *more),

@@ -176,6 +176,7 @@ def test_columns_have_roles(tmp_path):
     assert (table.groups.tolist(), table.weight.tolist(), table.index.tolist()) == ([0, 1, 0], [1, 0.5, 0], ["n1", "n2", "n3"])
     assert ", 2 groups by who, weighted" in table.summary()
     assert read(tmp_path, text, features=["b", 1]).names == ("b", "a")
+    assert read(tmp_path, text, index=["name", "who"]).index.tolist() == ["n1, u", "n2, v", "n3, u"]
 
 
 def test_files_side_by_side_are_one_table(tmp_path):

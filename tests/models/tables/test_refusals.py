@@ -81,9 +81,10 @@ REFUSED = {
     "two targets of a classification": (PLAIN, {"target": ["a", "y"], "task": "classification"}, "2 targets .* expected one"),
     "unknown task": (PLAIN, {"task": "ranking"}, "task is 'ranking', expected regression"),
     # roles of columns
-    "target among features": (PLAIN, {"features": ["a", "y"]}, "column 'y' is the target and in features"),
-    "target is the index": (PLAIN, {"index": "y"}, "column 'y' is the target and index"),
-    "groups among features": (PLAIN, {"features": ["a"], "groups": "a"}, "column 'a' is groups and in features"),
+    "target among features": (PLAIN, {"features": ["a", "y"]}, "column 'y' is in features and the target"),
+    "target is the index": (PLAIN, {"index": "y"}, "column 'y' is the target and the index"),
+    "groups among features": (PLAIN, {"features": ["a"], "groups": "a"}, "column 'a' is in features and groups"),
+    "target in drop": (PLAIN, {"drop": "y"}, "column 'y' is the target and in drop"),
     "features and drop": (PLAIN, {"features": "a", "drop": "b"}, "features and drop are given"),
     "twice": (PLAIN, {"features": ["a", 0]}, "column 'a' is given twice"),
     "no feature": (PLAIN, {"drop": ["a", "b"]}, "no column is left as a feature beside the target y"),
