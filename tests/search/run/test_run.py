@@ -387,9 +387,9 @@ X = [0.0, 1.0, 2.0, 3.0]
     [
         (X, X[:3], ValueError, "x has 4 samples and y has 3 samples, expected the same number"),
         ([[1, 2], [3]], X[:2], ValueError, "x is ragged, expected rows of equal length"),
-        (["a", "b"], X[:2], TypeError, "x has dtype <U1, expected real numbers"),
+        (["a", "b"], X[:2], TypeError, "x holds 'a' at .0,., expected real numbers"),
         (X, [1, 2, 3, 1j], TypeError, "y has dtype complex128, expected real numbers"),
-        (X, [1, 2, None, 3], TypeError, "y has dtype object, expected real numbers"),
+        (X, [1, 2, None, 3], ValueError, "y holds None at .2,., expected finite numbers"),
         (X, [1, 2, np.nan, 3], ValueError, r"y holds nan at \(2,\), expected finite numbers"),
         ([[1, 2], [np.inf, 3]], X[:2], ValueError, r"x holds inf at \(1, 0\), expected finite numbers"),
         (1.0, X, ValueError, r"x has shape \(\), expected"),
