@@ -14,7 +14,7 @@ import re
 import warnings
 import zipfile
 import zlib
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Collection, Container, Mapping
 from datetime import date
 from decimal import Decimal
 from fractions import Fraction
@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 
 from models.tables.cells import MISSING_WORDS, Cells, TableError, join_columns, listed, objects
+from models.tables.formats import PLAIN, without_numbers
 from models.tables.text import make_cells, read_text
 from tinygrad_lab.checks import install_hint
 
@@ -47,21 +48,28 @@ NOT_READ = {
 EXPECTED = "expected CSV or other text, Parquet, Excel (.xlsx), .npz or .npy"
 
 
-def load_cells(table: Any, **options: Any) -> Cells:
-    """Return the cells of a path, of several paths side by side, of a DataFrame, an array, or arrays by name."""
-    if isinstance(table, Cells):
-        return table
+def load_cells(table: Any, *, missing: Collection[str] = MISSING_WORDS, **options: Any) -> Cells:
+    """Return the cells of a path, of several paths side by side, of a DataFrame, an array, or arrays by name.
+
+    Parameters
+    ----------
+    table : path, sequence of paths, DataFrame, ndarray or mapping of str to ndarray
+    missing : collection of str
+        Cells that are no values. A number among them, such as -999, stands for all ways to write it.
+    **options
+        As for `read_cells`.
+    """
     if isinstance(table, (str, os.PathLike)):
-        return read_cells(table, **options)
-    if (
-        isinstance(table, (list, tuple))
-        and table
-        and all(isinstance(part, (str, os.PathLike)) or is_frame(part) for part in table)
-    ):
-        return join_columns([load_cells(part, **options) for part in table])
-    if is_frame(table) or isinstance(table, (np.ndarray, Mapping)):
-        return frame_cells(table, missing=options.get("missing", MISSING_WORDS))
-    raise TableError(f"the table is of type {type(table).__name__}, expected a path, paths, a DataFrame or an array")
+        cells = read_cells(table, missing=missing, **options)
+    elif isinstance(table, (list, tuple)) and table and all(isinstance(x, (str, os.PathLike)) or is_frame(x) for x in table):
+        return join_columns([load_cells(part, missing=missing, **options) for part in table])
+    elif is_frame(table) or isinstance(table, (np.ndarray, Mapping)):
+        cells = frame_cells(table, missing=missing)
+    else:
+        kind = type(table).__name__
+        raise TableError(f"the table is of type {kind}, expected a path, paths, a DataFrame or an array")
+    numbers = [float(word) for word in missing if PLAIN.fullmatch(word)]
+    return without_numbers(cells, numbers) if numbers else cells
 
 
 def read_cells(path: str | os.PathLike[str], *, sheet: str | int | None = None, **options: Any) -> Cells:
@@ -176,7 +184,7 @@ def _read_excel(source: str, content: bytes, sheet: str | int | None, options: M
     except Exception as error:  # openpyxl raises errors of many kinds for a damaged file
         raise TableError(f"{source}: cannot be read as Excel ({_reason(error)}); save it again, or as CSV") from None
     missing = options.get("missing", MISSING_WORDS)
-    rows = [(number, [_present(cell, missing) for cell in row]) for number, row in enumerate(grid, 1)]
+    rows = [(number, [None if _is_gap(cell) else cell for cell in row]) for number, row in enumerate(grid, 1)]
     rows = [row for row in rows[options.get("skip", 0) :] if any(cell is not None for cell in row[1])]
     return make_cells(source, rows, "row", "", options.get("header"), missing, options.get("known", ()))
 

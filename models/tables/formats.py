@@ -9,7 +9,7 @@ If nothing decides, the table is refused rather than read with a factor of a tho
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -81,6 +81,20 @@ def with_numbers(cells: Cells, names: Iterable[str], form: NumberFormat) -> Cell
             numbers, wrong = as_numbers(column, form)
             column = column if wrong.any() or is_missing(column).all() else numbers
         columns.append(column)
+    return replace(cells, columns=tuple(columns))
+
+
+def without_numbers(cells: Cells, numbers: Sequence[float]) -> Cells:
+    """Return cells in which some numbers, such as -999, are missing values."""
+    columns = []
+    for column in cells.columns:
+        if column.dtype.kind == "f":
+            columns.append(np.where(np.isin(column, numbers), np.nan, column))
+        else:
+            values, _ = as_numbers(column, NumberFormat())
+            column = column.copy()
+            column[np.isin(values, numbers)] = None
+            columns.append(column)
     return replace(cells, columns=tuple(columns))
 
 

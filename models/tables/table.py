@@ -15,13 +15,14 @@ from typing import Any
 import numpy as np
 
 from models.tables.builder import TableBuilder
-from models.tables.cells import MISSING_WORDS, Cells, TableError, TableWarning, count, is_missing, listed
+from models.tables.cells import MISSING_WORDS, Cells, TableError, TableWarning, count, listed
 from models.tables.columns import Column, Level
 from models.tables.description import Description, describe
 from models.tables.files import load_cells
 from models.tables.formats import guess_format
 from models.tables.model import TableModel
 from models.tables.roles import Names, Roles, group_codes, row_names, row_weights
+from models.tables.targets import with_target
 from tinygrad_lab import Predictor
 
 
@@ -46,6 +47,8 @@ class Table:
         The name of the file.
     group_name : str or None
         The name of the column of groups.
+    drops_missing_target : bool
+        Whether rows without a target are left out.
     notes : tuple of str
         What was guessed or left out.
 
@@ -72,6 +75,7 @@ class Table:
     index: np.ndarray
     source: str
     group_name: str | None = None
+    drops_missing_target: bool = False
     notes: tuple[str, ...] = ()
 
     @classmethod
@@ -191,8 +195,14 @@ class Table:
         cells = self.description.load(table, **options)
         if absent := [name for name in self.targets if name not in cells.names]:
             cells.resolve(absent[0])
+        notes: list[str] = []
+        if self.drops_missing_target:
+            cells, notes = with_target(cells, self.targets)
         y = self.description.answers(cells)
-        return Table(self._encode(cells), y, self.description, None, None, cells.lines, cells.source)
+        x = self._encode(cells)
+        return Table(
+            x, y, self.description, None, None, cells.lines, cells.source, None, self.drops_missing_target, tuple(notes)
+        )
 
     def _encode(self, cells: Cells) -> np.ndarray:
         x, notes = self.description.matrix(cells)
@@ -214,7 +224,7 @@ def read_table(
     categories: Names = None,
     dates: Names | Mapping[str, str] = None,
     drop_missing_target: bool = False,
-    na_values: str | Sequence[str] = (),
+    na_values: str | float | Sequence[str | float] = (),
     keep_default_na: bool = True,
     delimiter: str | None = None,
     decimal: str | None = None,
@@ -251,8 +261,8 @@ def read_table(
         Columns of dates, with the format of each as of `datetime.strptime`. ISO 8601 and 20240229 need no format.
     drop_missing_target : bool
         Whether to leave out rows without a target, which are refused by default.
-    na_values : sequence of str
-        More cells that mean a missing value.
+    na_values : str, float or sequence of these
+        More cells that mean a missing value, such as "n.a." or -999.
     keep_default_na : bool
         Whether the words of `MISSING_WORDS` do too: the empty cell, NA, nan, null, None, ?, #N/A, #DIV/0! and so on.
     delimiter : str, optional
@@ -300,9 +310,8 @@ def read_table(
     """
     if not isinstance(skip, int) or isinstance(skip, bool) or skip < 0:
         raise TableError(f"skip is {skip!r}, expected a number of lines of at least 0")
-    missing = (MISSING_WORDS if keep_default_na else frozenset()) | set(
-        [na_values] if isinstance(na_values, str) else na_values
-    )
+    words = [na_values] if isinstance(na_values, (str, int, float)) else na_values
+    missing = (MISSING_WORDS if keep_default_na else frozenset()) | set(map(str, words))
     options = {"delimiter": delimiter, "header": header, "skip": skip, "comment": comment, "encoding": encoding, "sheet": sheet}
     cells = load_cells(path, missing=missing, **options)
     notes = list(cells.notes)
@@ -310,12 +319,8 @@ def read_table(
     roles = Roles(cells, target, features, drop, index, groups, weight)
     notes += roles.notes
     if drop_missing_target:
-        present = ~np.any([is_missing(cells.column(name)) for name in roles.targets], axis=0)
-        if not present.all():
-            notes.append(f"{count((~present).sum(), 'row')} without a target left out")
-        if not present.any():
-            raise TableError(f"{cells.source}: no row has a target ({listed(roles.targets)}), expected at least one")
-        cells = cells.take(present)
+        cells, more = with_target(cells, roles.targets)
+        notes += more
     form = guess_format(cells, decimal, thousands)
     if decimal is None and form.decimal == ",":
         notes.append("decimal comma" + (f", {form.thousands!r} between thousands" if form.thousands else ""))
@@ -343,6 +348,7 @@ def read_table(
         index=row_names(cells, roles.index),
         source=cells.source,
         group_name=roles.groups,
+        drops_missing_target=drop_missing_target,
         notes=(*notes, *more),
     )
     if verbose:

@@ -106,3 +106,12 @@ def refuse_missing(cells: Cells, name: str, cure: str) -> None:
     if len(rows):
         more = f" (and in {count(len(rows) - 1, f'more {cells.unit}')})" if len(rows) > 1 else ""
         raise TableError(f"{cells.where(rows[0], name)}: the value is missing{more}; {cure}")
+
+
+def with_target(cells: Cells, targets: Sequence[str]) -> tuple[Cells, list[str]]:
+    """Return the rows that have all targets, and a note if there are others."""
+    present = ~np.any([is_missing(cells.column(name)) for name in targets], axis=0)
+    if not present.any():
+        raise TableError(f"{cells.source}: no row has a target ({listed(targets)}), expected at least one")
+    left_out = int((~present).sum())
+    return cells.take(present), [f"{count(left_out, 'row')} without a target left out"] if left_out else []

@@ -90,6 +90,7 @@ CELLS = {  # a column as it is written, how, and the numbers in it
     "words for gaps": (["#N/A", "", "7"], {}, [NAN, NAN, 7]),
     "errors of Excel": (["#DIV/0!", "?", "7"], {}, [NAN, NAN, 7]),
     "own words for gaps": (["-", "n.a.", "7"], {"na_values": ["-", "n.a."]}, [NAN, NAN, 7]),
+    "numbers for gaps": (["-999", "-999.0", "7"], {"na_values": [-999]}, [NAN, NAN, 7]),
     "dates": (["1970-01-02", "1970-01-01 12:00", "1970-01-03T01:00:00+01:00"], {}, [1, 0.5, 2]),
     "dates in a format": (["02.01.1970", "03.01.1970", ""], {"dates": {"a": "%d.%m.%Y"}}, [1, 2, NAN]),
     "dates in one number": (["19700102", "19700103", "NA"], {"dates": ["a"]}, [1, 2, NAN]),

@@ -140,6 +140,8 @@ def test_what_is_no_table_is_refused(tmp_path):
 def test_rows_without_a_target_are_left_out_if_asked_for(tmp_path):
     table = read(tmp_path, "a,y\n1,2\n2,\n3,NA\n4,7\n", drop_missing_target=True)
     assert (table.x[:, 0].tolist(), table.notes[0]) == ([1, 4], "2 rows without a target left out")
+    (tmp_path / "test.csv").write_text("a,y\n3,7\n9,\n")
+    assert table.like(tmp_path / "test.csv").x.tolist() == [[3]]
     with pytest.raises(TableError, match="no row has a target"):
         read(tmp_path, "a,y\n1,\n2,\n", drop_missing_target=True)
 
