@@ -15,9 +15,10 @@ import numpy as np
 
 from models.tables.cells import MISSING_WORDS, Cells, TableError, count, is_missing, listed, suggest
 from models.tables.columns import UNSEEN, Column, Level, guess_column, level_key
+from models.tables.dates import looks_compact
 from models.tables.files import load_cells
 from models.tables.formats import NumberFormat, as_numbers, guess_format, with_numbers
-from models.tables.targets import as_flags, guess_task, refuse_missing
+from models.tables.targets import TASKS, as_flags, guess_task, refuse_missing
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,9 @@ class Description:
         """
         try:
             classes = description["classes"]
+            texts = [description["task"], *description["targets"], *description["ignored"], *description["missing_words"]]
+            if not all(isinstance(text, str) for text in texts) or description["task"] not in TASKS:
+                raise TypeError("a name or a word is no text")
             return cls(
                 columns=tuple(map(Column.from_json, description["columns"])),
                 targets=tuple(description["targets"]),
@@ -178,13 +182,10 @@ class Description:
                     f"{listed(self.classes)}"
                 )
             return codes.astype(np.int64)
-        kind = "number" if self.task == "regression" else "category"
         form = self.form(cells)
         columns = []
         for name in self.targets:
-            column = cells.column(name)
-            if kind == "category":
-                column = as_flags(cells, name, form)
+            column = as_flags(cells, name, form) if self.task == "multilabel" else cells.column(name)
             columns.append(Column(name, "number").encode(cells, column, form))
         return np.column_stack(columns)
 
@@ -223,7 +224,9 @@ def describe(
     cells = with_numbers(cells, [name for name in features if kinds.get(name) != "category"], form)
     for name in targets:
         refuse_missing(cells, name, "fill it, or leave such rows out with drop_missing_target = true")
-    chosen, classes, note = guess_task(cells, targets, task, form)
+    if both := [name for name in dates if kinds.get(name) == "category"]:
+        raise TableError(f"{cells.source}: column {both[0]!r} is in dates and a category, expected one of the two")
+    chosen, classes, note = guess_task(cells, targets, task, kinds, form)
     notes += note
     columns = []
     empty = [name for name in features if is_missing(cells.column(name)).all()]
@@ -239,8 +242,11 @@ def describe(
         )
     for column in columns:
         if column.kind == "date" and column.name not in dates and column.format is not None:
-            notes.append(f"column {column.name!r} is read as dates, such as {level_key(cells.column(column.name)[0])}")
+            notes.append(f"column {column.name!r} is read as dates, such as {level_key(_first(cells.column(column.name)))}")
     numbers = [column.name for column in columns if column.kind == "number"]
+    if compact := [name for name in numbers if kinds.get(name) is None and looks_compact("date", cells.column(name))]:
+        example = level_key(_first(cells.column(compact[0])))
+        notes.append(f"column {compact[0]!r} has numbers such as {example}; list it in dates if they are dates")
     if ordinal := [name for name in numbers if _numbers_rows(cells.column(name), form)]:
         notes.append(f"column {ordinal[0]!r} numbers the rows; drop it, or make it the index, if it is no feature")
     if codes := [name for name in numbers if any(_is_code(cell) for cell in original.column(name))]:
@@ -255,6 +261,10 @@ def describe(
         missing_words=tuple(sorted(missing_words)),
     )
     return described, notes
+
+
+def _first(column: np.ndarray) -> Any:
+    return column[~is_missing(column)][0]
 
 
 def _is_code(cell: Any) -> bool:

@@ -17,7 +17,7 @@ TASKS = ("regression", "classification", "multilabel")
 
 
 def guess_task(
-    cells: Cells, targets: Sequence[str], task: str | None, form: NumberFormat
+    cells: Cells, targets: Sequence[str], task: str | None, kinds: Mapping[str, str], form: NumberFormat
 ) -> tuple[str, tuple[Level, ...] | None, list[str]]:
     """Return the task, the classes, and a note where the task is uncertain."""
     if task not in (None, *TASKS):
@@ -25,7 +25,7 @@ def guess_task(
     levels = {name: levels_of(cells.column(name), form) for name in targets}
     note: list[str] = []
     if task is None:
-        task, note = _likely_task(cells, levels, form)
+        task, note = _likely_task(cells, levels, kinds, form)
     if task == "classification":
         if len(targets) > 1:
             raise TableError(f"{cells.source}: {len(targets)} targets ({listed(targets)}), expected one for classification")
@@ -52,8 +52,10 @@ def guess_task(
     return task, None, note
 
 
-def _likely_task(cells: Cells, levels: Mapping[str, list[Level]], form: NumberFormat) -> tuple[str, list[str]]:
-    kinds = {name: _kind_of_target(cells, name, values, form) for name, values in levels.items()}
+def _likely_task(
+    cells: Cells, levels: Mapping[str, list[Level]], kinds: Mapping[str, str], form: NumberFormat
+) -> tuple[str, list[str]]:
+    kinds = {name: kinds.get(name) or _kind_of_target(cells, name, values, form) for name, values in levels.items()}
     if len(levels) > 1:
         if all(set(values) <= {0, 1} for values in levels.values()):
             return "multilabel", []
@@ -75,7 +77,7 @@ def _likely_task(cells: Cells, levels: Mapping[str, list[Level]], form: NumberFo
 
 def _kind_of_target(cells: Cells, name: str, values: Sequence[Level], form: NumberFormat) -> str:
     """Return "category" for labels and "number" for numbers. Dates are no targets."""
-    if cells.kinds.get(name) == "category" or isinstance(values[0], bool):
+    if isinstance(values[0], bool):
         return "category"
     kind = guess_column(cells, name, form, cure='give task = "classification"').kind
     if kind == "date":

@@ -154,6 +154,7 @@ def test_frames_are_read_by_their_dtypes(capsys):
         (["0.5", "1.5", "0.5"], {"task": "classification"}, "classification", (0.5, 1.5)),
         (["3", "5", "9"], {}, "regression", None),
         (["3", "5", "9"], {"task": "classification"}, "classification", (3, 5, 9)),
+        (["3", "5", "9"], {"categories": "y"}, "classification", (3, 5, 9)),
         (["1", "0", "1"], {"task": "regression"}, "regression", None),
         (["01", "2", "01"], {"task": "classification"}, "classification", ("01", "2")),
     ],
@@ -191,15 +192,16 @@ def test_files_side_by_side_are_one_table(tmp_path):
 
 
 def test_what_was_guessed_is_reported(tmp_path, capsys):
-    rows = "\n".join(f"{i};0{i % 3}1;1,5;2024010{i % 9 + 1};{i % 4}" for i in range(12))
-    read_table(_written(tmp_path, "id;zip;a;date;y;\n" + rows.replace("\n", ";\n") + ";"), "y")
+    rows = "\n".join(f"{i};0{i % 3}1;1,5;2024010{i % 9 + 1};2024010{i % 9 + 1};{i % 4}" for i in range(12))
+    read_table(_written(tmp_path, "id;zip;a;date;day;y;\n" + rows.replace("\n", ";\n") + ";"), "y")
     printed = capsys.readouterr().out.splitlines()
     assert [line.strip() for line in printed] == [
-        "12 samples, 4 features (3 numbers, 1 date), y = y (regression)",
+        "12 samples, 5 features (4 numbers, 1 date), y = y (regression)",
         "1 column without name and values left out",
         "decimal comma",
         "column 'y' has 4 whole numbers; give task = \"classification\" if they are classes",
         "column 'date' is read as dates, such as 20240101",
+        "column 'day' has numbers such as 20240101; list it in dates if they are dates",
         "column 'id' numbers the rows; drop it, or make it the index, if it is no feature",
         "column 'zip' has numbers with leading zeros; put it into categories if they are codes",
     ]

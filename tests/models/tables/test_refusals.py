@@ -85,6 +85,7 @@ REFUSED = {
     "target is the index": (PLAIN, {"index": "y"}, "column 'y' is the target and the index"),
     "groups among features": (PLAIN, {"features": ["a"], "groups": "a"}, "column 'a' is in features and groups"),
     "target in drop": (PLAIN, {"drop": "y"}, "column 'y' is the target and in drop"),
+    "date and category": (PLAIN, {"dates": "a", "categories": "a"}, "column 'a' is in dates and a category"),
     "features and drop": (PLAIN, {"features": "a", "drop": "b"}, "features and drop are given"),
     "twice": (PLAIN, {"features": ["a", 0]}, "column 'a' is given twice"),
     "no feature": (PLAIN, {"drop": ["a", "b"]}, "no column is left as a feature beside the target y"),
