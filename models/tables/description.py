@@ -7,6 +7,7 @@ Cells, target, ... --describe--> Description --matrix--> x of another table, mat
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -17,8 +18,11 @@ from models.tables.cells import MISSING_WORDS, Cells, TableError, count, is_miss
 from models.tables.columns import UNSEEN, Column, Level, guess_column, level_key
 from models.tables.dates import looks_compact
 from models.tables.files import load_cells
-from models.tables.formats import NumberFormat, as_numbers, guess_format, with_numbers
+from models.tables.formats import NumberFormat, as_numbers, guess_format, joined, with_numbers
 from models.tables.targets import TASKS, as_flags, guess_task, refuse_missing
+
+CODE = re.compile(r"^0+[1-9]\d*$", re.MULTILINE)
+"""A whole number with leading zeros."""
 
 
 @dataclass(frozen=True)
@@ -203,8 +207,8 @@ def describe(
     dates: Mapping[str, str | None],
     form: NumberFormat,
     missing_words: Iterable[str],
-) -> tuple[Description, list[str]]:
-    """Return the description of a table, and what was guessed or left out.
+) -> tuple[Description, Cells, list[str]]:
+    """Return the description of a table, the cells with columns of numbers converted, and what was guessed or left out.
 
     Parameters
     ----------
@@ -220,8 +224,7 @@ def describe(
     missing_words : iterable of str
     """
     notes = []
-    original = cells
-    cells = with_numbers(cells, [name for name in features if kinds.get(name) != "category"], form)
+    original, cells = cells, with_numbers(cells, [name for name in features if kinds.get(name) != "category"], form)
     for name in targets:
         refuse_missing(cells, name, "fill it, or leave such rows out with drop_missing_target = true")
     if both := [name for name in dates if kinds.get(name) == "category"]:
@@ -249,7 +252,7 @@ def describe(
         notes.append(f"column {compact[0]!r} has numbers such as {example}; list it in dates if they are dates")
     if ordinal := [name for name in numbers if _numbers_rows(cells.column(name), form)]:
         notes.append(f"column {ordinal[0]!r} numbers the rows; drop it, or make it the index, if it is no feature")
-    if codes := [name for name in numbers if any(_is_code(cell) for cell in original.column(name))]:
+    if codes := [name for name in numbers if CODE.search(joined(original.column(name)))]:
         notes.append(f"column {codes[0]!r} has numbers with leading zeros; put it into categories if they are codes")
     described = Description(
         columns=tuple(columns),
@@ -260,15 +263,11 @@ def describe(
         number_format=form,
         missing_words=tuple(sorted(missing_words)),
     )
-    return described, notes
+    return described, cells, notes
 
 
 def _first(column: np.ndarray) -> Any:
     return column[~is_missing(column)][0]
-
-
-def _is_code(cell: Any) -> bool:
-    return isinstance(cell, str) and cell.isdigit() and cell.startswith("0") and cell.strip("0") != ""
 
 
 def _numbers_rows(column: np.ndarray, form: NumberFormat) -> bool:

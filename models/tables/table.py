@@ -328,7 +328,7 @@ def read_table(
         notes.append(f"{form.thousands!r} between thousands")
     by_format = {cells.resolve(key): form for key, form in dates.items()} if isinstance(dates, Mapping) else {}
     others = () if isinstance(dates, Mapping) else roles.resolve(dates)
-    description, more = describe(
+    description, cells, more = describe(
         cells,
         roles.targets,
         roles.features,
