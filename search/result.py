@@ -454,7 +454,7 @@ class SearchResult:
                 winner = retrained.best_by_test
                 seed_losses = next(x for row, x in zip(retrained, optimism.losses, strict=True) if row is winner)
                 is_plain = not (is_table(train) or is_table(test) or self.classes is not None)
-                figures = network_figures(self.build, winner, train, test) if is_plain else []
+                figures = network_figures(self.build, winner, *((train, test) if is_plain else ()))
         return write_report(
             folder,
             self.ranking,

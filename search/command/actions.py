@@ -5,10 +5,9 @@ run: settings --> Search --> STORE     status, rank, importance, compare, export
 """
 
 import argparse
-from typing import Any
 
 from search.command.searching import check_output, check_success, command, finished, run_search, settings_of
-from search.command.settings import PlainTable, Settings
+from search.command.settings import PlainTable
 from search.command.terminal import say
 from search.errors import SearchError
 from search.output import naming_write_errors, write_csv
@@ -113,13 +112,14 @@ def retrain(options: argparse.Namespace) -> None:
     """Train the best again on the whole training set, test them, and name the winners."""
     check_output(options.weights, options.store)
     settings, result = finished(options)
-    train, test = _pairs(settings)
+    train, test = settings.tables
     if test is None:
         raise SearchError('the settings name no test set, expected one: test = "test.csv" under [data]')
     retrained = result.retrain(options.top, train=train, test=test, progress=not options.quiet)
     say(retrained)
     say(f"\nchosen by cross-validation: {_describe(retrained.best_by_cv)}")
-    say(f"lowest test loss, which flatters: {_describe(retrained.best_by_test)}")
+    measure = retrained.measure
+    say(f"{measure.best} test {measure.name}, which flatters: {_describe(retrained.best_by_test)}")
     if options.weights is not None:
         winner = retrained.best_by_cv
         with naming_write_errors(options.weights):
@@ -133,7 +133,7 @@ def report(options: argparse.Namespace) -> None:
     with naming_write_errors(options.folder, kind="folder"):  # an error here comes before the work
         options.folder.mkdir(parents=True, exist_ok=True)
     check_output(options.folder / "index.html", options.store)
-    train, test = _pairs(settings)
+    train, test = settings.tables
     page = result.report(
         options.folder,
         train=train,
@@ -145,11 +145,6 @@ def report(options: argparse.Namespace) -> None:
     say(f"the report is {page}")
 
 
-def _pairs(settings: Settings) -> tuple[Any, Any]:
-    """Return x and y of the training table, and those of the test table or None."""
-    train, test = settings.tables
-    return (train.x, train.y), None if test is None else (test.x, test.y)
-
-
 def _describe(row: RetrainedConfiguration) -> str:
-    return f"test loss {row.test_loss:.4f}, cross-validation {row.mean:.4f} (rank {row.rank}), {row.configuration}"
+    name = measure_of(row.scores).name
+    return f"test {name} {row.test_value:.4f}, cross-validation {row.mean:.4f} (rank {row.rank}), {row.configuration}"

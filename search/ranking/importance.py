@@ -192,7 +192,7 @@ def _places(rows: Sequence[RankedConfiguration]) -> np.ndarray:
     results = [
         row.status
         if row.status == "diverged"
-        else (row.last_round, mean_and_std(row.losses)[0] if row.last_round else row.mean)
+        else (row.last_round, mean_and_std(row.objectives)[0] if row.last_round else row.objective)
         for row in rows
     ]
     return (rankdata([first.setdefault(result, i) for i, result in enumerate(results)]) - 1.0) / (len(rows) - 1.0)

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from search.ranking.measure import measure_of
 from search.report.figures import plot_data, plot_function, plot_losses
 from search.run.retraining import RetrainedConfiguration
 from search.trials.data import DataSet
@@ -16,7 +17,7 @@ POINTS = 601  # number of points at which a function is drawn
 
 
 def network_figures(
-    build: Build, network: RetrainedConfiguration, train: DataSet, test: DataSet
+    build: Build, network: RetrainedConfiguration, train: DataSet | None = None, test: DataSet | None = None
 ) -> "list[tuple[str, str, Figure]]":
     """Draw the losses of a re-trained network. With one feature and one output, draw the points and the function too.
 
@@ -26,8 +27,8 @@ def network_figures(
         The builder of the search. If its Trainer cannot `predict` from loaded weights, the function is not drawn.
     network : RetrainedConfiguration
         A network whose status is "done".
-    train, test : pair of array_like
-        x and y.
+    train, test : pair of array_like, optional
+        x and y, to draw the points and the function.
 
     Returns
     -------
@@ -43,23 +44,24 @@ def network_figures(
     >>> [caption for caption, _, _ in figures]
     ['Training and test points', 'Training and test loss of the network of the lowest test loss']
     """
-    figures: list[tuple[str, str, Figure]] = []
     if not network.history:  # an estimator has no epochs
-        return figures
-    is_drawable = all(np.size(array) == len(array) for samples in (train, test) for array in map(np.asarray, samples))
-    if is_drawable:
-        counts = f"{len(train[0])} training and {len(test[0])} test points"  # type: ignore[arg-type]
-        figures.append(("Training and test points", f"{counts}, y against x.", plot_data(train, test)))
-    figures.append(
-        (
-            "Training and test loss of the network of the lowest test loss",
-            f"Both losses against the epoch; at the end {network.train_loss:.4g} and {network.test_loss:.4g}.",
-            plot_losses(network.history),
-        )
+        return []
+    measure = measure_of(network.scores)
+    training = (
+        f"Training and test loss of the network of the {measure.best} test {measure.name}",
+        f"Both losses against the epoch; at the end {network.train_loss:.4g} and {network.test_loss:.4g}.",
+        plot_losses(network.history),
     )
-    if is_drawable and (predict := _predictor(build, network)) is not None:
-        x = np.concatenate([np.ravel(train[0]), np.ravel(test[0])])
-        grid = np.linspace(x.min(), x.max(), POINTS)
+    if train is None or test is None:
+        return [training]
+    (x, y), (x_test, y_test) = train, test
+    if not all(np.size(array) == len(array) for array in map(np.asarray, (x, y, x_test, y_test))):
+        return [training]
+    counts = f"{np.size(x)} training and {np.size(x_test)} test points"
+    figures = [("Training and test points", f"{counts}, y against x.", plot_data(train, test)), training]
+    if (predict := _predictor(build, network)) is not None:
+        inputs = np.concatenate([np.ravel(x), np.ravel(x_test)])
+        grid = np.linspace(inputs.min(), inputs.max(), POINTS)
         figure = plot_function(grid, predict(grid[:, np.newaxis]), train, test)
         figures.append(
             ("The function that it estimates", f"{counts}, and the network's output as a line through them.", figure)
