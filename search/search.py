@@ -158,6 +158,10 @@ class Search:
         self.fork = fork
         self.notes = {} if notes is None else dict(notes)
         self.scoring = None if scoring is None else Scoring(scoring)
+        if baselines is not None and not isinstance(baselines, bool):
+            raise TypeError(
+                f"baselines={baselines!r}, expected True, False, or None for those that the data and scores call for"
+            )
         self.baselines = baselines
         if baselines and (missing := missing_extra()):
             raise ImportError(missing)

@@ -256,17 +256,19 @@ class Ranking(EndedRows[RankedConfiguration]):
     def _columns(self, rows: Sequence[RankedConfiguration]) -> tuple[list[str], list[list[Any]]]:
         """Return the header and the cells of some rows; status and reason are the last two.
 
-        If scores decide, their means are before the mean loss, and the folds are those of the score that decides.
+        If scores decide, their means are before the mean loss, which estimators do not have, and the folds are those of the
+        score that decides.
         """
         names, values = as_columns([{} if row.rank == 0 else row.configuration for row in rows])
         scored = self.score_names
-        summary = [*scored, "std", "loss"] if scored else ["mean", "std"]
+        has_loss = any(loss == loss for row in (*self._rows, *self.baselines) for loss in row.losses)
+        summary = [*scored, "std", "mean loss"][: None if has_loss else -1] if scored else ["mean", "std"]
         header = ["rank", *names, *summary, *self.fold_names, "status", "reason"]
         body = [
             [
                 row.rank or f"({baseline_of(row.configuration)})",
                 *cells,
-                *(_summary(row, scored) if scored else (row.mean, row.std)),
+                *(_summary(row, scored)[: len(summary)] if scored else (row.mean, row.std)),
                 *row.values,
                 row.status,
                 row.reason,

@@ -89,7 +89,8 @@ def make_baseline(kind: str, task: str, x: Array, n_targets: int = 1, categories
         )
     few = [i for i in categories if not np.nanmax(x[:, i], initial=0.0) >= CATEGORIES_OF_TREES]
     trees = HistGradientBoostingRegressor if is_regression else HistGradientBoostingClassifier
-    boosting = trees(random_state=seed, categorical_features=few or None)
+    # scikit-learn's 20 samples in a leaf would make no split at all in a small training set.
+    boosting = trees(random_state=seed, categorical_features=few or None, min_samples_leaf=max(2, min(20, len(x) // 20)))
     if n_targets == 1:
         return boosting
     return MultiOutputRegressor(boosting) if is_regression else MultiOutputClassifier(boosting)

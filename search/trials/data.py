@@ -244,6 +244,11 @@ def _encode(name: str, labels: Array, classes: Any) -> tuple[Array, Array]:
             raise TypeError(f"{name} has labels of the types {' and '.join(kinds)}, expected one type") from None
         if found.dtype.kind == "O" and all(isinstance(value, str) for value in found):
             found = found.astype(str)
+        if len(found) > max(2, len(labels) / 2):
+            raise ValueError(
+                f"{name} has {len(found)} different values in {len(labels)} samples, expected labels of classes; "
+                "is it the right column, or are they numbers to predict, for a task and a score of regression?"
+            )
         if len(found) < 2:
             raise ValueError(f"{name} has one class, {found.tolist()[0]!r}, expected at least two; is it the right column?")
         return codes.astype(np.int64), found

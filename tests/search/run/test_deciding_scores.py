@@ -165,6 +165,11 @@ def test_a_score_without_weights_is_refused_beside_weights():
         search.run(X, X, sample_weight=np.ones(12), progress=False)
 
 
+def test_baselines_are_there_or_not():
+    with pytest.raises(TypeError, match="baselines='mean', expected True, False, or None"):
+        run(baselines="mean")
+
+
 def test_integers_beside_a_function_need_a_task():
     search = Search(build_contrary, GRID, store=None, workers=1, scoring=value)
     with pytest.raises(ValueError, match="y is integers, which may be numbers or labels, expected task='regression' or"):

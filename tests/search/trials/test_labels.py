@@ -58,6 +58,7 @@ def test_a_matrix_of_zeros_and_ones_has_several_labels():
         ([1, 2] * 3, "multilabel", r"y has shape \(6,\), expected \(samples,\) labels or \(samples, labels\) of 0 and 1"),
         (["a", "b", float("nan"), "a", "b", "a"], None, "y has no label at 2"),
         (pd.Series(["a", "b", pd.NA, "a", "b", "a"], dtype="string"), None, "y has no label at 2"),
+        ([0.1, 0.2, 0.3, 0.4, 0.5, 0.5], "classification", "y has 5 different values in 6 samples, expected labels of classes"),
         (["a", "b"] * 2, None, "x has 6 samples and y has 4 samples, expected the same number"),
     ],
 )

@@ -209,6 +209,8 @@ def test_categories_and_gaps_of_a_table_in_baselines():
     result = search(build_constant, [{"lr": 0.1}], scoring="r2").run(table, progress=False)
     scores = {row.configuration["(baseline)"]: np.mean(row.scores["r2"]) for row in result.ranking.baselines}
     assert scores["linear"] > 0.9, "the codes of categories were used as numbers"
+    assert scores["boosting"] > 0.5, "trees of 60 samples did not split"
+    assert "loss" not in result.ranking.table(), "estimators have no loss"
 
 
 def build_constant(configuration, rng):
