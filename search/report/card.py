@@ -26,6 +26,7 @@ from search.report.figures.models import (
 )
 from search.report.illustrations import Illustration, illustrate
 from search.report.inspection import Feature, Inspection, inspect_model
+from search.run.fitted import FittedEstimator
 from search.run.refitting import make_model, refit
 from search.trials.baselines import baseline_of
 from search.trials.data import Array
@@ -330,7 +331,7 @@ def _usage(model: Any, is_table: bool) -> list[str]:
     predict.append(
         f"model.predict_interval({new}, coverage=0.9)" if model.task == "regression" else f"model.predict_proba({new})"
     )
-    if not hasattr(model, "networks"):  # an estimator of scikit-learn, which has no file without pickle
+    if isinstance(model, FittedEstimator):  # an estimator of scikit-learn, which has no file without pickle
         return ["model = result.best", *predict]
     lines = [
         'result.best.save("model.safetensors")',
