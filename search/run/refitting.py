@@ -124,15 +124,18 @@ def make_model(problem: Problem, refits: Sequence[Refit], n_folds: int, details:
     networks = [isinstance(one.trainer, tinygrad_lab.Trainer) for one in refits]
     if any(networks) != all(networks):
         raise SearchError("an ensemble has networks and estimators, expected one kind; fit each configuration by itself")
-    task = problem.task
-    if all(networks) and task not in ("classification", "multilabel"):
-        task = task_of(trainer.loss, members[0])
-    task = task or ("classification" if hasattr(members[0], "classes_") else "regression")
+    task, classes = problem.task, problem.classes
     model: CalibratedModel
     if all(networks):
-        model = tinygrad_lab.Predictor(members[0], task, problem.classes, members[1:], details=details)
+        outputs = trainer.predict(problem.x[:1]).shape[-1]
+        if task not in ("classification", "multilabel"):
+            task = task_of(trainer.loss, outputs)
+        if classes is None and task != "regression":
+            classes = np.arange(max(2, outputs))
+        model = tinygrad_lab.Predictor(members[0], task, classes, members[1:], details=details)
     else:
-        model = FittedEstimator(members, task, problem.classes, details=details)
+        task = task or ("classification" if hasattr(members[0], "classes_") else "regression")
+        model = FittedEstimator(members, task, classes, details=details)
     held_out = [validation for _, validation in problem.folds[:n_folds]]
     y = _targets(problem, model)
     if y is not None and _is_partition(held_out, len(problem.x)):

@@ -126,7 +126,7 @@ class Predictor(CalibratedModel):
         """
         if not isinstance(trainer, Trainer):
             raise TypeError(f"Predictor.from_trainer: trainer is {trainer!r}, expected a tinygrad_lab.Trainer")
-        task = task_of(trainer.loss, trainer.network) if task is None else task
+        task = task_of(trainer.loss, count_outputs(trainer.network)) if task is None else task
         return cls(trainer.network, task, classes, [member.network for member in members], **options)
 
     # Prediction ------------------------------------------------------------------------------------------------------

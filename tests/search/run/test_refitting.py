@@ -120,8 +120,25 @@ def test_an_ensemble_of_the_folds_averages_them():
 # Tasks -----------------------------------------------------------------------------------------------------------------
 
 
-def test_classes_from_the_loss():
-    model = run(build_classes, y=LABELS, lr=[0.1]).best
+class OutputFirst(tl.Layer):
+    """A network whose last parameter is not that of its outputs."""
+
+    def __init__(self, rng):
+        self.output = tl.Linear(4, 3, rng=rng)
+        self.hidden = tl.Linear(1, 4, rng=rng)
+
+    def forward(self, x):
+        return self.output(self.hidden(x).tanh())
+
+
+def build_output_first(configuration, rng):
+    net = OutputFirst(rng)
+    return tl.Trainer(net, tl.CrossEntropy(), optimizer=tl.Adam(net.parameters(), lr=configuration["lr"]), epochs=5)
+
+
+@pytest.mark.parametrize("build", [build_classes, build_output_first])
+def test_classes_from_the_loss(build):
+    model = run(build, y=LABELS, lr=[0.1]).best
     assert model.task == "classification"
     assert model.predict_proba(X).shape == model.predict_set(X, 0.8).shape == (24, 3)
     assert set(model.predict(X)) <= {0, 1, 2}
