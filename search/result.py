@@ -252,7 +252,8 @@ class SearchResult:
             chosen: dict[str, Any] = {"configuration": plain[0], "scores": scores[0]}
         else:
             chosen = {"members": [{"configuration": a, "scores": b} for a, b in zip(plain, scores, strict=True)]}
-        return chosen | {"seed": self.seed, "folds": len(self.folds), "ensemble": ensemble}
+        samples = 0 if self.problem is None else len(self.problem.x)
+        return chosen | {"samples": samples, "seed": self.seed, "folds": len(self.folds), "ensemble": ensemble}
 
     def importance(self, seed: int = 0) -> Importance:
         """Measure how important each parameter is for the place in the ranking; see `search.parameter_importance`.

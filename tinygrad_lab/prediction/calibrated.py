@@ -99,7 +99,8 @@ class CalibratedModel(ABC):
         """Return bounds between which the true value is with a promised probability (CV+).
 
         For n samples that were used for `calibrate`, it is at least 2 · coverage - 1 - √(2/n), and close to `coverage` in
-        practice, if the new samples are exchangeable with them. For several outputs it holds for each by itself.
+        practice, if the new samples are exchangeable with them. For several outputs it holds for each by itself. Weights of
+        samples do not count.
 
         Parameters
         ----------

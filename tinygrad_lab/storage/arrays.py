@@ -125,7 +125,10 @@ def load_arrays(
         raise
     except UNREADABLE as error:
         reason = _one_line(str(error))
-        raise WeightsError(f"{os.fspath(path)}: no readable file of arrays ({reason}); expected one by save_arrays") from None
+        expected_file = (
+            "one by safetensors.torch.save_file(module.float().state_dict(), path)" if foreign else "one by save_arrays"
+        )
+        raise WeightsError(f"{os.fspath(path)}: no readable file of arrays ({reason}); expected {expected_file}") from None
     if not foreign or CHECKSUM in texts:
         _verify(os.fspath(path), arrays, texts)
     return arrays, texts

@@ -165,7 +165,7 @@ def test_the_file_has_the_model_its_intervals_and_where_it_comes_from(tmp_path):
     best = result.ranking[0]
     assert loaded.details["configuration"] == best.configuration
     assert loaded.details["scores"]["validation_loss"] == {"mean": best.mean, "folds": list(best.losses)}
-    assert (loaded.details["seed"], loaded.details["folds"]) == (5, 3)
+    assert [loaded.details[name] for name in ("samples", "seed", "folds")] == [24, 5, 3]
 
 
 class PredictingTrainer(PolynomialTrainer):

@@ -5,7 +5,7 @@ import pytest
 import safetensors.numpy
 
 import tinygrad_lab as tl
-from tests.helpers.stored import SMALL, SMALL_TEXTS, assert_same, at_most_a_megabyte, refusal
+from tests.helpers.stored import SMALL, SMALL_TEXTS, assert_same, at_most_a_megabyte, refusal, with_header
 from tinygrad_lab.storage.arrays import load_arrays, save_arrays
 
 
@@ -181,3 +181,17 @@ def test_what_is_no_layer_is_named(function, tmp_path):
             function(tmp_path / "file", layer)
     with pytest.raises(TypeError, match=rf"^{name}: layer is a str, expected a Layer; the order is {name}\(path, layer\)$"):
         function(net, "file")
+
+
+BFLOAT16 = {
+    name: {"dtype": "BF16", "shape": [2], "data_offsets": [start, start + 4]} for name, start in (("weight", 0), ("bias", 4))
+}
+
+
+@pytest.mark.parametrize(
+    "content", [with_header(BFLOAT16, bytes(8)), b"PK\x03\x04 as of torch.save"], ids=["bfloat16", "pickle"]
+)
+def test_what_pytorch_writes_in_other_ways_is_refused_with_the_cure(tmp_path, content):
+    (tmp_path / "file").write_bytes(content)
+    message = refusal(lambda: tl.load_weights(tmp_path / "file", tl.LayerNorm(2), pytorch=True))
+    assert message.endswith("expected one by safetensors.torch.save_file(module.float().state_dict(), path)")
