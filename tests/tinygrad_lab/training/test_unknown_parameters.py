@@ -73,8 +73,8 @@ class OwnPenalty(tl.L2Penalty):
         super().__init__(0.1)
         self.weight = tl.Tensor(0.5, requires_grad=True)
 
-    def _size(self, w):
-        return super()._size(w) * self.weight
+    def size(self, w):
+        return super().size(w) * self.weight
 
 
 def trainer_of(model, loss=None, engine="replay", **options):
