@@ -8,19 +8,13 @@ For example, the keys ("blocks", 0, "weight") lead to a Tensor of a Linear, whos
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from types import NoneType
+from functools import lru_cache
 from typing import Any, NamedTuple
-
-import numpy as np
 
 from tinygrad_lab.contents import children
 
 DEEPEST = 100
 """How deeply layers may be nested. Each level takes some levels of Python's stack when the layers are called."""
-
-
-PLAIN = {NoneType, bool, int, float, str, np.ndarray}
-"""Types of which most attributes are. They hold nothing to be found, and to ask what else they are takes longer."""
 
 
 class Found(NamedTuple):
@@ -45,14 +39,7 @@ class Found(NamedTuple):
         return ".".join(map(str, self.keys))
 
 
-def walk(
-    part: Any,
-    kinds: tuple[type, ...],
-    parts: tuple[type, ...],
-    path: tuple[Any, ...] = (),
-    owner: str = "",
-    above: tuple[Any, ...] = (),
-) -> Iterator[Found]:
+def walk(part: Any, kinds: tuple[type, ...], parts: tuple[type, ...]) -> Iterator[Found]:
     """Yield the objects of some kinds among the attributes of a part, in the order in which they were set.
 
     Parameters
@@ -63,32 +50,50 @@ def walk(
         What is looked for.
     parts : tuple of type
         The types whose attributes are searched too. Lists, tuples and dicts always are.
-    path, owner, above
-        Where the walk is: keys, the class of the part, and what contains it.
 
     Raises
     ------
     ValueError
         If something contains itself, or is nested too deeply.
     """
-    is_part = not isinstance(part, (dict, list, tuple))
-    owner = type(part).__name__ if is_part else owner
-    for key, value in children(vars(part) if is_part else part):
-        if type(value) in PLAIN:
-            continue
-        keys = (*path, key)
-        if isinstance(value, kinds):
-            yield Found(keys, owner, value)
-        elif isinstance(value, (dict, list, tuple, *parts)):
-            inner = Found(keys, type(value).__name__, value)
-            if any(value is outer for outer in (*above, part)):
-                raise ValueError(f"{inner.owner}: {inner.name} contains itself, expected no circle; remove that reference")
-            if len(above) >= DEEPEST:
-                raise ValueError(
-                    f"{inner.owner}: {'.'.join(map(str, keys[:3]))}... has {DEEPEST + 1} levels of layers, "
-                    f"expected at most {DEEPEST}; give Sequential all layers in one call"
-                )
-            yield from walk(value, kinds, parts, keys, owner, (*above, part))
+    # An explicit stack, as a generator in a generator takes longer: keys, class of the part, what contains it, what is left.
+    path: tuple[Any, ...] = ()
+    stack = [(path, _owner(part, ""), (part,), iter(_fields(part)))]
+    while stack:
+        path, owner, above, fields = stack[-1]
+        for key, value in fields:
+            role = _role(type(value), kinds, parts)
+            if role == "found":
+                yield Found((*path, key), owner, value)
+            elif role == "searched":
+                inner = Found((*path, key), type(value).__name__, value)
+                if any(value is outer for outer in above):
+                    raise ValueError(f"{inner.owner}: {inner.name} contains itself, expected no circle; remove that reference")
+                if len(above) > DEEPEST:
+                    raise ValueError(
+                        f"{inner.owner}: {'.'.join(map(str, inner.keys[:3]))}... has {DEEPEST + 1} levels of layers, "
+                        f"expected at most {DEEPEST}; give Sequential all layers in one call"
+                    )
+                stack.append((inner.keys, _owner(value, owner), (*above, value), iter(_fields(value))))
+                break
+        else:
+            stack.pop()
+
+
+@lru_cache(1024)
+def _role(kind: type, kinds: tuple[type, ...], parts: tuple[type, ...]) -> str:
+    """Return what a walk does with the objects of a class. To ask each time takes longer, as `Layer` is an abstract class."""
+    if issubclass(kind, kinds):
+        return "found"
+    return "searched" if issubclass(kind, (dict, list, tuple, *parts)) else "passed over"
+
+
+def _fields(part: Any) -> list[tuple[Any, Any]]:
+    return children(part if isinstance(part, (dict, list, tuple)) else vars(part))
+
+
+def _owner(part: Any, outer: str) -> str:
+    return outer if isinstance(part, (dict, list, tuple)) else type(part).__name__
 
 
 def by_name(part: Any, found: Iterable[Found]) -> dict[str, Any]:
