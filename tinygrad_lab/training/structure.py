@@ -38,6 +38,8 @@ def scheduler_acts(trainer: TrainingStep) -> bool:
 
     Then the learning rate of an epoch can only be computed after the epoch before, and the step may differ afterwards.
     """
+    if trainer.scheduler is None:
+        return False
     scheduler = Snapshot({"scheduler": trainer.scheduler})
     if any(isinstance(node.x, History) for node in scheduler.nodes.values()):
         return True

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from tinygrad_lab.autodiff.graph import without_gradients_of
-from tinygrad_lab.autodiff.tensor import Tensor, wrap
+from tinygrad_lab.autodiff.tensor import wrap
 from tinygrad_lab.checks import is_finite_number, is_positive_integer
 from tinygrad_lab.nn.layers import Layer
 from tinygrad_lab.nn.losses import Loss
@@ -330,9 +330,6 @@ class Trainer(TrainingStep):
             if before.iterators:
                 return None
             prediction = without_gradients_of(self.model.parameters(), lambda: self.model(wrap(few)))
-        if not isinstance(prediction, Tensor):
-            kind = type(prediction).__name__
-            raise TypeError(f"{type(self.model).__name__}: forward returned a value of type {kind}, expected a Tensor")
         if prediction.shape[:1] != few.shape[:1]:
             return prediction._array
         return np.broadcast_to(prediction._array[:1], (len(inputs), *prediction.shape[1:]))

@@ -122,6 +122,11 @@ class Snapshot:
         self.root, self.nodes, self.iterators = reader.root, reader.nodes, reader.iterators
         self.has_users_code = reader.has_users_code
 
+    def add_roots(self, numbers: Mapping[str, int]) -> None:
+        """Add numbers to the roots, by name."""
+        self.roots = {**self.roots, **numbers}
+        self.root.parts |= {(".", name): number for name, number in numbers.items()}
+
     # Comparing -------------------------------------------------------------------------------------------------------
 
     def describe(self, variable: Collection[int] = ()) -> Hashable:
@@ -230,8 +235,11 @@ def roots_of(step: TrainingStep) -> dict[str, Any]:
 
 
 def snapshot_of(step: TrainingStep, results: Collection[int] = ()) -> Snapshot:
-    """Return a snapshot of what a training step reads, and of the global random generators."""
-    return Snapshot(roots_of(step) | dict(zip(GENERATORS, map(hash, _generator_states()), strict=True)), results)
+    """Return a snapshot of what a training step reads, and of the global random generators, if it has code of the user."""
+    snapshot = Snapshot(roots_of(step), results)
+    if snapshot.has_users_code:  # the parts of this package draw from no global generator
+        snapshot.add_roots(dict(zip(GENERATORS, map(hash, _generator_states()), strict=True)))
+    return snapshot
 
 
 def _generator_states() -> tuple[Any, Any]:
@@ -244,6 +252,9 @@ def _generator_states() -> tuple[Any, Any]:
 def trial_run(step: TrainingStep) -> Iterator[Snapshot]:
     """Take back what a block changes in all that a step reads, and in the global random generators."""
     before = snapshot_of(step)
+    if not before.has_users_code:  # the parts of this package change nothing
+        yield before
+        return
     states = _generator_states()
     environment = dict(os.environ)
     try:
@@ -256,5 +267,4 @@ def trial_run(step: TrainingStep) -> Iterator[Snapshot]:
         if dict(os.environ) != environment:
             os.environ.clear()
             os.environ.update(environment)
-        if before.has_users_code:  # the parts of this package keep no state of their own
-            before.put_back()
+        before.put_back()
