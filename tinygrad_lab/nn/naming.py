@@ -58,11 +58,13 @@ def walk(part: Any, kinds: tuple[type, ...], parts: tuple[type, ...]) -> Iterato
     """
     # An explicit stack, as a generator in a generator takes longer: keys, class of the part, what contains it, what is left.
     path: tuple[Any, ...] = ()
-    stack = [(path, _owner(part, ""), (part,), iter(_fields(part)))]
+    above: tuple[Any, ...] = (part,)
+    stack = [(path, _owner(part, ""), above, iter(_fields(part)))]
     while stack:
         path, owner, above, fields = stack[-1]
         for key, value in fields:
-            role = _role(type(value), kinds, parts)
+            kind: Any = type(value)
+            role = _role(kind, kinds, parts)
             if role == "found":
                 yield Found((*path, key), owner, value)
             elif role == "searched":
