@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from itertools import chain
 from types import MappingProxyType
@@ -23,12 +23,12 @@ import numpy as np
 from tinygrad_lab.autodiff.recording import CaptureError, current, record
 from tinygrad_lab.autodiff.tensor import Tensor, wrap
 from tinygrad_lab.contents import children
-from tinygrad_lab.nn.mode import Buffer, RandomInput, Shape, TrainingMode
+from tinygrad_lab.nn.mode import Buffer
 from tinygrad_lab.optim.optimizer import State
 from tinygrad_lab.program import BoundProgram, Program, capture
 from tinygrad_lab.program.memory import aligned_empty
 from tinygrad_lab.training.history import History
-from tinygrad_lab.training.noise import EpochNumbers, Key, key_of
+from tinygrad_lab.training.noise import Drawn, DrawnInputs, EpochNumbers
 from tinygrad_lab.training.parameters import check_kept_parameters, check_objective, owners_of_parameters
 from tinygrad_lab.training.snapshots import Snapshot, label, snapshot_of, trial_run
 from tinygrad_lab.training.step import TrainingStep
@@ -38,28 +38,6 @@ DATA = ("x", "y", "sample_weight")
 
 Shapes = tuple[tuple[int, ...], ...]
 Results = tuple[dict[str, Tensor], dict[str, Tensor]]
-
-
-@dataclass(frozen=True)
-class Drawn:
-    """Random numbers that a step reads: an input of its program, which gets other numbers for each batch.
-
-    Attributes
-    ----------
-    key : (str, int)
-        Whose numbers they are, see `EpochNumbers`.
-    distribution : str
-    tensor : Tensor
-        The numbers at the capture.
-    """
-
-    key: Key
-    distribution: str
-    tensor: Tensor
-
-    def next(self, numbers: EpochNumbers, *count: int) -> np.ndarray:
-        """Return the numbers of the next batch of an epoch or, for a count, of the next batches, along the first axis."""
-        return numbers.draw(self.key, self.distribution, (*count, *self.tensor.shape), self.tensor.dtype)
 
 
 class CapturedStep:
@@ -142,7 +120,7 @@ class CapturedStep:
         shapes = shapes_of(batch)
         if shapes not in self._programs:
             names = set(self._step.optimizer.state)
-            source = DrawnInputs(self._step)
+            source = DrawnInputs(self._step.random_inputs(), self._step.seed)
 
             def step(*data: Tensor) -> Results:
                 mode = source.mode()
@@ -211,7 +189,8 @@ class CapturedStep:
         return {"loss": self._step.data_loss(*data)}, {}
 
     def _training(self, *data: Tensor) -> Results:
-        return {"loss": self._step.run_in(DrawnInputs(self._step).mode(), data).loss}, {}
+        source = DrawnInputs(self._step.random_inputs(), self._step.seed)
+        return {"loss": self._step.run_in(source.mode(), data).loss}, {}
 
     def _capture(
         self,
@@ -286,33 +265,6 @@ class CapturedStep:
         for name, entries in state.items():
             named |= {_unused(f"{name}.{i}", taken): tensor for i, tensor in enumerate(entries)}
         return named | {names[buffer]: value for buffer, value in buffers.items()}
-
-
-class DrawnInputs:
-    """Gives a step that is captured its random numbers: the same Tensors each time it runs."""
-
-    def __init__(self, step: TrainingStep) -> None:
-        self.names = step.random_inputs()
-        self.drawn: dict[str, Drawn] = {}
-        self._example = EpochNumbers(step.seed, 0)
-
-    def mode(self) -> TrainingMode:
-        """Return a training mode for one more run of the step."""
-        return TrainingMode(self._draw)
-
-    def _draw(self, source: RandomInput, call: int, shape: Shape, dtype: np.dtype) -> Tensor:
-        key = key_of(source, call, self.names)
-        name = f"{key[0]}.{call}" if call else key[0]
-        if name not in self.drawn:
-            numbers = self._example.draw(key, source.distribution, shape, dtype)
-            self.drawn[name] = Drawn(key, source.distribution, wrap(numbers))
-        tensor = self.drawn[name].tensor
-        if (tensor.shape, tensor.dtype) != (shape, dtype):
-            raise CaptureError(
-                f"{name}: the step draws numbers of shape {tensor.shape}, then of shape {shape}; draw the same in every step, "
-                "or train with engine='eager'"
-            )
-        return tensor
 
 
 def shapes_of(arrays: Sequence[np.ndarray]) -> Shapes:

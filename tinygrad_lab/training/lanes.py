@@ -17,11 +17,11 @@ from numpy.typing import ArrayLike
 
 from tinygrad_lab.checks import is_positive_integer
 from tinygrad_lab.program import BoundProgram
-from tinygrad_lab.training.captured import DATA, CapturedStep, Drawn
+from tinygrad_lab.training.captured import DATA, CapturedStep
 from tinygrad_lab.training.checkpoints import load_checkpoint
 from tinygrad_lab.training.engines.engine import Engine
 from tinygrad_lab.training.engines.replay import ReplayEngine
-from tinygrad_lab.training.noise import EpochNumbers
+from tinygrad_lab.training.noise import Drawn, EpochNumbers
 from tinygrad_lab.training.run import NonFiniteLossError, Run
 from tinygrad_lab.training.snapshots import Opaque, Snapshot
 from tinygrad_lab.training.structure import describe_step, scheduler_acts

@@ -9,9 +9,11 @@ epoch to the next. So an epoch can be resumed, and each lane has the numbers tha
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
+from tinygrad_lab.autodiff.recording import CaptureError
 from tinygrad_lab.autodiff.tensor import Tensor, wrap
 from tinygrad_lab.nn.mode import DISTRIBUTIONS, RandomInput, Shape, TrainingMode
 from tinygrad_lab.seeds import NOISE, stream
@@ -72,3 +74,67 @@ def eager_mode(numbers: EpochNumbers, names: Mapping[RandomInput, str]) -> Train
         return wrap(numbers.draw(key_of(source, call, names), source.distribution, shape, dtype))
 
     return TrainingMode(draw)
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Random numbers that a step reads: an input of its program, which gets other numbers for each batch.
+
+    Attributes
+    ----------
+    key : (str, int)
+        Whose numbers they are, see `EpochNumbers`.
+    distribution : str
+    tensor : Tensor
+        The numbers at the capture.
+    """
+
+    key: Key
+    distribution: str
+    tensor: Tensor
+
+    def next(self, numbers: EpochNumbers, *count: int) -> np.ndarray:
+        """Return the numbers of the next batch of an epoch or, for a count, of the next batches, along the first axis."""
+        return numbers.draw(self.key, self.distribution, (*count, *self.tensor.shape), self.tensor.dtype)
+
+
+class DrawnInputs:
+    """Gives a step that is captured its random numbers: the same Tensors each time it runs.
+
+    Parameters
+    ----------
+    names : mapping of RandomInput to str
+        The random inputs of the step, by their names in it.
+    seed : int
+        That of the Trainer.
+
+    Attributes
+    ----------
+    names
+        The parameter.
+    drawn : dict of str to Drawn
+        What the step has read so far.
+    """
+
+    def __init__(self, names: Mapping[RandomInput, str], seed: int) -> None:
+        self.names = names
+        self.drawn: dict[str, Drawn] = {}
+        self._example = EpochNumbers(seed, 0)
+
+    def mode(self) -> TrainingMode:
+        """Return a training mode for one more run of the step."""
+        return TrainingMode(self._draw)
+
+    def _draw(self, source: RandomInput, call: int, shape: Shape, dtype: np.dtype) -> Tensor:
+        key = key_of(source, call, self.names)
+        name = f"{key[0]}.{call}" if call else key[0]
+        if name not in self.drawn:
+            numbers = self._example.draw(key, source.distribution, shape, dtype)
+            self.drawn[name] = Drawn(key, source.distribution, wrap(numbers))
+        tensor = self.drawn[name].tensor
+        if (tensor.shape, tensor.dtype) != (shape, dtype):
+            raise CaptureError(
+                f"{name}: the step draws numbers of shape {tensor.shape}, then of shape {shape}; draw the same in every step, "
+                "or train with engine='eager'"
+            )
+        return tensor

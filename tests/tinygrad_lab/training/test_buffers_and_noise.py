@@ -6,9 +6,8 @@ import pytest
 import tinygrad_lab as tl
 from tests.helpers.compilation import compiling, interpreted  # noqa: F401 (a fixture)
 from tinygrad_lab.nn.mode import entered
-from tinygrad_lab.training.captured import DrawnInputs
 from tinygrad_lab.training.engines import compiled
-from tinygrad_lab.training.noise import EpochNumbers, eager_mode
+from tinygrad_lab.training.noise import DrawnInputs, EpochNumbers, eager_mode
 
 X = np.random.default_rng(0).normal(size=(37, 3))
 Y = np.sin(X.sum(1))
@@ -253,7 +252,7 @@ def test_numbers_of_another_shape_each_time_are_refused_by_a_capture():
     net = tl.Sequential(tl.Linear(3, 1, rng=np.random.default_rng(0)))
     net.source = source
     one = tl.Trainer(net, tl.MeanSquaredError(), optimizer=tl.SGD(net.parameters(), lr=0.1))
-    inputs = DrawnInputs(one)
+    inputs = DrawnInputs(one.random_inputs(), one.seed)
     with entered(inputs.mode()):
         source((2,))
     with entered(inputs.mode()), pytest.raises(tl.CaptureError, match=r"source: the step draws numbers of shape \(2,\), then"):

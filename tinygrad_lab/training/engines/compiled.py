@@ -17,9 +17,9 @@ from tinygrad_lab.codegen import write_source
 from tinygrad_lab.codegen.native import compile_updates, load_module
 from tinygrad_lab.program import Program
 from tinygrad_lab.program.memory import aligned_empty
-from tinygrad_lab.training.captured import DATA, Drawn, Shapes, shapes_of
+from tinygrad_lab.training.captured import DATA, Shapes, shapes_of
 from tinygrad_lab.training.engines.engine import Batch, CapturedEngine, Epoch
-from tinygrad_lab.training.noise import EpochNumbers
+from tinygrad_lab.training.noise import Drawn, EpochNumbers
 from tinygrad_lab.training.step import TrainingStep
 
 MOST_NUMBERS = 1_000_000
