@@ -31,7 +31,8 @@ def stand_in_data(seed: int = 0) -> tuple[Points, Points]:
     Parameters
     ----------
     seed : int
-        The seed of the random generator.
+        The seed of the random generator, which is ``numpy.random.default_rng(seed)``. Initial weights and shuffled folds from
+        the same seed would use the same random numbers, so give those another seed.
 
     Returns
     -------

@@ -44,7 +44,8 @@ class KFold:
     shuffle : bool, default=False
         Whether to shuffle the samples before they are split.
     seed : int, optional
-        Of the shuffle. Required with `shuffle`, so that a search that is run again has the same folds.
+        Of the shuffle, by ``numpy.random.default_rng(seed)``. Required with `shuffle`, so that a search that is run again has
+        the same folds. If the data are drawn from ``default_rng`` too, give another seed than theirs.
 
     Raises
     ------
