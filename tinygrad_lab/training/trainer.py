@@ -254,9 +254,9 @@ class Trainer(TrainingStep):
             If `resume` is no checkpoint, or one of another training.
         """
         run = self.prepare(x, y, validation, epochs=epochs, sample_weight=sample_weight, callbacks=_check_callbacks(callbacks))
-        self.begin(run)
         if resume is not None:
             load_checkpoint(run, resume)
+        self.begin(run)
         run.train()
         return self.history
 

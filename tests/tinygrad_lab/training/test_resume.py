@@ -405,6 +405,16 @@ def test_a_file_of_weights_is_no_checkpoint(tmp_path):
         make_trainer().fit(X, Y, resume=path)
 
 
+def test_a_checkpoint_that_is_refused_leaves_the_history_of_the_last_fit(tmp_path):
+    path = tmp_path / "weights.safetensors"
+    trainer = make_trainer()
+    path.write_bytes(arrays_to_bytes(trainer.model.state_dict()))
+    history = trainer.fit(X, Y)
+    with pytest.raises(tl.WeightsError):
+        trainer.fit(X, Y, resume=path)
+    assert trainer.history is history
+
+
 @pytest.mark.parametrize(
     "value",
     [
