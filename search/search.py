@@ -30,7 +30,7 @@ from search.space.grid import ParameterGrid
 from search.space.rounds import EVERY_CANDIDATE, ListedConfigurations, Strategy
 from search.space.union import as_strategy
 from search.store import Store
-from search.store.fingerprint import DIGEST, NONE, describe_function, fingerprint
+from search.store.fingerprint import DIGEST, describe_function, fingerprint
 from search.trials.baselines import baseline_configurations, missing_extra
 from search.trials.data import Samples, is_table, read_samples
 from search.trials.fits import Build, Outcome, Problem
@@ -411,8 +411,9 @@ def _facts(made_from: Mapping[str, str], outcomes: Collection[Outcome]) -> tuple
     """Return what was searched, and how long the fits took, as text for people."""
     seconds = sum(outcome.seconds for outcome in outcomes)
     work = f"{seconds / 60.0:.3g} minutes" if seconds >= 60.0 else f"{seconds:.3g} seconds"
-    described = ((name, text.partition(DIGEST)[0]) for name, text in made_from.items() if text != NONE)
-    return (("fits", f"{len(outcomes):,}, {work} of work together"), *described)
+    # Values of global variables stay in the store: a report may be published.
+    told = {name: text.partition(DIGEST)[0] for name, text in made_from.items() if name not in ("values", "code")}
+    return (("fits", f"{len(outcomes):,}, {work} of work together"), *told.items())
 
 
 def _check_splitter(name: str, splitter: Splitter | None) -> None:

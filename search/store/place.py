@@ -54,7 +54,7 @@ class Place:
         beside = f"{self.file}.rescued"
         for name in (str(self.file), beside, os.path.join(tempfile.gettempdir(), os.path.basename(beside))):
             if name == str(self.file) and not os.path.lexists(name):
-                for suffix in ("-wal", "-journal"):  # of the removed file: SQLite would replay them into the new one
+                for suffix in ("-wal", "-shm", "-journal"):  # of the removed file: SQLite would read them with the new one
                     Path(f"{name}{suffix}").unlink(missing_ok=True)
             try:
                 with open(name, "xb") as stream:

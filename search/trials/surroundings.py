@@ -8,13 +8,14 @@ when LR is changed, the script finds the store of before. Answer: a search notes
 and with those in the store, and refuses a difference by name.
 
 Only the user's own modules are read. Not noted are: what the noted code itself changes, such as a counter or a cache; the
-contents of objects whose classes are installed, such as a DataFrame; files, environment variables and the like.
+contents of most objects whose classes are installed, such as a model of another package; files and environment variables.
 """
 
 import enum
 import hashlib
 import sys
 from argparse import Namespace
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import partial
@@ -43,6 +44,7 @@ from tinygrad_lab.storage.digests import digest_arrays
 from tinygrad_lab.training.snapshots.users_code import names_read, own_attributes
 
 OWN_PACKAGES = {"models", "search", "tinygrad_lab"}
+WITH_EXACT_REPR = {"datetime", "decimal", "fractions", "re", "uuid", "zoneinfo"}
 LONGEST_VALUE = 100  # characters; of a longer text the beginning and a digest are kept
 LARGEST_ARRAY = 16  # elements; a larger array is described by its digest
 
@@ -154,23 +156,30 @@ class _Reader:
         self._open.add(id(x))
         try:
             return self._text_of_parts(x)
+        except Exception:  # a user's method raised, or it is nested too deeply
+            return f"a {type(x).__name__}"
         finally:
             self._open.discard(id(x))
 
     def _text_of_parts(self, x: Any) -> str:
         kind = type(x)
+        module = kind.__module__.partition(".")[0]
+        if module in WITH_EXACT_REPR or isinstance(x, (np.dtype, bytearray)):
+            return repr(x)
+        if module == "pandas" and hasattr(x, "shape"):
+            rows = sys.modules["pandas"].util.hash_pandas_object(x).to_numpy()
+            names = f" of {x.columns.tolist()}" if hasattr(x, "columns") else ""
+            return f"{kind.__name__} {x.shape} #{digest_arrays([rows])[:16]}{names}"
         if isinstance(x, Set):
             return f"{kind.__name__} {{{', '.join(sorted(map(self.text_of, x)))}}}"
         if isinstance(x, Mapping):
             return f"{{{', '.join(f'{self.text_of(key)}: {self.text_of(value)}' for key, value in x.items())}}}"
-        if isinstance(x, (list, tuple)):
+        if isinstance(x, (list, tuple, deque)):
             brackets = "[]" if isinstance(x, list) else "()"
             return f"{brackets[0]}{', '.join(map(self.text_of, x))}{brackets[1]}"
         if isinstance(x, MethodType):
             return f"{self.text_of(x.__func__)} of {self.text_of(x.__self__)}"
-        is_readable = (
-            issubclass(kind, (partial, Namespace, SimpleNamespace)) or kind.__module__.partition(".")[0] in OWN_PACKAGES
-        )
+        is_readable = issubclass(kind, (partial, Namespace, SimpleNamespace)) or module in OWN_PACKAGES
         if is_readable or is_users(kind):
             self._follow(kind)
             return f"{kind.__name__}({', '.join(f'{key}={self.text_of(part)}' for key, part in children(x))})"
@@ -188,10 +197,7 @@ class _Reader:
                 for attribute in sorted(names & vars(x).keys()):
                     self._add(f"{self._module(x.__name__)}.{attribute}", vars(x)[attribute], names - {attribute})
             return
-        try:
-            text = printable(self.text_of(x))
-        except RecursionError:
-            text = f"a {type(x).__name__}"
+        text = printable(self.text_of(x))
         if callable(x) and text.rpartition(".")[2] == name.rpartition(".")[2]:
             return  # a definition, not a value
         is_long = len(text) > LONGEST_VALUE

@@ -23,7 +23,7 @@ from search.trials.surroundings import surroundings_of
 from tests.helpers import ROOT
 from tests.helpers.searches import ScoredTrainer, data
 
-HEADER = "import argparse, dataclasses, enum, functools, types\nimport numpy as np\n"
+HEADER = "import argparse, collections, dataclasses, enum, functools, re\nimport numpy as np\nimport pandas as pd\n"
 
 
 @pytest.fixture
@@ -53,6 +53,10 @@ MODULE = """
     SHADE = Shade.LIGHT
     ACTIVATION = np.tanh
     UNREAD = 1
+    FRAME = pd.DataFrame({"a": [1, 2], "b": ["x", "y"]})
+    PATTERN, QUEUE = re.compile("a"), collections.deque([1])
+    NESTED = []
+    NESTED.append(NESTED)
 
     class Settings:
         lr = 0.1
@@ -76,7 +80,7 @@ MODULE = """
         return MEANS
 
     def build(configuration, rng):
-        return lambda: (ACTIVATIONS, args, Settings().rate, OPTIONS, SHADE, ACTIVATION, cached())
+        return lambda: (ACTIVATIONS, args, Settings().rate, OPTIONS, SHADE, ACTIVATION, cached(), FRAME, PATTERN, QUEUE, NESTED)
 """
 
 
@@ -102,6 +106,11 @@ def change_of(before, after):
         ("SHADE = Shade.DARK", "SHADE", "Shade.LIGHT", "Shade.DARK"),
         ("ACTIVATION = np.sin", "ACTIVATION", "tanh", "sin"),
         ("helper.__defaults__ = (2.0,)", "helper.scale", "1.0", "2.0"),
+        ("FRAME.loc[1, 'b'] = 'z'", "FRAME", None, None),
+        ("FRAME.columns = ['a', 'c']", "FRAME", None, None),
+        ("PATTERN = re.compile('b')", "PATTERN", "re.compile('a')", "re.compile('b')"),
+        ("QUEUE.append(2)", "QUEUE", "(1)", "(1, 2)"),
+        ("NESTED.append(2)", "NESTED", "[list...]", "[list..., 2]"),
         ("del LR", "LR", "0.1", None),
     ],
 )
