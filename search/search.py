@@ -30,7 +30,8 @@ from search.space.grid import ParameterGrid
 from search.space.rounds import EVERY_CANDIDATE, ListedConfigurations, Strategy
 from search.space.union import as_strategy
 from search.store import Store
-from search.store.fingerprint import DIGEST, describe_function, fingerprint
+from search.store.differences import DIGEST
+from search.store.fingerprint import describe_function, fingerprint
 from search.trials.baselines import baseline_configurations, missing_extra
 from search.trials.data import Samples, is_table, read_samples
 from search.trials.fits import Build, Outcome, Problem

@@ -43,7 +43,7 @@ ORDER = {
     "search": "errors output table frames space trials testing store pool ranking run report result search command __main__",
     "search/space": "configuration rounds grid union random halving optuna",
     "search/trials": "data folds models scoring baselines watchers seeds containment fits running engine sources surroundings",
-    "search/store": "fingerprint rows file owner place fork store",
+    "search/store": "differences fingerprint rows file owner place fork store",
     "search/pool": "builders tasks interrupts serving supervision executors opening",
     "search/ranking": "measure ranking comparison nested optimism stored stores importance export",
     "search/run": "strategy_run plan runner retraining fitted refitting",

@@ -19,7 +19,7 @@ from search.ranking.comparison import corrected_intervals
 from search.ranking.measure import Measure
 from search.ranking.stored import StoredSearch
 from search.space.configuration import Configuration, as_columns
-from search.store.fingerprint import DIGEST, differences
+from search.store.differences import DIGEST, differences
 from search.store.store import OWN_ENTRIES
 from search.table import Rows, text_table
 

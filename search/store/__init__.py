@@ -4,8 +4,10 @@
 
 rows.py         turns outcomes into rows and back
 file.py         recognises a store and creates a new one
+differences.py  says how two searches differ
 fingerprint.py  describes what the results of a search depend on
 owner.py        lets only one process write a store
+place.py        notices that the file was moved, removed or replaced
 fork.py         chooses the results that a new store copies from another
 store.py        is what a search uses
 """

@@ -1,7 +1,6 @@
-"""What the results of a search depend on, as short texts for the store, and how two searches differ.
+"""What the results of a search depend on, as short texts for the store.
 
 x, y, grid, folds, seed, build --fingerprint--> {"data": "120 samples of ... sha256:...", "seed": "0", ...}
-fingerprint in the store, fingerprint here --differences--> {"seed": "0 there, 1 here"}
 
 Only the search that began a store may resume it, so a store is refused if one of these texts differs. A text is readable.
 Content that is too long for that is added as a digest.
@@ -21,11 +20,11 @@ from typing import Any
 
 import numpy as np
 
-from search.output import plural
 from search.space.configuration import as_configuration, value_text
 from search.space.grid import ParameterGrid
 from search.space.rounds import MOST_KEPT
 from search.space.union import GridUnion
+from search.store.differences import DIGEST, NONE, counted
 from search.trials.data import Array
 from search.trials.engine import engine
 from search.trials.fits import Build
@@ -34,18 +33,6 @@ from search.trials.sources import code_digest, tree_of
 from search.trials.surroundings import main_name, surroundings_of
 from tinygrad_lab.storage.description import describe
 from tinygrad_lab.storage.digests import add_array, digest_arrays
-
-DIGEST = " sha256:"
-NONE = "none"
-
-# What to say if the readable parts are equal and the digests differ.
-SAME_BUT = {
-    "data": "the same shapes, other values",
-    "folds": "the same sizes, other samples",
-    "builder": "the same name, other code",
-    "code": "has changed",
-    "scoring": "the same name, other code",
-}
 
 
 def fingerprint(
@@ -100,6 +87,7 @@ def fingerprint(
     Examples
     --------
     >>> import numpy as np
+    >>> from search.store.differences import differences
     >>> from search.trials.folds import KFold, make_layout
     >>> from search.testing import build_polynomial
     >>> x = np.zeros((2, 1))
@@ -125,36 +113,6 @@ def fingerprint(
         "engine": engine([*surroundings.packages, *packages]),
         "version": package_version(),
     }
-
-
-def differences(there: Mapping[str, str], here: Mapping[str, str]) -> dict[str, str]:
-    """Return the entries that differ, each with a description of the difference.
-
-    Parameters
-    ----------
-    there : mapping of str to str
-        The fingerprint in a store. Texts that `here` does not have are ignored.
-    here : mapping of str to str
-        The fingerprint of this search.
-
-    Examples
-    --------
-    >>> differences({"grid": '{"lr":[0.05,0.1]}', "seed": "0"}, {"grid": '{"lr":[0.1]}', "seed": "0"})
-    {'grid': 'lr has 0.05, 0.1 there and 0.1 here'}
-    """
-    texts = {key: (there.get(key, NONE), text) for key, text in here.items()}
-    return {key: _difference(key, *pair) for key, pair in texts.items() if not _is_same(key, *pair)}
-
-
-def name_differences(different: Mapping[str, str]) -> str:
-    """Return differences as a part of a sentence.
-
-    Examples
-    --------
-    >>> name_differences({"seed": "0 there, 1 here", "data": "the same shapes, other values"})
-    'seed (0 there, 1 here), data (the same shapes, other values)'
-    """
-    return ", ".join(f"{key} ({difference})" for key, difference in different.items())
 
 
 def shared_folds(there: str, folds: Sequence[Fold]) -> int:
@@ -205,27 +163,23 @@ def package_version() -> str:
 
 
 def _describe_data(x: Array, y: Array) -> str:
-    features = f"{_count(x.shape[1], 'feature')} in {x.dtype}"
-    targets = f"labels in {y.dtype}" if y.ndim == 1 else f"{_count(y.shape[1], 'target')} in {y.dtype}"
-    return f"{_count(len(x), 'sample')} of {features} and {targets}"
+    features = f"{counted(x.shape[1], 'feature')} in {x.dtype}"
+    targets = f"labels in {y.dtype}" if y.ndim == 1 else f"{counted(y.shape[1], 'target')} in {y.dtype}"
+    return f"{counted(len(x), 'sample')} of {features} and {targets}"
 
 
 def _describe_folds(layout: Layout) -> str:
     """Return the number and sizes of the folds, a digest of those that rank, and a digest of all folds if there are more."""
     sizes = dict.fromkeys(f"{len(train)} + {len(validation)}" for train, validation in layout.folds[: layout.n_folds])
-    words = [f"{_count(layout.n_folds, 'fold')} of {', '.join(sizes)} samples"]
+    words = [f"{counted(layout.n_folds, 'fold')} of {', '.join(sizes)} samples"]
     own = layout.folds[: len(layout.fold_numbers)]
     digests = [digest_arrays(chain.from_iterable(own), _header)]
     if layout.repeats > 1:
         words.append(f"{layout.repeats} repeats")
     if layout.nested:
-        words.append(_count(len(layout.nested), "outer fold"))
+        words.append(counted(len(layout.nested), "outer fold"))
         digests.append(digest_arrays(chain.from_iterable(layout.folds), _header))
     return DIGEST.join([", ".join(words), *digests])
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {plural(number, noun)}"
 
 
 def _header(array: Array) -> str:
@@ -305,86 +259,3 @@ def _describe_code(build: Any, code: Mapping[str, str]) -> str:
     """Return the names of the functions and classes that a builder uses, and their digests."""
     used = {name: digest for name, digest in code.items() if name != _name_of(_code_of(build))}
     return f"{', '.join(used)}{DIGEST}{json.dumps(used)}" if used else NONE
-
-
-# ---- differences ---------------------------------------------------------------------------------------------------
-
-
-def _is_same(key: str, there: str, here: str) -> bool:
-    if key == "folds":  # compare the last digest, that of all folds, as earlier versions described them in other words
-        return there.rpartition(DIGEST)[2] == here.rpartition(DIGEST)[2]
-    return there == here
-
-
-def _difference(key: str, there: str, here: str) -> str:
-    if key == "grid":
-        return _grid_difference(there, here)
-    if key == "engine" and there != NONE:
-        parts_there, parts_here = there.split(", "), here.split(", ")
-        gone = [part for part in parts_there if part not in parts_here]
-        return f"{', '.join(gone)} there, {', '.join(part for part in parts_here if part not in parts_there)} here"
-    if key in ("values", "code"):
-        return _difference_by_name(key, _by_name(key, there), _by_name(key, here))
-    text_there, text_here = (text.partition(DIGEST)[0] for text in (there, here))
-    if text_there == text_here:
-        return SAME_BUT.get(key, "the same in short")
-    return f"{text_there} there, {text_here} here"
-
-
-def _by_name(key: str, text: str) -> dict[str, str]:
-    """Return the texts of values, or the digests of code."""
-    found: dict[str, str] = {} if text == NONE else json.loads(text.partition(DIGEST)[2] if key == "code" else text)
-    return found
-
-
-def _difference_by_name(key: str, there: Mapping[str, str], here: Mapping[str, str]) -> str:
-    words = []
-    for name in dict.fromkeys([*there, *here]):
-        if name not in there or name not in here:
-            words.append(f"{name} is not used {'there' if name in here else 'here'}")
-        elif there[name] != here[name]:
-            words.append(f"{name} {SAME_BUT[key] if key in SAME_BUT else f'is {there[name]} there and {here[name]} here'}")
-    return ", ".join(words)
-
-
-def _grid_difference(there: str, here: str) -> str:
-    try:
-        grid_there, grid_here = json.loads(there), json.loads(here)
-    except ValueError:
-        return f"{_shortened(there)} there, {_shortened(here)} here"
-    if isinstance(grid_there, dict) and isinstance(grid_here, dict):
-        return ", ".join(
-            f"{name} has {_values(grid_there, name)} there and {_values(grid_here, name)} here"
-            for name in dict.fromkeys([*grid_there, *grid_here])
-            if json.dumps(grid_there.get(name)) != json.dumps(grid_here.get(name))  # compare texts: 1 == 1.0, and NaN != NaN
-        )
-    if isinstance(grid_there, list) and isinstance(grid_here, list) and _noun(grid_there) == _noun(grid_here):
-        gone, new = _members(grid_there) - _members(grid_here), _members(grid_here) - _members(grid_there)
-        return (
-            f"{len(gone)} of {len(grid_there)} {_noun(grid_there)}s there are not here, "
-            f"{len(new)} of {len(grid_here)} here are not there"
-        )
-    return f"{_kind_of_grid(grid_there)} there, {_kind_of_grid(grid_here)} here"
-
-
-def _values(axes: Mapping[str, list[Any]], name: str) -> str:
-    return _shortened(", ".join(map(json.dumps, axes[name]))) if name in axes else "no value"
-
-
-def _kind_of_grid(grid: dict[str, list[Any]] | list[Any]) -> str:
-    if isinstance(grid, list):
-        return _count(len(grid), _noun(grid)) + " in a list"
-    return _count(math.prod(map(len, grid.values())), "configuration") + " in a grid"
-
-
-def _noun(grid: list[Any]) -> str:
-    """Return what a list consists of: the digests of configurations, or the grids of a large union."""
-    return "grid" if grid and isinstance(grid[0], dict) else "configuration"
-
-
-def _members(grid: list[Any]) -> set[str]:
-    return set(map(json.dumps, grid))
-
-
-def _shortened(text: str, length: int = 60) -> str:
-    return text if len(text) <= length else f"{text[:length]}..."

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from search.errors import StoreError
-from search.store.fingerprint import differences, name_differences, shared_folds
+from search.store.differences import differences, name_differences
+from search.store.fingerprint import shared_folds
 from search.store.rows import StoredRow
 from search.trials.folds import Fold
 

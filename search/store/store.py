@@ -16,8 +16,8 @@ from typing import Any, Self
 
 from search.errors import StoreError, printable
 from search.space.configuration import as_configuration
+from search.store.differences import differences, name_differences
 from search.store.file import INSERT, SET_META, check_structure, is_store, lay_out, meta_row, read_meta
-from search.store.fingerprint import differences, name_differences
 from search.store.fork import Fork
 from search.store.owner import InUseError, owning
 from search.store.place import Place

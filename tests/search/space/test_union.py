@@ -9,7 +9,8 @@ from sklearn.model_selection import ParameterGrid as SklearnGrid
 from search import GridSearch, ParameterGrid, SuccessiveHalving, canonical_text
 from search.space.configuration import Configuration
 from search.space.union import GridUnion, as_strategy
-from search.store.fingerprint import differences, fingerprint
+from search.store.differences import differences
+from search.store.fingerprint import fingerprint
 from search.testing import build_polynomial
 from search.trials.folds import KFold, make_layout
 

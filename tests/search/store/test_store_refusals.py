@@ -16,7 +16,8 @@ import pytest
 
 from search import GridSearch, KFold, Outcome, ParameterGrid, Store, StoreError
 from search.store import owner_of
-from search.store.fingerprint import differences, fingerprint
+from search.store.differences import differences
+from search.store.fingerprint import fingerprint
 from search.store.rows import checksum
 from search.testing import build_polynomial
 from search.trials.folds import Layout
