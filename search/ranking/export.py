@@ -83,7 +83,6 @@ def export_optuna(
     if not len(ranking):
         raise SearchError("export_optuna: no configuration is finished yet; wait, or run the search")
     trials = _trials(ranking)
-    direction = "maximize" if ranking.measure.is_score else "minimize"
     if not isinstance(storage, optuna.storages.BaseStorage):
         text = os.fspath(storage)
         storage = text if "://" in text else f"sqlite:///{text}"
@@ -92,7 +91,11 @@ def export_optuna(
     name = getattr(storage, "url", storage)
     try:
         with quiet():
-            study = optuna.create_study(storage=storage, study_name=study_name, direction=direction)
+            study = optuna.create_study(
+                storage=storage,
+                study_name=study_name,
+                direction="maximize" if ranking.measure.is_score else "minimize",
+            )
     except optuna.exceptions.DuplicatedStudyError:
         raise SearchError(f"{name} has a study {study_name!r} already; give another name") from None
     except Exception as error:  # each database has its own errors

@@ -57,7 +57,7 @@
   headers.forEach((header, column) => {
     const button = document.createElement("button");
     button.type = "button";
-    button.textContent = names[column];
+    button.append(...header.childNodes);
     button.addEventListener("click", () => sortBy(column));
     header.replaceChildren(button);
   });

@@ -232,8 +232,9 @@ def plot_partial_dependence(
         axes.set_xticks(effect.values, shown, rotation=90 if sum(map(len, shown)) > 60 else 0)
         axes.margins(x=0.15)
     elif feature.kind == "date":
-        axes.xaxis.set_major_locator(locator := AutoDateLocator())
-        axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
+        locator = AutoDateLocator(minticks=3, maxticks=7)  # type: ignore[no-untyped-call]
+        axes.xaxis.set_major_locator(locator)
+        axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]
     if bounds is not None and bounds[0] < bounds[1]:
         margin = 0.05 * (bounds[1] - bounds[0])
         axes.set_ylim(bounds[0] - margin, bounds[1] + margin)
