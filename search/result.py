@@ -14,6 +14,7 @@ import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -448,6 +449,10 @@ class SearchResult:
 
         is_done = bool(self.ranking.done)
         card, remarks = self._model_card(progress) if is_done else (None, [])
+        importance = None
+        if card is not None:
+            with suppress(SearchError):  # there are too few configurations
+                importance = self.importance()
         figures, seed_losses = [], None
         if train is not None and test is not None and is_done:
             retrained, optimism = self._tested(retrained, optimism, top, seeds, train, test, progress)
@@ -471,6 +476,7 @@ class SearchResult:
             facts=[*self.facts, *remarks, *facts, *machine_facts()],
             commands=commands,
             card=card,
+            importance=importance,
         )
 
     def _model_card(self, progress: bool) -> "tuple[ModelCard | None, list[tuple[str, str]]]":

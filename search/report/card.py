@@ -220,16 +220,14 @@ def _verdict(baseline: str, score: str, is_score: bool, gain: float, low: float,
     difference = f"its {score} is {'higher' if gain > 0 else 'lower'} by {abs(gain):.3g}{interval}"
     is_better = (low > 0.0) if is_score else (high < 0.0)
     is_worse = (high < 0.0) if is_score else (low > 0.0)
+    named = f"the best baseline ({baseline.removeprefix('baseline: ')})"
     if is_better:
-        verdict = "The model is better than the best baseline"
+        verdict = f"The model is better than {named}"
     elif is_worse:
-        verdict = "The model is worse than the best baseline, which should be used instead"
+        verdict = f"The model is worse than {named}, which should be used instead"
     else:
-        verdict = "The folds cannot tell the model from the best baseline, which is simpler"
-    return (
-        f"{verdict} ({baseline.removeprefix('baseline: ')}): {difference}. The model is the best of many, so its score is "
-        "a little too good."
-    )
+        verdict = f"The folds cannot tell the model from {named}"
+    return f"{verdict}: {difference}. The model is the best of many, so its score is a little too good."
 
 
 def _name(row: RankedConfiguration, ranking: Ranking) -> str:

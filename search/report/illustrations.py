@@ -14,6 +14,7 @@ from search.ranking.measure import LOSS, Measure
 from search.ranking.ranking import Ranking, varying_parameters
 from search.report.figures import (
     plot_differences,
+    plot_importance,
     plot_learning_curves,
     plot_parallel_coordinates,
     plot_rank_stability,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from search.ranking.comparison import Comparison
+    from search.ranking.importance import Importance
 
 PHONE_WIDTH, PHONE_HEIGHT = 4.4, 3.6  # inches; on a screen 350 pixels wide, letters have 4/5 of their size
 
@@ -57,7 +59,7 @@ def illustrate(caption: str, alternative: str, figure: "Figure") -> Illustration
     return Illustration(caption, alternative, wide=_data_uri(figure), narrow=_data_uri(_for_a_phone(figure)))
 
 
-def score_illustrations(ranking: Ranking, top: int) -> Iterator[Illustration]:
+def score_illustrations(ranking: Ranking, top: int, importance: "Importance | None" = None) -> Iterator[Illustration]:
     """Yield the figures of all configurations, as far as this ranking has the data for them."""
     done = ranking.done
     if not done or not (varying := varying_parameters(ranking)):
@@ -79,6 +81,15 @@ def score_illustrations(ranking: Ranking, top: int) -> Iterator[Illustration]:
         f"which runs from {done[0].value:.4g} to {done[-1].value:.4g}.",
         plot_parallel_coordinates(ranking, top),
     )
+    if importance is not None:
+        shares = ", ".join(f"{row.name} {row.importance:.2g}" for row in importance)
+        yield illustrate(
+            "How much each parameter decides the place in the ranking, alone and with others, with 95 % intervals. A random "
+            f"forest predicts the places of configurations that it has not seen with R² = {importance.r2:.2f}; at 0, these "
+            "numbers say nothing.",
+            f"Bars of the share of the variance that is due to each parameter: {shares}.",
+            plot_importance(importance),
+        )
 
 
 def learning_illustrations(retrained: Retrained | None) -> Iterator[Illustration]:

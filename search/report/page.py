@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from search.ranking.comparison import ComparedConfiguration, Comparison
+    from search.ranking.importance import Importance
     from search.ranking.optimism import Optimism
     from search.report.card import ModelCard
 
@@ -53,6 +54,7 @@ def write_report(
     facts: Sequence[tuple[str, str]] = (),
     commands: Sequence[str] = (),
     card: "ModelCard | None" = None,
+    importance: "Importance | None" = None,
 ) -> Path:
     """Write the report of a search, ``index.html``. The page needs no network and no other file.
 
@@ -84,6 +86,8 @@ def write_report(
         The commands that repeat the search, line by line.
     card : ModelCard, optional
         What is known about the best model; `search.report.card.model_card` makes it.
+    importance : Importance, optional
+        Of the parameters, as `search.parameter_importance` returns it.
 
     Returns
     -------
@@ -126,7 +130,7 @@ def write_report(
         prose=[(name, str(result)) for name, result in luck if result is not None],
         luck_figures=[*luck_illustrations(comparison, seed_losses, lowest, TOP, measure)],
         figures=[illustrate(*figure) for figure in figures],
-        score_figures=[*score_illustrations(ranking, TOP)],
+        score_figures=[*score_illustrations(ranking, TOP, importance)],
         learning_figures=[
             *learning_illustrations(retrained),
             *stability_illustrations(ranking, None if optimism is None else optimism.losses, TOP),

@@ -122,9 +122,9 @@ def test_calibration_and_confusion_are_counts():
             0.3,
             "The model is better than the best baseline (linear): its r2 is higher by 0.2 (95 % interval 0.1",
         ),
-        (True, -0.2, -0.3, -0.1, "The model is worse than the best baseline, which should be used instead (linear)"),
+        (True, -0.2, -0.3, -0.1, "The model is worse than the best baseline (linear), which should be used instead: its"),
         (False, -0.2, -0.3, -0.1, "The model is better than the best baseline (linear): its r2 is lower by 0.2"),
-        (False, 0.2, -0.1, 0.5, "The folds cannot tell the model from the best baseline, which is simpler"),
+        (False, 0.2, -0.1, 0.5, "The folds cannot tell the model from the best baseline (linear): its r2 is higher by 0.2 (95"),
         (True, 0.2, np.nan, np.nan, "The folds cannot tell the model from the best baseline"),
     ],
 )
