@@ -40,6 +40,11 @@ class ImportantParameter:
         not matter, 1 if nothing else does.
     low, high : float
         95 % confidence interval of the importance.
+
+    Examples
+    --------
+    >>> ImportantParameter("lr", importance=0.7, low=0.6, high=0.8).name
+    'lr'
     """
 
     name: str
@@ -62,6 +67,12 @@ class Importance(Rows[ImportantParameter]):
     Notes
     -----
     `parameter_importance` returns one, and documents what the numbers mean.
+
+    Examples
+    --------
+    >>> print(Importance([ImportantParameter("lr", 0.7, 0.6, 0.8)], r2=0.9, n=100).table())
+    parameter  importance  low  high
+    lr                0.7  0.6   0.8
     """
 
     def __init__(self, rows: Iterable[ImportantParameter], r2: float, n: int) -> None:

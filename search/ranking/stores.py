@@ -43,6 +43,12 @@ class StoredPair:
         Confidence interval of the difference. NaN with one fold, or if the stores have different folds.
     is_distinguishable : bool
         Whether the interval does not contain 0.
+
+    Examples
+    --------
+    >>> pair = StoredPair(Configuration({"lr": 0.1}), 0.5, 0.4, difference=-0.1, low=-0.2, high=0.0, is_distinguishable=False)
+    >>> pair.other
+    0.4
     """
 
     configuration: Configuration
@@ -73,6 +79,13 @@ class StoreComparison(Rows[StoredPair]):
     Notes
     -----
     `compare_stores` returns one.
+
+    Examples
+    --------
+    >>> pair = StoredPair(Configuration({"lr": 0.1}), 0.5, 0.4, -0.1, -0.2, 0.0, is_distinguishable=False)
+    >>> comparison = StoreComparison([pair], {"seed": "0 there, 1 here"}, 0, 3, 0.95, is_paired=True, measure=Measure())
+    >>> len(comparison), comparison.different["seed"]
+    (1, '0 there, 1 here')
     """
 
     def __init__(
