@@ -21,12 +21,14 @@ def note(message: object) -> None:
 
 @contextmanager
 def notes_of_warnings() -> Iterator[None]:
-    """Print the warnings of the block as notes, since the place in the code that Python prints says nothing to a user."""
+    """Print the warnings of the block as notes, each once, without the place in the code that Python prints."""
     with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        yield
-    for warning in caught:
-        note(warning.message)
+        warnings.simplefilter("always", UserWarning)
+        try:
+            yield
+        finally:
+            for message in dict.fromkeys(str(warning.message) for warning in caught):
+                note(message)
 
 
 def program() -> str:

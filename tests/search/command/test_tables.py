@@ -104,6 +104,9 @@ def test_a_classification_has_labels_and_probabilities(folder, capsys):
         assert row["class"] in ("big", "small")
         assert math.isclose(float(row["P(big)"]) + float(row["P(small)"]), 1.0)
         assert {*row["one of, at 80%"].split(" | ")} <= {"big", "small", ""}
+    capsys.readouterr()
+    assert main(["retrain", "s.sqlite", "--quiet"]) == 0
+    assert "test accuracy" in capsys.readouterr().out
 
 
 def test_plain_numbers_have_predictions_too(folder, capsys):
