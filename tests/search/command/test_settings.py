@@ -1,6 +1,7 @@
 """The TOML file of a search: its keys and values, and an error of one line for everything else."""
 
 import gzip
+import re
 import sys
 from pathlib import Path
 
@@ -10,6 +11,8 @@ import pytest
 from models.builders import build_perceptron
 from search import KFold, ParameterGrid
 from search.command.settings import SettingsError, check_builder, parse_settings, read_settings
+from search.command.settings.keys import TABLES
+from tests.helpers import ROOT
 
 MINIMAL = '[data]\ntrain = "train.csv"\n[grid]\nlr = [0.1, 0.05]\n'
 
@@ -102,6 +105,19 @@ def test_what_is_no_search_is_told_in_a_line(text, message):
         parse(text)
     assert str(caught.value).startswith(message)
     assert "\n" not in str(caught.value)
+
+
+PAGE = (ROOT / "docs/settings.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("text", re.findall(r"```toml\n(.*?)```", PAGE, flags=re.DOTALL))
+def test_the_examples_of_the_documentation_are_settings(text):
+    assert parse(text).data.train == Path("/folder", "wine.csv" if "wine" in text else "train.csv")
+
+
+def test_the_documentation_lists_every_key():
+    keys = {key for table in TABLES.values() for key in table}
+    assert [key for key in sorted(keys) if not re.search(rf"\b{key}\b", PAGE)] == []
 
 
 def test_a_file_that_cannot_be_read(tmp_path):
