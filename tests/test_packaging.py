@@ -27,7 +27,7 @@ OPTIONAL = {
     "onnx": "tinygrad_lab/prediction/onnx_export",
     "optuna": "search/",
     "pandas": ("models/tables/", "search/"),
-    "sklearn": ("models/estimators/", "search/", "tinygrad_lab/prediction/predictor"),
+    "sklearn": ("models/estimators/", "search/", "tinygrad_lab/prediction/"),
 }
 
 

@@ -33,8 +33,8 @@ def save(options: argparse.Namespace) -> None:
 
 def predict(options: argparse.Namespace) -> None:
     """Predict the rows of a new table with a saved model, or with the best of a search, and write a CSV file."""
-    check_output(options.out, options.store)
-    check_output(options.out, options.table)
+    check_output(options.out, options.store, "the model or store")
+    check_output(options.out, options.table, "the table")
     reading = {key: getattr(options, key) for key in ("delimiter", "encoding", "sheet") if getattr(options, key) is not None}
     if _is_store(options.store):
         settings, result = finished(options)

@@ -99,11 +99,11 @@ def command(name: str, store: Path) -> str:
     return f"{program()} {name} {shlex.quote(str(store))}"
 
 
-def check_output(path: Path | None, store: Path) -> None:
-    """Refuse an output file before the work begins: one that cannot be written, or the store itself."""
+def check_output(path: Path | None, given: Path, what: str = "the store") -> None:
+    """Refuse an output file before the work begins: one that cannot be written, or a file that was given to be read."""
     if path is None:
         return
-    if path.exists() and store.exists() and path.samefile(store):
-        raise SearchError(f"{path} is the store itself, which would be lost; give another path")
+    if path.exists() and given.exists() and path.samefile(given):
+        raise SearchError(f"{path} is {what} itself, which would be lost; give another path")
     if path.is_dir() or not path.parent.is_dir():
         raise SearchError(f"{path} cannot be written, expected a file in a folder that exists; give another path")

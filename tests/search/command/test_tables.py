@@ -89,6 +89,8 @@ def test_a_regression_from_the_file_to_predictions(folder, capsys):
     assert main(["predict", "m.safetensors", "new.csv", "--out", "q.csv", "--interval", "0.8"]) == 0
     assert Path("q.csv").read_bytes() == Path("p.csv").read_bytes()
 
+    for file, what in (("new.csv", "the table"), ("m.safetensors", "the model or store")):
+        assert f"{file} is {what} itself" in failure(capsys, "predict", "m.safetensors", "new.csv", "--out", file)
     Path("bad.csv").write_text("colour,size\nred,1\n")
     for source in ("s.sqlite", "m.safetensors"):
         assert "color" in failure(capsys, "predict", source, "bad.csv", "--out", "r.csv", "--quiet")
