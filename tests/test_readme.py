@@ -10,7 +10,6 @@ import re
 import shlex
 import subprocess
 import sys
-import textwrap
 import tomllib
 
 import pytest
@@ -71,18 +70,22 @@ def test_the_quick_start_runs_in_another_folder(tmp_path):
     assert result.returncode == 0, result.stderr
 
 
-def test_the_python_blocks_of_readme_run_one_after_the_other(tmp_path):
+WINE = [f"{9 + i % 5},{('red', 'white')[i % 2]},{i % 7}\n" for i in range(40)]
+
+
+def test_the_python_blocks_of_readme_are_parts_of_one_file(tmp_path):
     script = tmp_path / "readme.py"
-    quick_start, *middle, search = re.findall(r"^```python\n(.*?)^```$", README.read_text(encoding="utf-8"), re.M | re.S)
-    # Each worker of the search imports the script again. It needs the imports of the quick start, but not the other blocks.
-    guarded = textwrap.indent("\n".join(middle), "    ")
-    script.write_text("\n".join([quick_start, 'if __name__ == "__main__":', guarded, search]), encoding="utf-8")
+    blocks = re.findall(r"^```python\n(.*?)^```$", README.read_text(encoding="utf-8"), re.M | re.S)
+    script.write_text("\n".join(blocks).replace("RandomSampler(8,", "RandomSampler(1,"), encoding="utf-8")
+    (tmp_path / "wine.csv").write_text("alcohol,color,quality\n" + "".join(WINE), encoding="utf-8")
+    (tmp_path / "new.csv").write_text("color,alcohol\nred,10\nwhite,12\n", encoding="utf-8")
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, script.name]
     result = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
-    assert len(re.findall(r"^(?:cv )?rank +hidden ", result.stdout, re.MULTILINE)) == 2  # the ranking, and what was re-trained
-    assert (tmp_path / "search.sqlite").exists()
+    assert len(re.findall(r"^rank +hidden ", result.stdout, re.MULTILINE)) == 2
+    assert result.stdout.count("<History of 20 epochs") == 1  # the workers do not repeat the quick start
+    assert {"search.sqlite", "wine.sqlite", "wine.safetensors"} <= {path.name for path in tmp_path.iterdir()}
 
 
 @pytest.mark.parametrize("page", PAGES)

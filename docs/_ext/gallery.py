@@ -11,6 +11,7 @@ from sphinx_gallery.scrapers import figure_rst
 DOCS = Path(__file__).resolve().parents[1]
 ORDER = (
     "estimate_a_function",
+    "predict_a_table",
     "how_autodiff_works",
     "read_a_training_step",
     "own_layer",

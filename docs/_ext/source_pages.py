@@ -39,14 +39,13 @@ def expand(app: Any, name: str, source: list[str]) -> None:
 
 
 def included(path: Path, match: re.Match[str]) -> str:
-    """Return the file or the section that a comment names."""
+    """Return the file that a comment names, or the text of one section of it."""
     file = (path.parent / match[1]).resolve()
     text = linked(file.read_text(encoding="utf-8"), file)
     if match[2] is None:
         return text
-    sections = re.split(r"^(?=## )", text, flags=re.MULTILINE)
-    (body,) = (section for section in sections if section.startswith(f"## {match[2]}\n"))
-    return body.split("\n", 1)[1].strip()
+    sections = re.split(r"^#+ (.*)\n", text, flags=re.MULTILINE)  # text, title, text, title, text, ...
+    return sections[sections.index(match[2]) + 1].strip()
 
 
 def linked(text: str, path: Path) -> str:
@@ -59,6 +58,8 @@ def destination(target: Path) -> str:
     inside = target.relative_to(ROOT).as_posix()
     if inside in PAGES:
         return f"/{PAGES[inside]}"
+    if target.parent.name == "examples":
+        return f"/gallery/{target.stem}.rst"
     if target.is_relative_to(DOCS):
         return f"/{target.relative_to(DOCS).as_posix()}"
     return f"/source/{inside}.rst"
@@ -72,8 +73,10 @@ def write_source_pages() -> None:
             path = (page.parent / target).resolve()
             if destination(path).startswith("/source/"):
                 wanted |= {path, *path.glob("*.py")} if path.is_dir() else {path}
-    for path in wanted:
-        page = DOCS / f"source/{path.relative_to(ROOT).as_posix()}.rst"
+    pages = {DOCS / f"source/{path.relative_to(ROOT).as_posix()}.rst": path for path in wanted}
+    for page in set((DOCS / "source").rglob("*.rst")) - pages.keys():
+        page.unlink()
+    for page, path in pages.items():
         text = source_page(path, page)
         if not page.exists() or page.read_text(encoding="utf-8") != text:
             page.parent.mkdir(parents=True, exist_ok=True)
