@@ -36,6 +36,7 @@ templates_path = ["_templates"]
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 
+myst_enable_extensions = ["deflist"]
 myst_heading_anchors = 3
 
 autosummary_generate = True
@@ -50,7 +51,9 @@ html_theme = "pydata_sphinx_theme"
 html_title = "tinygrad-lab"
 html_show_sourcelink = False
 html_theme_options = {
-    "show_nav_level": 1,
+    "header_links_before_dropdown": 6,
+    "navbar_align": "left",
+    "navbar_persistent": ["search-button"],
     "navigation_with_keys": False,
     "secondary_sidebar_items": ["page-toc"],
     "footer_start": ["copyright"],
@@ -71,6 +74,7 @@ sphinx_gallery_conf = {
     "only_warn_on_example_error": True,
     "download_all_examples": False,
     "show_signature": False,
+    "default_thumb_file": str(HERE / "figures" / "function.png"),
     "show_memory": False,
     "write_computation_times": False,
     "min_reported_time": 5,

@@ -11,6 +11,7 @@ several centres. Centres and widths are learnt. You do not write the derivatives
 from __future__ import annotations
 
 import numpy as np
+from matplotlib.figure import Figure
 
 import tinygrad_lab as tl
 from tinygrad_lab.testing import check_grad
@@ -45,14 +46,17 @@ def make_trainer(engine: str) -> tl.Trainer:
     )
 
 
-def main() -> None:
-    """Check the layer, train it on each engine, and print the losses."""
+def main() -> Figure:
+    """Check the layer, train it on each engine, print the losses, and draw what the network has learnt."""
     layer = RadialBasis(np.linspace(-1.0, 1.0, 3), width=0.5)
     error = check_grad(lambda x, *_: layer(x), [[0.3], [-0.7]], *layer.parameters(), order=2)
     print(f"derivatives of first and second order are off by at most {error:.0e} of their size")
 
     x = np.linspace(-2.0, 2.0, 100)
     y = np.sin(3.0 * x) + 0.5 * x
+    figure = Figure(figsize=(7.0, 3.5), layout="constrained")
+    axes = figure.add_subplot(xlabel="x")
+    axes.plot(x, y, color="0.6", linewidth=5.0, label="function")
     for engine in ("eager", "replay", "compiled"):
         trainer = make_trainer(engine)
         try:
@@ -61,7 +65,10 @@ def main() -> None:
             print(f"{engine:<8}  {missing}")
         else:
             print(f"{engine:<8}  loss {history['train_loss'][0]:.3f} --> {history['train_loss'][-1]:.15f}")
+            axes.plot(x, trainer.predict(x)[:, 0], label=engine)
+    axes.legend()
+    return figure
 
 
 if __name__ == "__main__":
-    main()
+    figure = main()

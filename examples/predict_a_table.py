@@ -63,9 +63,10 @@ print(result.ranking)
 # %%
 # A model in use
 # --------------
-# ``result.best`` is fitted on all rows. It takes a file, or a DataFrame with the same columns in any order. The interval
-# holds the true value with a probability of 90 %: its width comes from the errors on rows that a fit has not seen.
-model = result.best
+# ``result.fit()`` fits the best configuration on all rows, as ``result.best`` does. The model takes a file, or a DataFrame
+# with the same columns in any order. The interval holds the true value with a probability of 90 %: its width comes from the
+# errors on rows that a fit has not seen.
+model = result.fit(progress=False)
 new = pd.DataFrame({"catalyst": ["iron", "nickel"], "minutes": 30.0, "temperature": 370.0, "pressure": [4.0, None]})
 print(new.join(model.predict_interval(new, coverage=0.9)).assign(predicted=model.predict(new)).round(1))
 

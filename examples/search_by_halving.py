@@ -14,6 +14,7 @@ A training continues where it stopped. If you run the search again, it reads its
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ import numpy as np
 
 import tinygrad_lab as tl
 from models import TwoHiddenLayerNet, stand_in_data
-from search import KFold, ParameterGrid, Search, SuccessiveHalving
+from search import KFold, ParameterGrid, Search, SearchResult, SuccessiveHalving, plot_differences
 
 GRID = ParameterGrid(hidden=[(10, 10), (25, 25), (75, 50)], activation=["relu", "sigmoid"], l1=[0.0, 1e-3], lr=[0.1, 0.025])
 
@@ -41,7 +42,7 @@ def build(config: Mapping[str, Any], rng: np.random.Generator) -> tl.Trainer:
     )
 
 
-def main(arguments: list[str] | None = None) -> None:
+def main(arguments: list[str] | None = None) -> SearchResult:
     """Search, print the ranking and the comparison, and write the page."""
     parser = argparse.ArgumentParser(description="Search by successive halving.")
     parser.add_argument("--out", type=Path, default=Path("out-halving"), help="default: %(default)s")
@@ -58,11 +59,12 @@ def main(arguments: list[str] | None = None) -> None:
         seed=0,
         workers=options.workers,
     )
-    result = search.run(x, y)
+    result = search.run(x, y, progress=sys.stderr.isatty())
     print(result.ranking)
     print(result.comparison())
     print(f"page: {result.report(out)}")
+    return result
 
 
 if __name__ == "__main__":
-    main()
+    figure = plot_differences(main().comparison())
