@@ -131,6 +131,8 @@ class Strategy(Protocol):
     def rounds(self, seed: int) -> RoundGenerator:
         """Yield rounds; each ``yield`` returns the mean losses of its configurations, infinite where a fit is not done.
 
+        If a score decides, they are minus the mean scores: less is better in any case.
+
         With the same seed and the same losses, the rounds are the same.
         """
         ...
