@@ -128,6 +128,9 @@ def _parser() -> argparse.ArgumentParser:
     predict = finished(
         command("predict", prediction.predict, "predict new rows with a search's best or a saved model", "MODEL")
     )
+    for added in (save, predict):
+        text = "the simplest configuration within one standard error of the best, in place of the best"
+        added.add_argument("--simplest", action="store_true", help=text)
     predict.add_argument("table", type=Path, metavar="TABLE", help="the new rows; their columns are matched by name")
     predict.add_argument("--out", type=Path, metavar="FILE", required=True, help="the CSV file to write")
     predict.add_argument(

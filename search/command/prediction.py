@@ -15,15 +15,16 @@ from search.command.settings.data import DataSettings
 from search.command.terminal import note, notes_of_warnings, say
 from search.errors import SearchError
 from search.output import naming_write_errors, write_csv
+from search.result import SearchResult
 
 SQLITE = b"SQLite format 3\0"  # the first bytes of a store
 
 
 def save(options: argparse.Namespace) -> None:
-    """Refit the best configuration on the whole training table, and write the model to a file."""
+    """Fit the best configuration, or the simplest that is as good, on the whole training table, and save the model."""
     check_output(options.file, options.store)
     _, result = finished(options)
-    model = result.fit(progress=not options.quiet)
+    model = _fitted(result, options)
     if not hasattr(model, "save"):
         raise SearchError(f"the model is {model!r}, which cannot be saved; use it in Python")
     with naming_write_errors(options.file):
@@ -40,7 +41,7 @@ def predict(options: argparse.Namespace) -> None:
         settings, result = finished(options)
         _check_asked(settings.tables[0], options)
         x = _rows_like(settings, options.table, reading)
-        model = result.fit(progress=not options.quiet)
+        model = _fitted(result, options)
     else:
         model = own_models().load_model(options.store)
         _check_asked(getattr(model, "predictor", model), options)
@@ -49,6 +50,12 @@ def predict(options: argparse.Namespace) -> None:
         header, columns = _predictions(model, x, options.interval, options.proba)
     write_csv(options.out, header, list(zip(*columns, strict=True)))
     say(f"{len(x):,} predictions are in {options.out}")
+
+
+def _fitted(result: SearchResult, options: argparse.Namespace) -> Any:
+    """Fit the best or the simplest configuration on the whole training table."""
+    configuration = result.simplest().configuration if options.simplest else None
+    return result.fit(configuration, progress=not options.quiet)
 
 
 def _is_store(path: Path) -> bool:

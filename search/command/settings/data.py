@@ -153,7 +153,7 @@ def first_fault(path: Path, delimiter: str, header: bool) -> str:
     ...     path = Path(folder, "t.csv")
     ...     _ = path.write_text("a,b\n1,2\n\n3,x\n")
     ...     print(first_fault(path, ",", header=True).removeprefix(folder))
-    /t.csv, line 4, column 'b': 'x' is no finite number; correct it, or give data.target: then text and gaps are read too
+    /t.csv, line 4, column 'b': 'x' is no finite number; correct it, or give data.target: then text, gaps and ...
     """
     names: list[str] = []
     first, width = 0, 0
@@ -172,7 +172,7 @@ def first_fault(path: Path, delimiter: str, header: bool) -> str:
             if wrong is not None:
                 where = f"column {names[wrong]!r}" if wrong < len(names) else f"column {wrong + 1}"
                 fault = f"{path}, line {number}, {where}: {shown(cells[wrong].strip())} is no finite number"
-                return f"{fault}; {_cure(cells, number == first and not header)}"
+                return f"{fault}; {_cure(cells[wrong], number == first and not header)}"
             if len(cells) != width:
                 return f"{path}, line {number} has {len(cells)} columns, expected {width}, as in line {first}; correct it"
     return ""
@@ -185,13 +185,12 @@ def _is_finite(cell: str) -> bool:
         return False
 
 
-def _cure(cells: list[str], may_be_header: bool) -> str:
-    others = [sign for sign in ";\t|" if len(cells) == 1 and sign in cells[0]]
-    if others:
+def _cure(cell: str, may_be_header: bool) -> str:
+    if others := [sign for sign in ";\t|" if sign in cell]:
         return f"is data.delimiter = {others[0]!r} missing?"
     if may_be_header:
         return 'if it is the name of a column, give data.header = true, or data.target = "NAME" for the column to predict'
-    return "correct it, or give data.target: then text and gaps are read too"
+    return "correct it, or give data.target: then text, gaps and decimal commas are read too"
 
 
 def read_data(given: Mapping[str, Any], folder: Path) -> DataSettings:

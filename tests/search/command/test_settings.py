@@ -157,7 +157,7 @@ def test_the_last_columns_of_the_data_are_y(tmp_path):
         ("1,2\n\n# note\n3,nan\n", ", line 4, column 2: 'nan' is no finite number; correct it, or give data.target"),
         ("1,2\n#N/A,3\n", ", line 2, column 1: '#N/A' is no finite number"),
         ("1,2\n#DIV/0!,3\n", ", line 2, column 1: '#DIV/0!' is no finite number"),
-        ("1,2;3\n", ", line 1, column 2: '2;3' is no finite number"),
+        ("1,5;3\n", ", line 1, column 2: '5;3' is no finite number; is data.delimiter = ';' missing?"),
         ("1;2\n", ", line 1, column 1: '1;2' is no finite number; is data.delimiter = ';' missing?"),
         ("1,2\n3,\n", ", line 2, column 2: '' is no finite number"),
     ],

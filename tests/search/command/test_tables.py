@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from search.command.main import main
+from search.command.settings import own_models
 
 HEADER = "size,color,price,class"
 NEW = "color,note,size\nred,a,2.5\ngreen,b,3\nblue,c,\n"
@@ -111,9 +112,9 @@ def test_a_classification_has_labels_and_probabilities(folder, capsys):
     assert "test accuracy" in capsys.readouterr().out
 
 
-def test_plain_numbers_have_predictions_too(folder, capsys):
+def test_plain_numbers_have_predictions_too(folder, capsys, monkeypatch):
     Path("train.csv").write_text("".join(f"{i},{i % 3},{i + i % 3}\n" for i in range(12)))
-    Path("s.toml").write_text('workers = 1\n[data]\ntrain = "train.csv"\n[grid]\nepochs = [1]\n[folds]\nn_splits = 2\n')
+    Path("s.toml").write_text('workers = 1\n[data]\ntrain = "train.csv"\n[grid]\nepochs = [1]\nhidden = [[40], [2]]\n')
     assert main(["run", "s.sqlite", "s.toml", "--quiet"]) == 0
     Path("new.csv").write_text("1,2\n3,4\n")
     assert main(["predict", "s.sqlite", "new.csv", "--out", "p.csv", "--quiet"]) == 0
@@ -125,6 +126,10 @@ def test_plain_numbers_have_predictions_too(folder, capsys):
     assert main(["save", "s.sqlite", "m", "--quiet"]) == 0
     assert main(["predict", "m", "new.csv", "--out", "r.csv"]) == 0
     assert Path("p.csv").read_bytes() == Path("r.csv").read_bytes()
+    monkeypatch.setattr("search.result.SearchResult.simplest", lambda result: result.ranking[1])
+    assert main(["save", "s.sqlite", "simple", "--simplest", "--quiet"]) == 0
+    chosen = [own_models().load_model(name).details["configuration"]["hidden"] for name in ("m", "simple")]
+    assert sorted(chosen) == [[2], [40]]
     Path("wide.csv").write_text("1,2,3,4\n")
     assert "wide.csv has 4 columns, expected the 2 of x" in failure(capsys, "predict", "s.sqlite", "wide.csv", "--out", "o.csv")
 
