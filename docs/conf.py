@@ -39,14 +39,19 @@ html_css_files = ["site.css"]
 myst_enable_extensions = ["deflist"]
 myst_heading_anchors = 3
 
+# Methods are shown where a class of this project defines them, and at the classes that inherit them.
+STOP = "object,ABC,Generic,Protocol,Exception,dict,Mapping,Sequence"
+
 autosummary_generate = True
 autosummary_imported_members = True
 autodoc_typehints = "none"  # numpydoc's sections name the types
 autodoc_member_order = "bysource"
-autodoc_default_options = {"members": True, "inherited-members": False, "show-inheritance": True}
+autodoc_default_options = {"members": True, "inherited-members": STOP, "show-inheritance": True}
 numpydoc_show_class_members = False
 numpydoc_class_members_toctree = False
 
+highlight_language = "none"  # of pictures in docstrings; examples say that they are Python
+html_sidebars = {page: [] for page in ("installation", "contributing", "changelog")}  # which have no pages below them
 html_theme = "pydata_sphinx_theme"
 html_title = "tinygrad-lab"
 html_show_sourcelink = False
@@ -90,9 +95,10 @@ def escape_markup(app, what, name, obj, options, lines):
             lines[i] = "``".join(parts)
 
 
-def skip_requests(app, what, name, obj, skip, options):
-    """Leave out the methods that scikit-learn generates, whose docstrings refer to scikit-learn's site."""
-    return True if re.fullmatch(r"set_\w+_request", name) else None
+def skip_foreign(app, what, name, obj, skip, options):
+    """Leave out the methods that scikit-learn gives its estimators. Their docstrings refer to scikit-learn's own site."""
+    is_foreign = str(getattr(obj, "__module__", "")).startswith("sklearn.") or re.fullmatch(r"set_\w+_request", name)
+    return True if is_foreign else None
 
 
 def public_bases(app, name, obj, options, bases):
@@ -105,5 +111,5 @@ def public_bases(app, name, obj, options, bases):
 def setup(app):
     """Connect the functions above. The first one runs before numpydoc, which reads the lines too."""
     app.connect("autodoc-process-bases", public_bases)
-    app.connect("autodoc-skip-member", skip_requests)
+    app.connect("autodoc-skip-member", skip_foreign)
     app.connect("autodoc-process-docstring", escape_markup, priority=1)
