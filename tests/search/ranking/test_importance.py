@@ -48,7 +48,7 @@ def test_noise_is_reported_as_noise_and_equal_losses_as_equal():
     assert abs(found["b"]) < 0.01
 
 
-def test_what_diverged_or_stopped_counts_and_the_seed_decides():
+def test_what_diverged_or_stopped_counts_and_a_repetition_gives_the_same():
     sampler = RandomSampler(
         40, lr=[10.0**-i for i in range(20)], act=["relu", None], l1=lambda x: [0, (1,)] if x["act"] else None
     )
@@ -63,7 +63,6 @@ def test_what_diverged_or_stopped_counts_and_the_seed_decides():
     assert found[0].name == "lr"
     assert found[0].low > max(row.high for row in found[1:])
     assert str(found) == str(parameter_importance(ranking))
-    assert str(found) != str(parameter_importance(ranking, seed=1))
     assert [text.get_text() for text in plot_importance(found).axes[0].get_yticklabels()] == [row.name for row in found]
 
 
