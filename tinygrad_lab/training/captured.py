@@ -29,8 +29,8 @@ from tinygrad_lab.program import BoundProgram, Program, capture
 from tinygrad_lab.program.memory import aligned_empty
 from tinygrad_lab.training.history import History
 from tinygrad_lab.training.noise import Drawn, DrawnInputs, EpochNumbers
-from tinygrad_lab.training.parameters import check_kept_parameters, check_objective, owners_of_parameters
-from tinygrad_lab.training.snapshots import Snapshot, label, snapshot_of, trial_run
+from tinygrad_lab.training.parameters import check_kept_parameters, check_objectives, owners_of_parameters
+from tinygrad_lab.training.snapshots import Snapshot, label, roots_of, snapshot_of, trial_run
 from tinygrad_lab.training.step import TrainingStep
 
 DATA = ("x", "y", "sample_weight")
@@ -66,7 +66,6 @@ class CapturedStep:
         self.settings = settings_of(step)
         self.state: dict[str, np.ndarray] = {}
         self.kept: list[str] = []
-        self._is_objective_checked = False
         self._programs: dict[Shapes, Program] = {}
         self._drawn: dict[Shapes, dict[str, Drawn]] = {}
         self._updates: dict[Shapes, BoundProgram] = {}
@@ -120,14 +119,13 @@ class CapturedStep:
         shapes = shapes_of(batch)
         if shapes not in self._programs:
             names = set(self._step.optimizer.state)
+            objectives: list[Tensor | None] = []
             source = DrawnInputs(self._step.random_inputs(), self._step.seed)
 
             def step(*data: Tensor) -> Results:
                 mode = source.mode()
                 update = self._step.run_in(mode, data)
-                if not self._is_objective_checked:
-                    check_objective(self._step, mode.objective)
-                    self._is_objective_checked = True
+                objectives.append(mode.objective)
                 if update.state.keys() != names:
                     self._refuse_new_state([name for name in update.state if name not in names])
                 return {"loss": update.loss}, self._named(update.parameters, update.state, update.buffers)
@@ -137,7 +135,11 @@ class CapturedStep:
                     step(*_named_data(batch).values())
             drawn = {_unused(name, {*DATA, *self.settings}): x for name, x in source.drawn.items()}
             given = {name: x.tensor for name, x in drawn.items()}
-            program = self._capture(step, batch, self._evaluation, given)
+            try:
+                program = self._capture(step, batch, self._evaluation, given)
+            finally:
+                if not self._programs:
+                    check_objectives(self._step, objectives, Snapshot(roots_of(self._step)))
             self._programs[shapes] = program
             self._drawn[shapes] = {name: x for name, x in drawn.items() if name in program.inputs}
         return self._programs[shapes]

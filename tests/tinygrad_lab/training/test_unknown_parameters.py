@@ -2,7 +2,8 @@
 
 from collections import deque
 from dataclasses import dataclass
-from types import SimpleNamespace
+from functools import cache
+from types import MappingProxyType, SimpleNamespace
 
 import numpy as np
 import pytest
@@ -27,9 +28,22 @@ class Hidden(tl.Layer):
         return self.inner(x) + self.read(self.kept)
 
 
+@cache
+def cached():
+    return tl.Tensor(0.5, requires_grad=True)
+
+
 @dataclass
 class Plain:
     weight: tl.Tensor
+
+
+class InLayer(tl.Layer):
+    def __init__(self, weight):
+        self.weight = weight
+
+    def forward(self, x):
+        return x + self.weight
 
 
 class Slotted:
@@ -49,6 +63,10 @@ PLACES = {
     "namespace": (lambda w: SimpleNamespace(weight=w), lambda kept: kept.weight),
     "slots": (Slotted, lambda kept: kept.weight),
     "global": (lambda w: None, lambda kept: GLOBAL),
+    "key": (lambda w: {w: 1}, lambda kept: next(iter(kept))),
+    "native mapping": (lambda w: MappingProxyType({"w": w}), lambda kept: kept["w"]),
+    "result of a function": (lambda w: None, lambda kept: cached()),
+    "layer in a set": (lambda w: {InLayer(w)}, lambda kept: next(iter(kept))(0.0)),
 }
 
 
@@ -78,15 +96,8 @@ class OwnPenalty(tl.L2Penalty):
 
 
 def trainer_of(model, loss=None, engine="replay", **options):
-    return tl.Trainer(
-        model,
-        loss or tl.HalfSquaredError(),
-        optimizer=tl.SGD(model.parameters()),
-        epochs=2,
-        batch_size=4,
-        engine=engine,
-        **options,
-    )
+    settings = {"optimizer": tl.SGD(model.parameters()), "epochs": 2, "batch_size": 4, "engine": engine} | options
+    return tl.Trainer(model, loss or tl.HalfSquaredError(), **settings)
 
 
 def linear():
@@ -147,3 +158,21 @@ class OwnSlope(tl.Layer):
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_leaf_that_a_forward_pass_makes_is_allowed(engine):
     trainer_of(OwnSlope(), engine=engine).fit(X, Y)
+
+
+class LossAtPoints(tl.HalfSquaredError):
+    """A loss that makes points in each step, and keeps them."""
+
+    def __init__(self, model):
+        object.__setattr__(self, "kept", SimpleNamespace(model=model, points=None))
+
+    def per_sample(self, prediction, target):
+        self.kept.points = tl.Tensor(X, requires_grad=True)
+        (slope,) = tl.grad((self.kept.model(self.kept.points) ** 2).sum(), [self.kept.points], create_graph=True)
+        return super().per_sample(prediction, target) + (slope**2).mean()
+
+
+@pytest.mark.parametrize("options", [{}, {"batch_size": None, "epochs": 1}])
+def test_a_loss_may_keep_the_points_of_a_step(options):
+    model = linear()
+    trainer_of(model, LossAtPoints(model), engine="eager", **options).fit(X, Y)

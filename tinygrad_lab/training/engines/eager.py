@@ -10,7 +10,7 @@ from tinygrad_lab.nn.mode import Buffer, RandomInput
 from tinygrad_lab.optim.optimizer import State
 from tinygrad_lab.training.engines.engine import Batch, StepwiseEngine
 from tinygrad_lab.training.noise import EpochNumbers, eager_mode
-from tinygrad_lab.training.parameters import check_kept_parameters, check_objective, owners_of_parameters
+from tinygrad_lab.training.parameters import check_kept_parameters, check_objectives, owners_of_parameters
 from tinygrad_lab.training.snapshots import Snapshot, roots_of
 from tinygrad_lab.training.step import TrainingStep, Update
 
@@ -31,7 +31,7 @@ class EagerEngine(StepwiseEngine):
         self._update: Update | None = None
         self._owners: dict[int, str] = {}
         self._is_checked = False
-        self._is_objective_checked = False
+        self._objectives: list[Tensor | None] | None = []  # of the first two steps, until they are checked
         self._marked: tuple[list[Tensor], State, dict[Buffer, Tensor]] = ([], {}, {})
         self._all_marked = Snapshot({})
         self._has_users_code: bool | None = None
@@ -39,7 +39,7 @@ class EagerEngine(StepwiseEngine):
     def attach(self, step: TrainingStep) -> None:
         self._step = step
         self._has_users_code = None
-        self._is_objective_checked = False
+        self._objectives = []
 
     def prepare(self, batches: Iterable[Batch], held_out: Batch | None = None) -> None:
         pass
@@ -69,9 +69,11 @@ class EagerEngine(StepwiseEngine):
     def compute(self, batch: Batch, numbers: EpochNumbers) -> float:
         mode = eager_mode(numbers, self._random_inputs)
         self._update = self._step.run_in(mode, [wrap(array) for array in batch])
-        if not self._is_objective_checked:
-            check_objective(self._step, mode.objective)
-            self._is_objective_checked = True
+        if self._objectives is not None:
+            self._objectives.append(mode.objective)
+            check_objectives(self._step, self._objectives, self._all_marked)
+            if len(self._objectives) == 2:
+                self._objectives = None
         if not self._is_checked:  # once in an epoch, as it takes time
             check_kept_parameters(self._step, self._owners)
             self._is_checked = True
