@@ -138,3 +138,24 @@ def test_a_number_that_was_never_set_is_named():
 
     with pytest.raises(AttributeError, match="^Forgetful: decay is not set"):
         _ = Forgetful(make().model.parameters()).decay
+
+
+@pytest.mark.parametrize("engine", ["eager", "replay"])
+@pytest.mark.parametrize(
+    ("owner", "name", "value", "message"),
+    [
+        (lambda t: t, "batch_size", 0, "Trainer: batch_size is 0, expected a positive integer or None"),
+        (lambda t: t, "batch_size", 2.5, r"Trainer: batch_size is 2\.5, expected"),
+        (
+            lambda t: t.penalty,
+            "placement",
+            "proxima",
+            "L1Penalty: placement is 'proxima', expected loss or ",
+        ),
+        (lambda t: t.optimizer, "nesterov", True, "SGD: nesterov is True without a velocity, expected False"),
+    ],
+)
+def test_other_settings_that_a_callback_may_spoil_are_refused(owner, name, value, message, engine):
+    trainer = make(engine, penalty=tl.L1Penalty(1e-3))
+    with pytest.raises(ValueError, match=f"^{message}"):
+        trainer.fit(X, Y, callbacks=[Set(owner, name, value)])

@@ -67,6 +67,8 @@ class SGD(Optimizer):
 
     def rule(self, w: Tensor, g: Tensor, slots: Slots, lr: Tensor, momentum: Tensor) -> tuple[Tensor, Slots]:
         if not slots:
+            if self.nesterov:
+                raise ValueError("SGD: nesterov is True without a velocity, expected False; build it with a momentum above 0")
             return w - lr * g, slots
         velocity = momentum * slots["velocity"] + g
         direction = g + momentum * velocity if self.nesterov else velocity

@@ -20,6 +20,8 @@ from tinygrad_lab.hyperparameters import Hyperparameter
 from tinygrad_lab.returned import check_initialized, check_tensor
 from tinygrad_lab.transforms.derivatives import value_and_grad
 
+PLACEMENTS = ("loss", "decoupled", "proximal")
+
 
 class Penalty(ABC):
     """A non-negative function of the parameters that a training step adds to the loss.

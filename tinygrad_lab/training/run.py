@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from tinygrad_lab.checks import is_positive_integer
 from tinygrad_lab.returned import describe
 from tinygrad_lab.seeds import ORDER, stream
 from tinygrad_lab.training.engines.choice import first_engine, make_engine
@@ -195,7 +196,10 @@ class Run:
     @property
     def batch_size(self) -> int:
         """The number of samples in a batch but the last."""
-        return min(self.trainer.batch_size or self.samples, self.samples)
+        size = self.trainer.batch_size
+        if size is not None and not is_positive_integer(size):  # a callback may have set it
+            raise ValueError(f"Trainer: batch_size is {size!r}, expected a positive integer or None")
+        return self.samples if size is None else min(size, self.samples)
 
     @property
     def last_batch(self) -> int:

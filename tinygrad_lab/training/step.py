@@ -29,7 +29,7 @@ from tinygrad_lab.nn.naming import walk
 from tinygrad_lab.nn.preprocessing import PreparedNetwork, Preprocessor
 from tinygrad_lab.optim.hooks import GradientHook
 from tinygrad_lab.optim.optimizer import Optimizer, State
-from tinygrad_lab.optim.penalties import Penalty
+from tinygrad_lab.optim.penalties import PLACEMENTS, Penalty
 from tinygrad_lab.optim.schedulers import Scheduler
 from tinygrad_lab.returned import describe
 from tinygrad_lab.training.data import check_labels, check_rows, check_same_length, check_weights
@@ -139,6 +139,8 @@ class TrainingStep:
     def _update(self, x: Tensor, y: Tensor, sample_weight: Tensor | None) -> tuple[Tensor, list[Tensor], State]:
         optimizer, penalty = self.optimizer, self.penalty
         placement = penalty.placement if penalty is not None else ""
+        if penalty and placement not in PLACEMENTS:  # a callback may have set another
+            raise ValueError(f"{type(penalty).__name__}: placement is {placement!r}, expected {' or '.join(PLACEMENTS)}")
         parameters = optimizer.parameters
         if not all(parameter.requires_grad for parameter in parameters):
             self._refuse_frozen()
