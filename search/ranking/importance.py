@@ -24,7 +24,7 @@ from tinygrad_lab.checks import install_hint
 FEWEST = 30  # configurations. With fewer, the values in a fifth of them cannot be permuted enough.
 MOST = 2_000  # configurations. A forest of more takes long and learns little from them.
 PARTS = 5
-PERMUTATIONS = 10
+PERMUTATIONS = 5
 
 
 @dataclass(frozen=True)
