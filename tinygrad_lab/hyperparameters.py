@@ -16,7 +16,8 @@ class Hyperparameter:
     """An attribute of a part of the training, such as a learning rate. It is set as a number, and read as a Tensor.
 
     Every number that is set is checked, by the constructor of the part as well as later, for example by a callback. It takes
-    effect from the next update on, or with a Trainer from the next epoch on, on every engine. A checkpoint stores it.
+    effect from the next update on, or with a Trainer from the next epoch on, on every engine. A checkpoint stores it. The
+    ``assign`` of the Tensor itself checks nothing.
 
     Parameters
     ----------

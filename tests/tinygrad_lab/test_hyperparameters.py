@@ -159,3 +159,11 @@ def test_other_settings_that_a_callback_may_spoil_are_refused(owner, name, value
     trainer = make(engine, penalty=tl.L1Penalty(1e-3))
     with pytest.raises(ValueError, match=f"^{message}"):
         trainer.fit(X, Y, callbacks=[Set(owner, name, value)])
+
+
+@pytest.mark.parametrize("engine", ["eager", "replay"])
+def test_a_rate_that_a_scheduler_would_set_again_is_refused(engine):
+    trainer = make(engine)
+    trainer.scheduler = tl.ConstantLR(0.1)
+    with pytest.raises(ValueError, match=r"^a callback has set lr to 0\.2, but ConstantLR sets it before each epoch; "):
+        trainer.fit(X, Y, callbacks=[Set(lambda t: t.optimizer, "lr", 0.2)])

@@ -362,7 +362,17 @@ class Run:
             raise NonFiniteLossError(self.epoch + 1, finite % self.batches + 1)
 
     def _call_back(self) -> None:
-        """Let the callbacks act."""
+        """Let the callbacks act.
+
+        Raises
+        ------
+        TypeError
+            If one returns anything else than a text or None.
+        ValueError
+            If one has set the learning rate, although a scheduler sets it before the next epoch.
+        """
+        optimizer, scheduler = self.trainer.optimizer, self.trainer.scheduler
+        rate = optimizer.lr.item()
         for callback in self.callbacks:  # all of them, also after the first reason to stop: an epoch is seen by all or none
             reason = callback.on_epoch_end(self)
             if reason is not None and not isinstance(reason, str):
@@ -373,6 +383,11 @@ class Run:
             self.history.stop(self.history.stop_reason or reason or "")
         for callback in self.callbacks:
             callback.on_epoch_seen(self)
+        if scheduler is not None and scheduler is self.trainer.scheduler and optimizer.lr.item() != rate:
+            raise ValueError(
+                f"a callback has set lr to {optimizer.lr.item()}, but {type(scheduler).__name__} sets it before each epoch; "
+                "replace the scheduler instead, or train without one"
+            )
 
     def _follow(self, act: Callable[[], None], engine: Engine, may_change: bool) -> Engine:
         """Let something act between epochs, and return the engine to go on with: another one if the step has changed."""
