@@ -110,6 +110,11 @@ def test_only_one_place_says_how_to_install_an_extra(file):
     assert not re.search(r"pip install|tinygrad-lab\[", (ROOT / file).read_text(encoding="utf-8")), "expected install_hint"
 
 
+def test_no_page_installs_from_a_package_index():
+    pages = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]
+    assert [page.name for page in pages if "tinygrad-lab[" in page.read_text(encoding="utf-8")] == []
+
+
 def test_every_extra_that_a_message_names_exists():
     named = {
         name for file in FILES for name in re.findall(r"install_hint\(['\"](\w+)", (ROOT / file).read_text(encoding="utf-8"))
