@@ -45,7 +45,7 @@ from search.trials.folds import (
     make_layout,
     untrained_class,
 )
-from search.trials.scoring import Score, Scoring
+from search.trials.scoring import Score, Scoring, default_scoring
 from tinygrad_lab.checks import is_positive_integer
 
 
@@ -92,7 +92,9 @@ class Search:
         Texts to store beside the results, such as the file that describes this search.
     scoring : str, callable, or list of these, optional
         The score that decides instead of the data loss: a name of scikit-learn's, such as ``"r2"`` or ``"accuracy"``, or a
-        function ``f(model, x, y)`` of which more is better. Of several, the first decides, and the ranking shows all.
+        function ``f(model, x, y)`` of which more is better. Of several, the first decides, and the ranking shows all. The
+        default for a table is ``"neg_root_mean_squared_error"``, or ``["neg_log_loss", "accuracy"]`` for classes: a table
+        scales its targets in each fold, so losses are in other units there.
     baselines : bool, optional
         Whether the ranking shows what the mean, a linear model and gradient boosting of scikit-learn's reach on the same
         folds. By default, if `scoring` is given, or the search is run on a table.
@@ -218,6 +220,7 @@ class Search:
         """
         _check_splitter("outer", outer)
         samples = self._read(x, y, groups, sample_weight, task)
+        scoring = default_scoring(samples) if self.scoring is None else self.scoring
         layout = self._layout(samples, outer)
         candidates = self.strategy.candidates(self.seed)
         baselines = self._baselines(samples)
@@ -228,11 +231,11 @@ class Search:
             layout,
             self.seed,
             self.build,
-            self._describe_scoring(),
+            _describe_scoring(scoring),
             samples.weight,
             samples.classes,
-            scores=() if self.scoring is None else self.scoring.functions,
-            packages=("sklearn",) if baselines or self.scoring is not None else (),
+            scores=() if scoring is None else scoring.functions,
+            packages=("sklearn",) if baselines or scoring is not None else (),
         )
         made_from["strategy"] = self.strategy.describe()
         asked_for = map(canonical_text, candidates) if len(candidates) else None
@@ -249,7 +252,7 @@ class Search:
             samples.task,
             samples.classes,
             samples.categories,
-            self.scoring,
+            scoring,
             reference=own.round.configurations[0] if baselines and own.round else None,
         )
         workers = worker_count(self.workers)
@@ -285,7 +288,7 @@ class Search:
             time_limit=self.time_limit,
             problem=problem,
             samples=samples,
-            scoring=self.scoring,
+            scoring=scoring,
         )
 
     def _read(
@@ -319,13 +322,6 @@ class Search:
             name = samples.classes.tolist()[code]
             warnings.warn(f"fold {fold}: no sample of class {name!r} trains, so none can be recognized there", stacklevel=3)
         return layout
-
-    def _describe_scoring(self) -> str:
-        """Return the text of the scores for the fingerprint. That of a function has its code."""
-        if self.scoring is None:
-            return "data loss"
-        code = "\n".join(map(describe_function, self.scoring.functions))
-        return ", ".join(self.scoring.names) + (DIGEST + hashlib.sha256(code.encode()).hexdigest() if code else "")
 
     def _baselines(self, samples: Samples) -> list[Configuration]:
         """Return the configurations of the baselines, or none with a line that says why."""
@@ -406,6 +402,14 @@ class GridSearch(Search):
 
     # For help() and IPython; type checkers see any arguments.
     __init__.__signature__ = _with_grid(signature(Search.__init__), signature(__init__))  # type: ignore[attr-defined]
+
+
+def _describe_scoring(scoring: Scoring | None) -> str:
+    """Return the text of the scores for the fingerprint. That of a function has its code."""
+    if scoring is None:
+        return "data loss"
+    code = "\n".join(map(describe_function, scoring.functions))
+    return ", ".join(scoring.names) + (DIGEST + hashlib.sha256(code.encode()).hexdigest() if code else "")
 
 
 def _facts(made_from: Mapping[str, str], outcomes: Collection[Outcome]) -> tuple[tuple[str, str], ...]:

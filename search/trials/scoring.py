@@ -5,12 +5,13 @@ scoring="r2", or a function, or several --> Scoring --(model, x, y)--> {"r2": 0.
 
 import pickle
 from collections.abc import Callable, Iterable
+from importlib.util import find_spec
 from inspect import signature
 from typing import Any
 
 import numpy as np
 
-from search.trials.data import Array
+from search.trials.data import Array, Samples
 from search.trials.models import LabelledModel
 from tinygrad_lab.checks import install_hint
 
@@ -125,6 +126,24 @@ class Scoring:
                 raise TypeError(f"scoring: {name} returned {value!r}, expected a number")
             scores[name] = float(value)
         return scores
+
+
+def default_scoring(samples: Samples) -> Scoring | None:
+    """Return the scores of a search that is run on a table: in the units of the target, or of probabilities.
+
+    The data loss decides if there is no table, if there are several targets, whose units differ, or without scikit-learn.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> default_scoring(Samples(np.zeros((2, 1)), np.zeros((2, 1)), "regression")) is None
+    True
+    """
+    if samples.table is None or find_spec("sklearn") is None:
+        return None
+    if samples.task == "classification":
+        return Scoring(["neg_log_loss", "accuracy"])
+    return Scoring("neg_root_mean_squared_error") if samples.task == "regression" and samples.y.shape[1] == 1 else None
 
 
 def _name(score: Any) -> str:

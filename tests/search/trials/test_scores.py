@@ -15,6 +15,8 @@ from sklearn.preprocessing import StandardScaler
 
 import tinygrad_lab as tl
 from search import KFold, Search, Store, SuccessiveHalving
+from search.trials.data import Samples
+from search.trials.scoring import default_scoring
 from search.trials.seeds import fit_seed
 
 GRID = [{"lr": 0.1}, {"lr": 0.01}]
@@ -315,3 +317,19 @@ def test_without_scikit_learn(monkeypatch):
 def build_thin(configuration, rng):
     net = tl.Linear(1, 1, rng=rng)
     return tl.Trainer(net, tl.MeanSquaredError(), optimizer=tl.SGD(net.parameters(), lr=configuration["lr"]), epochs=2)
+
+
+@pytest.mark.parametrize(
+    ("task", "y", "names"),
+    [
+        ("regression", np.zeros((4, 1)), ["neg_root_mean_squared_error"]),
+        ("regression", np.zeros((4, 2)), None),  # the units of the targets may differ
+        ("classification", np.array([0, 1, 0, 1]), ["neg_log_loss", "accuracy"]),
+        ("multilabel", np.zeros((4, 2)), None),
+    ],
+)
+def test_a_table_is_ranked_in_the_units_of_its_target(task, y, names):
+    x = np.zeros((4, 1))
+    scoring = default_scoring(Samples(x, y, task, table=Table(x, y, task)))
+    assert (None if scoring is None else list(scoring.names)) == names
+    assert default_scoring(Samples(x, y, task)) is None
