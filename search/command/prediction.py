@@ -11,7 +11,7 @@ import numpy as np
 
 from search.command.searching import check_output, command, finished
 from search.command.settings import PlainTable, Settings, SettingsError, own_models
-from search.command.settings.data import DataSettings
+from search.command.settings.data import READER_KEYS, DataSettings
 from search.command.terminal import note, notes_of_warnings, say
 from search.errors import SearchError
 from search.output import naming_write_errors, write_csv
@@ -36,11 +36,12 @@ def predict(options: argparse.Namespace) -> None:
     """Predict the rows of a new table with a saved model, or with the best of a search, and write a CSV file."""
     check_output(options.out, options.store, "the model or store")
     check_output(options.out, options.table, "the table")
-    reading = {key: getattr(options, key) for key in ("delimiter", "encoding", "sheet") if getattr(options, key) is not None}
+    reading = {key: getattr(options, key) for key in READER_KEYS if getattr(options, key, None) is not None}
     if _is_store(options.store):
         settings, result = finished(options)
         _check_asked(settings.tables[0], options)
-        x = _rows_like(settings, options.table, reading)
+        kept = {key: settings.data.options[key] for key in READER_KEYS if key in settings.data.options}
+        x = _rows_like(settings, options.table, kept | reading)
         model = _fitted(result, options)
     else:
         model = own_models().load_model(options.store)

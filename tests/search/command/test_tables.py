@@ -158,3 +158,17 @@ def test_files_side_by_side_are_one_table(folder, capsys):
     assert capsys.readouterr().out.startswith("12 samples, 1 feature (1 number), y = y, z (regression)\n")
     Path("s.toml").write_text(settings.replace('"right.txt"', "3"))
     assert "data.train = ['left.txt', 3], expected the name of a file" in failure(capsys, "run", "t.sqlite", "s.toml")
+
+
+def test_new_rows_are_read_as_the_training_table_was(folder, capsys):
+    lines = [f"{i % 7},{(5 * i) % 11},{i % 2}" for i in range(24)]
+    Path("train.csv").write_text("\n".join(["24,2,no,yes", *lines]))  # counts and names of classes, no header
+    data = 'train = "train.csv"\ntarget = -1\nheader = false\nskip = 1\ntask = "classification"'
+    Path("s.toml").write_text(f"workers = 1\nbaselines = false\n[data]\n{data}\n[grid]\nhidden = [[3]]\nepochs = [5]\n")
+    assert main(["run", "s.sqlite", "s.toml", "--quiet"]) == 0
+    assert main(["predict", "s.sqlite", "train.csv", "--out", "p.csv", "--quiet"]) == 0
+    assert len(read("p.csv")) == 24
+    assert main(["save", "s.sqlite", "m.safetensors", "--quiet"]) == 0
+    Path("new.csv").write_text("\n".join(lines[:3]))
+    assert main(["predict", "m.safetensors", "new.csv", "--no-header", "--out", "q.csv"]) == 0
+    assert [row["2"] for row in read("q.csv")] == [row["2"] for row in read("p.csv")][:3]
