@@ -231,23 +231,23 @@ class OwnCounter(Optimizer):
 
 
 class WrongGradient(tl.L2Penalty):
-    def _slope(self, w):
+    def slope(self, w):
         return 1.01 * w
 
 
 class WrongShrink(tl.L1Penalty):
-    def _proximal(self, w, step):
+    def proximal(self, w, step):
         return w - step * w.sign()
 
 
 class WrongOrder(Penalty):
-    def _size(self, w):
+    def size(self, w):
         return (w * w.detach()).sum()
 
-    def _slope(self, w):
+    def slope(self, w):
         return 2.0 * w
 
-    def _proximal(self, w, step):
+    def proximal(self, w, step):
         return w
 
 

@@ -142,13 +142,13 @@ class PenaltyOfTwo(tl.Penalty):
         super().__init__(1.0)
         self.parts = [tl.L1Penalty(1e-3), tl.L2Penalty(1e-2)]
 
-    def _size(self, w):
+    def size(self, w):
         return self.parts[0].value([w]) + self.parts[1].value([w])
 
-    def _slope(self, w):
+    def slope(self, w):
         return self.parts[0].gradient([w])[0] + self.parts[1].gradient([w])[0]
 
-    def _proximal(self, w, step):
+    def proximal(self, w, step):
         return w
 
 
