@@ -31,14 +31,19 @@ def message_line(error: BaseException) -> str:
 
 
 def one_line(error: BaseException) -> str:
-    r"""Return the type and the message of an exception as one line that can be printed.
+    r"""Return the type and the message of an exception, or of what a `LeftError` stands for, as one line that can be printed.
 
     Examples
     --------
     >>> one_line(ValueError("no such\n  activation"))
     'ValueError: no such activation'
     """
+    error = (isinstance(error, LeftError) and error.__cause__) or error
     return f"{printable(type(error).__name__[:LONGEST])}: {message_line(error)}".rstrip()
+
+
+class LeftError(Exception):
+    """A user's code raised something that would end the program, such as SystemExit, which is the cause of this error."""
 
 
 class SearchError(Exception):

@@ -145,7 +145,6 @@ class Search:
         scoring: Score | Iterable[Score] | None = None,
         baselines: bool | None = None,
     ) -> None:
-        check_pool(build, workers, executor, time_limit)
         _check_splitter("folds", folds)
         if not is_positive_integer(repeats):
             raise ValueError(f"repeats={repeats!r}, expected an integer of at least 1")
@@ -161,6 +160,7 @@ class Search:
         self.fork = fork
         self.notes = {} if notes is None else dict(notes)
         self.scoring = None if scoring is None else Scoring(scoring)
+        check_pool(build, () if self.scoring is None else self.scoring.functions, workers, executor, time_limit)
         if baselines is not None and not isinstance(baselines, bool):
             raise TypeError(
                 f"baselines={baselines!r}, expected True, False, or None for those that the data and scores call for"

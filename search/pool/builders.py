@@ -3,7 +3,7 @@
 import multiprocessing
 import pickle
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from search.errors import SearchError
@@ -11,10 +11,10 @@ from search.trials.fits import Build
 from tinygrad_lab.contents import children
 
 
-def check_build(build: Build, is_sent: bool = True) -> None:
+def check_build(build: Callable[..., Any], is_sent: bool = True, role: str = "build") -> None:
     """Raise a TypeError if `build` cannot be called or, unless `is_sent` is false, cannot be sent to another process.
 
-    The message names the part that cannot be sent.
+    The message names the part that cannot be sent, after `role`, the parameter that `build` was given for.
 
     Examples
     --------
@@ -30,14 +30,14 @@ def check_build(build: Build, is_sent: bool = True) -> None:
     """
     name = _name(build)
     if not callable(build):
-        raise TypeError(f"build={name} is not callable, expected a function of a configuration and a generator")
+        raise TypeError(f"{role}={name} is not callable, expected a function of a configuration and a generator")
     error = _pickling_error(build) if is_sent else None
     if error is None:
         return
     path, why = _culprit(build, error)
-    because = f" because of build{path}: {' '.join(str(why).split())}; leave it out" if path else ""
+    because = f" because of {role}{path}: {' '.join(str(why).split())}; leave it out" if path else ""
     raise TypeError(
-        f"build={name} cannot be sent to a worker process{because}, expected a function at the top level of a module; "
+        f"{role}={name} cannot be sent to a worker process{because}, expected a function at the top level of a module; "
         "or give workers=1 without a time_limit, which needs no other process"
     ) from error
 
@@ -62,7 +62,7 @@ def check_may_start_processes() -> None:
         )
 
 
-def _name(build: Build) -> str:
+def _name(build: Callable[..., Any]) -> str:
     return str(getattr(build, "__qualname__", repr(build)))
 
 

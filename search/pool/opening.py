@@ -6,9 +6,10 @@ else                     --> Supervisor: supervised worker processes
 """
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager
+from typing import Any
 
 from threadpoolctl import threadpool_limits
 
@@ -43,7 +44,7 @@ def open_pool(
     SearchError
         If a worker process dies at its start, or the executor is broken.
     TypeError
-        If `problem.build` cannot be sent to another process.
+        If the builder or a score has to be sent to another process and cannot.
     ValueError
         If `workers` is no integer of at least 1, or `time_limit` is no positive number or is given with an executor.
 
@@ -52,7 +53,8 @@ def open_pool(
     An interrupt (Ctrl-C) kills the worker processes. On an executor, it cancels the chunks that have not started.
     """
     count = worker_count(workers)
-    check_pool(problem.build, workers, executor, time_limit)
+    build, *scores = problem.functions
+    check_pool(build, scores, workers, executor, time_limit)
     with threadpool_limits(limits=1), _told_in_one_line():
         if executor is not None:
             yield ExecutorPool(executor, problem, 2 * count)
@@ -90,11 +92,20 @@ class ThisProcess:
                 handle(chunk[position], result)
 
 
-def check_pool(build: Build, workers: int | None, executor: Executor | None, time_limit: float | None) -> None:
+def check_pool(
+    build: Build,
+    scores: Iterable[Callable[..., Any]],
+    workers: int | None,
+    executor: Executor | None,
+    time_limit: float | None,
+) -> None:
     """Raise a TypeError or a ValueError if `open_pool` would refuse these. An executor tells itself what it cannot send."""
     worker_count(workers)
     check_time_limit(time_limit, executor)
-    check_build(build, is_sent=executor is None and not is_this_process(workers, executor, time_limit))
+    is_sent = executor is None and not is_this_process(workers, executor, time_limit)
+    check_build(build, is_sent)
+    for score in scores:
+        check_build(score, is_sent, role="scoring")
 
 
 def is_this_process(workers: int | None, executor: Executor | None, time_limit: float | None) -> bool:

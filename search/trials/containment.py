@@ -10,14 +10,10 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TypeVar
 
-from search.errors import one_line
+from search.errors import LeftError, one_line
 
 Item = TypeVar("Item")
 END = object()
-
-
-class LeftError(Exception):
-    """A user's code raised something that would end the program, such as SystemExit, which is the cause of this error."""
 
 
 @contextmanager
@@ -38,7 +34,7 @@ def contained() -> Iterator[None]:
     ...     os.chdir("/")
     ...     raise SystemExit("no licence")
     Traceback (most recent call last):
-    search.trials.containment.LeftError: SystemExit: no licence
+    search.errors.LeftError: SystemExit: no licence
     """
     process, folder = os.getpid(), _working_directory()
     try:

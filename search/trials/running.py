@@ -17,7 +17,7 @@ from threadpoolctl import threadpool_limits
 import tinygrad_lab
 from search.errors import one_line
 from search.trials.baselines import baseline_of, loss_of_baseline
-from search.trials.containment import LeftError, contained, each_contained
+from search.trials.containment import contained, each_contained
 from search.trials.data import Array
 from search.trials.fits import HISTORY_KEYS, REFUSED, Fit, History, Outcome, Problem, Trained, Trainer, build_trainer
 from search.trials.models import fit_estimator, is_estimator, scored_model
@@ -233,5 +233,4 @@ def _judged(outcome: Outcome) -> Outcome:
 
 def _failure(error: BaseException) -> Outcome:
     status = "diverged" if isinstance(error, ArithmeticError) else "failed"
-    cause = error.__cause__ if isinstance(error, LeftError) else None
-    return Outcome(status, reason=one_line(cause or error))
+    return Outcome(status, reason=one_line(error))

@@ -3,7 +3,6 @@
 scoring="r2", or a function, or several --> Scoring --(model, x, y)--> {"r2": 0.83, ...}, of which the first decides
 """
 
-import pickle
 from collections.abc import Callable, Iterable
 from importlib.util import find_spec
 from inspect import signature
@@ -43,7 +42,7 @@ class Scoring:
     ImportError
         If a name is given, and scikit-learn is not installed.
     TypeError, ValueError
-        If there is no score, one is unknown or is there twice, or a function cannot be sent to another process.
+        If there is no score, or one is unknown or is there twice.
 
     Notes
     -----
@@ -54,9 +53,8 @@ class Scoring:
     --------
     >>> def bias(model, x, y):
     ...     return -abs(float(np.mean(model.predict(x) - y)))
-    >>> scoring = Scoring([bias])
-    Traceback (most recent call last):
-    TypeError: scoring: bias cannot be sent to a worker process, expected a function at the top level of a module
+    >>> Scoring(["r2", bias])
+    r2, bias
     """
 
     def __init__(self, given: Score | Iterable[Score]) -> None:
@@ -70,8 +68,10 @@ class Scoring:
         for score in self._given:
             if isinstance(score, str):
                 _scorer(score)
-            else:
-                _check_function(score)
+            elif not callable(score):
+                raise TypeError(
+                    f"scoring: {score!r} given, expected a name of scikit-learn's, a function f(model, x, y), or a list"
+                )
 
     def __repr__(self) -> str:
         return ", ".join(self.names)
@@ -168,17 +168,6 @@ def _scorer(name: str) -> Any:
         near = get_close_matches(name, get_scorer_names(), n=1)
         advice = f"did you mean {near[0]!r}?" if near else "see sklearn.metrics.get_scorer_names()"
         raise ValueError(f"scoring: {name!r} given, expected a name of scikit-learn's or a function; {advice}") from None
-
-
-def _check_function(score: Any) -> None:
-    if not callable(score):
-        raise TypeError(f"scoring: {score!r} given, expected a name of scikit-learn's, a function f(model, x, y), or a list")
-    try:
-        pickle.dumps(score)
-    except Exception as error:
-        raise TypeError(
-            f"scoring: {_name(score)} cannot be sent to a worker process, expected a function at the top level of a module"
-        ) from error
 
 
 def _task_of(score: Any) -> str | None:

@@ -14,6 +14,7 @@ from typing import Any
 
 from search.command.settings.keys import SettingsError
 from search.errors import one_line
+from search.trials.containment import contained
 from search.trials.fits import Build
 
 DEFAULT_BUILD = "models:build_perceptron"
@@ -74,8 +75,9 @@ def import_builder(name: str, folder: Path) -> Build:
         for package in [sys.modules[name] for name in ("models", "search") if name in sys.modules]:
             package.__path__ = extend_path(package.__path__, package.__name__)  # the folder may add modules to it
     try:
-        imported = import_module(module)
-    except (Exception, SystemExit) as error:  # the user's module may raise anything
+        with contained():
+            imported = import_module(module)
+    except Exception as error:  # the user's module may raise anything
         raise SettingsError(
             f'build = "{name}" cannot be imported ({one_line(error)}); the module is looked for in {folder} too'
         ) from error

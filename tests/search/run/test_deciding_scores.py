@@ -150,13 +150,21 @@ def test_a_score_that_is_no_finite_number_is_a_failure():
     [
         ([], ValueError, "scoring: no score given, expected a name of scikit-learn's, a function, or a list of these"),
         ([value, value], ValueError, "scoring: 'value' is there twice, expected each score once"),
-        (lambda model, x, y: 0.0, TypeError, "scoring: <lambda> cannot be sent to a worker process"),
         ([3], TypeError, "scoring: 3 given, expected a name of scikit-learn's, a function"),
     ],
 )
 def test_bad_scores(scoring, error, message):
     with pytest.raises(error, match=f"^{message}"):
         run(scoring=scoring)
+
+
+def test_a_score_that_cannot_be_sent_is_good_in_this_process_only():
+    def score(model, x, y):
+        return 0.0
+
+    assert run(scoring=score, baselines=False).ranking[0].scores["score"]
+    with pytest.raises(TypeError, match="scoring=.*score cannot be sent to a worker process, expected a function at the top"):
+        Search(build_contrary, GRID, store=None, workers=2, scoring=score)
 
 
 def test_a_score_without_weights_is_refused_beside_weights():
