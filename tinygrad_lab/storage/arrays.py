@@ -121,6 +121,9 @@ def load_arrays(
                 found = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118 (not a mapping)
                 _compare(path, {name: shape for name, shape in found.items() if name not in optional}, expected)
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            for name, array in arrays.items():
+                if array.dtype.kind not in "fiub":  # such as bfloat16, which NumPy knows where ml_dtypes is imported
+                    raise ValueError(f"{name} has dtype {array.dtype}")
     except WeightsError:
         raise
     except UNREADABLE as error:
