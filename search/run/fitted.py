@@ -71,7 +71,7 @@ class FittedEstimator(CalibratedModel):
             return np.asarray(self.classes_[predicted.astype(np.intp)]) if is_code else predicted
         probabilities = self._means(self.models, x)
         if self.task == "multilabel":
-            return (probabilities >= 0.5).astype(np.int64)
+            return (probabilities > 0.5).astype(np.int64)
         return np.asarray(self.classes_[probabilities.argmax(axis=1)])
 
     def save(self, path: Any) -> NoReturn:  # noqa: ARG002

@@ -157,7 +157,7 @@ class Predictor(CalibratedModel):
         else:
             scores, half = self._means(self.models, x), 0.5
         if self.task == "multilabel":
-            return (scores >= half).astype(np.int64)
+            return (scores > half).astype(np.int64)
         numbers = scores.argmax(axis=1) if scores.shape[1] > 1 else (scores[:, 0] > half).astype(int)
         return self.classes_[numbers]
 

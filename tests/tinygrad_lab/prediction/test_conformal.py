@@ -51,10 +51,10 @@ def test_sets_are_those_of_the_formula():
     calibration = Calibration.of_probabilities(held_out, out_of_fold, y)
     score = {int(i): 1 - p[y[i]] for i, p in zip(np.concatenate(held_out), np.concatenate(out_of_fold), strict=True)}
     fold_of = {int(i): fold for fold, rows in enumerate(held_out) for i in rows}
-    new = rng.dirichlet(np.ones(3), (3, 6))
+    new = rng.dirichlet(np.ones(3), (3, 100))
     expected = [
         [sum(score[i] < 1 - new[fold_of[i], j, label] for i in range(n)) < (1 - alpha) * (n + 1) for label in range(3)]
-        for j in range(6)
+        for j in range(100)
     ]
     assert calibration.sets(new, 1 - alpha).tolist() == expected
 

@@ -83,6 +83,15 @@ def test_logits_decide_where_probabilities_round_to_the_same_number():
     assert predictor.predict(X[:1]).tolist() == [1]
 
 
+@pytest.mark.parametrize("members", [0, 1])
+def test_a_label_of_probability_one_half_is_not_predicted(members):
+    network = linear(1)
+    network.load_state_dict({"weight": np.zeros((1, 2)), "bias": np.zeros(1)})
+    assert tl.Predictor(network, "classification", members=[network] * members).predict(X).tolist() == [0] * 6
+    network = tl.Sequential(network, tl.Linear(1, 2, rng=np.random.default_rng(0)))
+    assert not tl.Predictor(network, "multilabel", members=[network] * members).predict(X).any()
+
+
 @pytest.mark.parametrize("labels", [[3, 7], [-0.5, 0.5], [False, True], ["no", "yes"], [1, "one"]])
 def test_labels_keep_their_type(labels):
     predicted = tl.Predictor(linear(2), "classification", labels).predict(X)
