@@ -18,7 +18,7 @@ from tinygrad_lab.autodiff.tensor import Tensor
 from tinygrad_lab.nn.activations import Activation
 from tinygrad_lab.nn.layers import Layer
 from tinygrad_lab.nn.mode import Buffer
-from tinygrad_lab.nn.naming import DEEPEST, by_name, walk
+from tinygrad_lab.nn.naming import by_name, walk
 
 Part = Layer | Activation
 PartType = TypeVar("PartType", bound=Part)
@@ -164,14 +164,14 @@ def restore_network(description: Any, arrays: Mapping[str, np.ndarray]) -> Layer
     Traceback (most recent call last):
     ValueError: the class 'Oracle' is unknown; import the module that registers it, or use models.load_model
     """
-    network = _make(description, _nested(arrays), 0)
+    network = _make(description, _nested(arrays))
     if not isinstance(network, Layer):
         raise ValueError(f"the network is a {type(network).__name__}, expected a Layer")
     network.load_state_dict(arrays)
     return network
 
 
-def _make(description: Any, arrays: Any, depth: int) -> Part:
+def _make(description: Any, arrays: Any) -> Part:
     if not isinstance(description, dict) or not isinstance(description.get(CLASS), str):
         raise ValueError("a layer is no JSON object with a class")
     settings = dict(description)
@@ -179,23 +179,21 @@ def _make(description: Any, arrays: Any, depth: int) -> Part:
     rule = _rules.get(name)
     if rule is None:
         raise ValueError(f"the class {name!r} is unknown; import the module that registers it, or use models.load_model")
-    if depth > DEEPEST:
-        raise ValueError(f"has more than {DEEPEST} levels of layers")
     own = arrays if isinstance(arrays, dict) else {}
     for key, value in settings.items():
-        settings[key] = _make_setting(value, own.get(key), depth + 1)
+        settings[key] = _make_setting(value, own.get(key))
     try:
         return rule.make(own, **settings)
     except REFUSALS as error:
         raise ValueError(f"{name}: its settings or arrays do not fit it ({type(error).__name__}: {error})") from None
 
 
-def _make_setting(value: Any, arrays: Any, depth: int) -> Any:
+def _make_setting(value: Any, arrays: Any) -> Any:
     if isinstance(value, dict) and CLASS in value:
-        return _make(value, arrays, depth)
+        return _make(value, arrays)
     if isinstance(value, list):
         inner = arrays if isinstance(arrays, dict) else {}
-        return [_make_setting(item, inner.get(str(i)), depth) for i, item in enumerate(value)]
+        return [_make_setting(item, inner.get(str(i))) for i, item in enumerate(value)]
     return value
 
 

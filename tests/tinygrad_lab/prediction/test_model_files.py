@@ -243,9 +243,10 @@ def test_hostile_descriptions_are_refused(tmp_path, content, kind):
     refused(tmp_path / "model", arrays, description)
 
 
-def test_very_many_levels_of_layers_are_refused(tmp_path, content):
+@pytest.mark.parametrize("levels", [110, 900])
+def test_very_many_levels_of_layers_are_refused(tmp_path, content, levels):
     description = {"class": "Tanh"}
-    for _ in range(300):
+    for _ in range(levels):
         description = {"class": "Sequential", "0": description}
     refused(tmp_path / "model", {}, content[1] | {"networks": {"network0": description}})
 
