@@ -46,6 +46,7 @@ from search.trials.folds import (
     untrained_class,
 )
 from search.trials.scoring import Score, Scoring, default_scoring
+from search.trials.surroundings import surroundings_of
 from tinygrad_lab.checks import is_positive_integer
 
 
@@ -405,11 +406,15 @@ class GridSearch(Search):
 
 
 def _describe_scoring(scoring: Scoring | None) -> str:
-    """Return the text of the scores for the fingerprint. That of a function has its code."""
+    """Return the text of the scores for the fingerprint. That of a function has its code and what it reads."""
     if scoring is None:
         return "data loss"
-    code = "\n".join(map(describe_function, scoring.functions))
-    return ", ".join(scoring.names) + (DIGEST + hashlib.sha256(code.encode()).hexdigest() if code else "")
+    names = ", ".join(scoring.names)
+    if not scoring.functions:
+        return names
+    read = surroundings_of(scoring.functions)
+    code = json.dumps([[*map(describe_function, scoring.functions)], read.values, read.code])
+    return names + DIGEST + hashlib.sha256(code.encode()).hexdigest()
 
 
 def _facts(made_from: Mapping[str, str], outcomes: Collection[Outcome]) -> tuple[tuple[str, str], ...]:

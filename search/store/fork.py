@@ -13,7 +13,7 @@ from search.store.fingerprint import shared_folds
 from search.store.rows import StoredRow
 from search.trials.folds import Fold
 
-# What the result of a fit depends on. The grid, the builder and the version may differ in a fork.
+# What may not differ in a fork. The grid, the builder with what it reads, the engine and the version may.
 SAME_IN_A_FORK = ("data", "folds", "seed", "scoring")
 
 # The cause may have been the builder or the machine, and may be fixed by now.

@@ -79,8 +79,8 @@ class Store:
         reading only.
     fork : path-like, optional
         Another store, from which a new store copies its first results. Fits that failed or crashed are not copied, so they
-        are tried again. Grid, builder and version may differ; data, folds, seed and scoring may not. The other store is only
-        read. This has no effect if the store at `path` exists.
+        are tried again. Grid, builder, engine and version may differ; data, folds, seed and scoring may not. The other store is
+        only read. This has no effect if the store at `path` exists.
     configurations : iterable of str, optional
         The canonical texts of the configurations whose results a fork copies, by default all.
     folds : sequence of pair of ndarray, optional

@@ -158,6 +158,22 @@ def test_bad_scores(scoring, error, message):
         run(scoring=scoring)
 
 
+def test_a_store_of_a_score_that_read_another_value_is_neither_resumed_nor_forked(tmp_path):
+    scale = 1.0
+
+    def scaled(model, x, y):
+        return scale
+
+    run(scoring=scaled, store=tmp_path / "s")
+    scale = 2.0
+    with pytest.raises(
+        StoreError, match=r"scoring \(the same name, other code\), values \(.*scaled.scale is 1.0 there and 2.0 here"
+    ):
+        run(scoring=scaled, store=tmp_path / "s")
+    with pytest.raises(StoreError, match="cannot be forked by a search with other scoring"):
+        run(scoring=scaled, store=tmp_path / "fork", fork=tmp_path / "s")
+
+
 def test_a_score_that_cannot_be_sent_is_good_in_this_process_only():
     def score(model, x, y):
         return 0.0
