@@ -22,9 +22,9 @@ from models import (
     read_table,
 )
 from tests.helpers import ROOT
-from tests.helpers.stored import places
+from tests.helpers.stored import at_most_a_megabyte, places, refusal
 from tinygrad_lab.prediction.files import TEXT
-from tinygrad_lab.storage.arrays import arrays_to_bytes, load_arrays
+from tinygrad_lab.storage.arrays import arrays_to_bytes, load_arrays, save_arrays
 
 X = np.random.default_rng(0).normal(5.0, 3.0, (30, 2))
 Y = X[:, 0] ** 2 - X[:, 1]
@@ -109,6 +109,17 @@ def test_models_of_tables_are_exported_to_onnx(tmp_path, kind):
     np.testing.assert_allclose(output, expected, rtol=1e-12)
     notes = {entry.key: entry.value for entry in onnx.load(tmp_path / "model.onnx").metadata_props}
     assert json.loads(notes["table"]) == model.description.to_json()
+
+
+def test_layers_that_do_not_fit_each_other_are_refused_before_they_are_made(tmp_path):
+    """Sizes of 2,000 inputs and 2,000 outputs would make a matrix of 32 MB."""
+    tl.Predictor(MultilayerPerceptron(1, (2, 2), 1, rng=np.random.default_rng(0))).save(tmp_path / "model")
+    arrays, texts = load_arrays(tmp_path / "model")
+    arrays |= {f"network0.hidden{i}.weight": np.zeros((2000, 1), np.float32) for i in (1, 2)}
+    save_arrays(tmp_path / "model", arrays, texts)
+    with at_most_a_megabyte():
+        message = refusal(lambda: load_model(tmp_path / "model"))
+    assert "a weight has shape (2000, 1), expected 2000 columns as of the layer before" in message
 
 
 OTHER_VALUES = (None, True, -1, 10**12, 1e308, float("nan"), "x", [], {}, [{}], {"class": "Linear"})

@@ -207,6 +207,7 @@ def network_of(description):
 
 HOSTILE = {
     "unknown class": lambda d: network_of(d).update({"class": "Oracle"}),
+    "a class with a long name": lambda d: network_of(d).update({"class": "x" * 100_000}),
     "a class that is a module": lambda d: network_of(d).update({"class": "os.system"}),
     "an activation as network": lambda d: d["networks"].update(network0={"class": "Tanh"}),
     "no class": lambda d: network_of(d).pop("class"),

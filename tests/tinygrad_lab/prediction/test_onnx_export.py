@@ -147,6 +147,7 @@ def test_probabilities_are_exported(tmp_path, task, outputs, classes):
         (lambda x: x.cumsum(axis=1), ValueError, "test_onnx_export.py, line .*: the op accumulate has no rule for ONNX"),
         (lambda x: x * (1.0 / len(x)), ValueError, "line .*: a constant depends on the number of samples"),
         (lambda x: x - x.mean(axis=0, keepdims=True), ValueError, "line .*: a constant depends on the number of samples"),
+        (lambda x: x - x[len(x) - 1], ValueError, "line .*: getitem has parameters that depend on the number of samples"),
         (lambda x: x if len(x) == 2 else x + 1.0, ValueError, "it runs other ops for another number of samples"),
         (lambda x: x if x.sum().item() > 0 else -x, tl.CaptureError, "line .*: the number of a Tensor that changes"),
         (lambda x: tl.Tensor(np.ones((len(x), 1))), ValueError, "its result does not depend on its input"),

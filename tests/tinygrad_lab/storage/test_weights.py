@@ -136,6 +136,15 @@ def test_a_file_of_pytorch_is_read_on_request_only(tmp_path, counts):
     assert_same(dict(zip(NAMES, values, strict=True)), {name: array.astype(float) for name, array in arrays.items()})
 
 
+def test_a_file_of_pytorch_with_our_names_is_read_on_request_only(tmp_path):
+    layer = tl.Linear(2, 1, rng=np.random.default_rng(0))
+    arrays = {"weight": np.array([[1.0, 2.0]]), "bias": np.array([3.0])}
+    safetensors.numpy.save_file(arrays, tmp_path / "file")
+    assert "has no checksum" in refusal(lambda: tl.load_weights(tmp_path / "file", layer))
+    tl.load_weights(tmp_path / "file", layer, pytorch=True)
+    assert_same(layer.state_dict(), arrays)
+
+
 def shapes(net):
     return [array.shape for array in net.state_dict().values()]
 
