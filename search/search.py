@@ -27,7 +27,7 @@ from search.run.runner import RoundRunner, forecast_round
 from search.run.strategy_run import Results, StrategyRun
 from search.space.configuration import Configuration, canonical_text
 from search.space.grid import ParameterGrid
-from search.space.rounds import EVERY_CANDIDATE, ListedConfigurations, Strategy
+from search.space.rounds import EVERY_CANDIDATE, ListedConfigurations, Strategy, checked_candidates
 from search.space.union import as_strategy
 from search.store import Store
 from search.store.differences import DIGEST
@@ -223,7 +223,7 @@ class Search:
         samples = self._read(x, y, groups, sample_weight, task)
         scoring = default_scoring(samples) if self.scoring is None else self.scoring
         layout = self._layout(samples, outer)
-        candidates = self.strategy.candidates(self.seed)
+        candidates = checked_candidates(self.strategy, self.seed)
         baselines = self._baselines(samples)
         made_from = fingerprint(
             samples.x,

@@ -182,21 +182,34 @@ def checked_rounds(strategy: Strategy, seed: int) -> RoundGenerator:
             raise ValueError(f"{owner}: rounds yielded nothing, expected at least one Round with a configuration") from None
         if not hasattr(given, "configurations") or not hasattr(given, "epochs"):
             raise TypeError(f"{owner}: rounds yielded {describe(given)}, expected a Round; write yield Round([...])")
-        round_ = Round(keep(given.configurations), given.epochs)
-        _check_configurations(f"{owner}: round {number}", given.configurations, round_.configurations)
+        round_ = Round(_checked(f"{owner}: round {number} has", given.configurations), given.epochs)
         if number == 0 and not len(round_.configurations):
             raise ValueError(f"{owner}: round 0 has no configuration, expected at least one")
         losses = yield round_
 
 
-def _check_configurations(where: str, given: Any, kept: Configurations) -> None:
+def checked_candidates(strategy: Strategy, seed: int) -> Configurations:
+    """Return the candidates of a strategy, which a user may have written.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If they are no sequence of mappings, or one appears twice.
+    """
+    given = strategy.candidates(seed)
+    kept = _checked(f"{type(strategy).__name__}: candidates returned", given)
+    return kept if isinstance(given, Sequence) else given  # a large grid makes each when it is asked for
+
+
+def _checked(source: str, given: Any) -> KeptConfigurations:
     if isinstance(given, Mapping) or not hasattr(given, "__getitem__") or not hasattr(given, "__len__"):
-        raise TypeError(f"{where} has {describe(given)}, expected a list of configurations")
+        raise TypeError(f"{source} {describe(given)}, expected a list of configurations")
+    kept = keep(given)
     if len(given) and isinstance(given, Sequence):  # a grid makes its configurations on demand, each once
-        texts = Counter(configuration.text for configuration in kept)
-        text, times = texts.most_common(1)[0]
+        text, times = Counter(configuration.text for configuration in kept).most_common(1)[0]
         if times > 1:
-            raise ValueError(f"{where} has the configuration {text} twice, expected each once")
+            raise ValueError(f"{source} the configuration {text} twice, expected each once")
+    return kept
 
 
 EVERY_CANDIDATE = "every candidate"  # the description of a strategy that has one round

@@ -17,6 +17,7 @@ import numpy as np
 from search.space.configuration import Configuration, value_text
 from search.space.grid import ParameterGrid
 from search.space.rounds import Configurations, ListedConfigurations, OneRound, Strategy
+from tinygrad_lab.returned import describe
 
 
 class GridUnion(OneRound):
@@ -108,6 +109,9 @@ def as_strategy(given: Strategy | Iterable[Mapping[str, Any]]) -> Strategy:
     methods = ("rounds", "candidates", "describe")
     missing = [name for name in methods if not callable(getattr(given, name, None))]
     if not missing:
+        text = given.describe()  # type: ignore[union-attr]
+        if not isinstance(text, str):
+            raise TypeError(f"{type(given).__name__}: describe returned {describe(text)}, expected a text")
         return given  # type: ignore[return-value]
     if len(missing) < len(methods):
         raise TypeError(f"{type(given).__name__}: no method {' and '.join(missing)}, which a strategy has; see search.Strategy")

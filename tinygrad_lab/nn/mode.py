@@ -82,6 +82,8 @@ class Buffer:
                 "Buffer: a value is set in evaluation mode, in which a layer changes nothing; "
                 "set it only if `self.training`, or use `buffer.tensor.assign(...)` between steps"
             )
+        if new is None:
+            raise TypeError(f"Buffer: the new value is None, expected a Tensor of shape {self.tensor.shape}")
         result = as_tensor(new).detach()
         if result.dtype.kind == "c":  # in a complex step of check_grad, the value is the real part
             result = wrap(result._array.real)

@@ -18,6 +18,7 @@ from tinygrad_lab.autodiff.tensor import Tensor, wrap
 from tinygrad_lab.checks import is_positive_integer
 from tinygrad_lab.nn.layers import Layer
 from tinygrad_lab.nn.mode import Buffer, entered
+from tinygrad_lab.returned import check_tensor
 
 
 class Preprocessor(Layer):
@@ -161,4 +162,4 @@ class PreparedNetwork(Layer):
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.model(x if self.inputs is None else self.inputs(x))
-        return y if self.targets is None else self.targets.inverse(y)
+        return y if self.targets is None else check_tensor(self.targets, "inverse", self.targets.inverse(y))

@@ -262,4 +262,8 @@ class TrainingStep:
 def _transformed(name: str, data: np.ndarray, preprocessor: Preprocessor | None) -> np.ndarray:
     if preprocessor is None:
         return data
-    return check_rows(f"{name}, as {type(preprocessor).__name__} returns it,", preprocessor.transform(data), data.dtype)
+    owner = type(preprocessor).__name__
+    result = check_rows(f"{name}, as {owner} returns it,", preprocessor.transform(data), data.dtype)
+    if len(result) != len(data):
+        raise ValueError(f"{owner}: forward returned {len(result)} rows for {len(data)}, expected as many")
+    return result

@@ -192,6 +192,22 @@ def test_rounds_that_are_none_are_named(answer, message):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("method", "value", "message"),
+    [
+        ("describe", None, "describe returned None, expected a text"),
+        ("candidates", None, "candidates returned None, expected a list of configurations"),
+        ("candidates", {"lr": 0.1}, "candidates returned a value of type dict, expected a list"),
+        ("candidates", iter([]), "candidates returned a value of type list_iterator, expected a list"),
+        ("candidates", [CONFIGURATION, CONFIGURATION], "candidates returned the configuration .* twice, expected each once"),
+    ],
+)
+def test_what_else_a_strategy_returns_is_checked(method, value, message):
+    own = type("Own", (Given,), {method: lambda self, *seed: value})
+    with pytest.raises((TypeError, ValueError), match=f"^Own: {message}"):
+        run(build_network, own(None))
+
+
 def test_a_strategy_that_lacks_a_method_or_is_a_class_is_named():
     class Own:
         def rounds(self, seed):

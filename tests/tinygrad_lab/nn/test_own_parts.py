@@ -87,3 +87,45 @@ def test_an_initializer_may_return_whole_numbers_and_lists():
     layer = tl.Linear(2, 3, rng=np.random.default_rng(0), weight_init=Own(), dtype=np.float32)
     assert layer.weight.dtype == np.float32
     assert layer.weight.numpy().tolist() == [[1.0, 1.0]] * 3
+
+
+def test_a_preprocessor_is_named():
+    class Own(tl.Preprocessor):
+        def __init__(self, forward, inverse=lambda y: y):
+            self.does, self.undoes = forward, inverse
+
+        def learn(self, data, weight=None):
+            pass
+
+        def forward(self, x):
+            return self.does(x)
+
+        def inverse(self, y):
+            return self.undoes(y)
+
+    def fitted(**parts):
+        net = tl.Linear(1, 1, rng=np.random.default_rng(0))
+        trainer = tl.Trainer(net, tl.HalfSquaredError(), optimizer=tl.SGD(net.parameters()), epochs=1, **parts)
+        trainer.fit([1.0, 2.0, 3.0], [1.0, 2.0, 3.0])
+        return trainer
+
+    message = "Own: forward returned None, expected a Tensor; is a return missing?"
+    assert refusal(lambda: fitted(inputs=Own(lambda x: None))) == message
+    message = "Own: forward returned 2 rows for 3, expected as many"
+    assert refusal(lambda: fitted(inputs=Own(lambda x: x[:2]))) == message
+    assert refusal(lambda: fitted(targets=Own(lambda x: x[:2]))) == message
+    trained = fitted(targets=Own(lambda y: y, lambda y: None))
+    assert refusal(lambda: trained.predict([1.0])) == "Own: inverse returned None, expected a Tensor; is a return missing?"
+
+
+def test_a_buffer_that_is_set_to_nothing_says_so():
+    class Own(tl.Layer):
+        def __init__(self):
+            self.mean = tl.Buffer([0.0])
+
+        def forward(self, x):
+            self.mean.value = None
+            return x
+
+    with tl.training_mode():
+        assert refusal(lambda: Own()([1.0])) == "Buffer: the new value is None, expected a Tensor of shape (1,)"
