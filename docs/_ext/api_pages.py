@@ -24,9 +24,14 @@ def setup(app: Any) -> dict[str, Any]:
 
 
 def write_pages(app: Any, config: Any) -> None:
-    """Write one page for each package, if it has changed."""
+    """Write one page for each package, if it has changed. Remove the pages of names that are no longer public."""
+    folder = Path(app.srcdir) / "reference"
+    public = {f"{package}.{name}" for package in PACKAGES for name in imports(importlib.import_module(package))}
+    for path in folder.glob("generated/*.rst"):
+        if path.stem not in public:
+            path.unlink()
     for package in PACKAGES:
-        path = Path(app.srcdir) / "reference" / f"{package}.rst"
+        path = folder / f"{package}.rst"
         text = page(package)
         if not path.exists() or path.read_text(encoding="utf-8") != text:
             path.write_text(text, encoding="utf-8")
@@ -40,7 +45,7 @@ def page(package: str) -> str:
         title = home.rsplit(".", 1)[-1].replace("_", " ").capitalize()
         lines += [title, "-" * len(title), ""] if home != package else []
         lines += [first_sentence(sys.modules[home].__doc__), ""] if home != package else []
-        lines += [".. autosummary::", "   :toctree: generated", ""]
+        lines += [".. autosummary::", "   :toctree: generated", "   :nosignatures:", ""]
         lines += [f"   {name}" for name in names] + [""]
     return "\n".join(lines)
 
@@ -71,4 +76,4 @@ def imports(module: Any) -> dict[str, str]:
 def first_sentence(text: str | None) -> str:
     """Return the first sentence of a docstring as one line."""
     paragraph = " ".join((text or "").strip().split("\n\n")[0].split())
-    return paragraph.split(". ")[0].split(": ")[0].rstrip(".") + "."
+    return paragraph.split(". ")[0].rstrip(".") + "."
