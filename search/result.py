@@ -1,8 +1,8 @@
 """The result of a search: its ranking, and what can be done next.
 
 SearchResult.ranking --> comparison: which configurations the folds cannot tell from the best --> Comparison
-                     --> simplest: a simple one, by the one-standard-error rule               --> a row of it
-                     --> best, fit: a configuration, or several, on all rows, to predict with --> Predictor, TableModel
+                     --> simplest_configuration, by the one-standard-error rule               --> a row of it
+                     --> best, simplest, fit: configurations on all rows, to predict with     --> Predictor, TableModel
                      --> importance: how much each parameter decides the place                --> Importance
                      --> retrain: the best ones on the whole training set, tested             --> Retrained
                      --> seed_distribution: one configuration from many seeds                 --> array of test losses
@@ -90,7 +90,7 @@ class SearchResult:
     [{'degree': 2}, {'degree': 3}]
     >>> [row.configuration for row in result.comparison().indistinguishable]
     [{'degree': 2}, {'degree': 3}, {'degree': 1}]
-    >>> result.simplest().configuration
+    >>> result.simplest_configuration().configuration
     {'degree': 2}
     """
 
@@ -145,10 +145,31 @@ class SearchResult:
         """
         return compare(self.ranking, folds=self.folds, repeats=self.repeats, confidence=confidence)
 
-    def simplest(self, complexity: Callable[[Configuration], float] | None = None) -> ComparedConfiguration:
+    def simplest(self, complexity: Callable[[Configuration], float] | None = None, *, progress: bool = True) -> Any:
+        """Return the model of the simplest configuration that is as good as the best, fitted on all rows, as `fit` does.
+
+        Parameters
+        ----------
+        complexity : callable, optional
+            As for `simplest_configuration`, which chooses.
+        progress : bool, default=True
+            As for `fit`.
+
+        Returns
+        -------
+        tinygrad_lab.Predictor, FittedEstimator, or the model of a table
+
+        Raises
+        ------
+        SearchError
+            If no configuration of the ranking is done, or a fit fails.
+        """
+        return self.fit(self.simplest_configuration(complexity).configuration, progress=progress)
+
+    def simplest_configuration(self, complexity: Callable[[Configuration], float] | None = None) -> ComparedConfiguration:
         """Return the simplest configuration within one standard error of the best: the one-standard-error rule.
 
-        ``retrain(configurations=[result.simplest().configuration], ...)`` trains it on the whole training set.
+        ``retrain(configurations=[result.simplest_configuration().configuration], ...)`` trains and tests it.
 
         Parameters
         ----------
@@ -204,7 +225,7 @@ class SearchResult:
         Parameters
         ----------
         configuration : mapping, optional
-            By default the best of the ranking. ``result.simplest().configuration`` is another one to consider.
+            By default the best of the ranking.
         ensemble : int or "folds", optional
             Average the models of so many of the best configurations; or the fold models of one configuration.
         progress : bool, default=True
@@ -468,7 +489,7 @@ class SearchResult:
             question=question,
             retrained=retrained,
             comparison=self.comparison() if is_done and self.folds else None,
-            simplest=self.simplest() if is_done and self.folds and not self._best_is_estimator() else None,
+            simplest=self.simplest_configuration() if is_done and self.folds and not self._best_is_estimator() else None,
             optimism=optimism,
             nested=self.nested,
             seed_losses=seed_losses,
@@ -539,7 +560,8 @@ class SearchResult:
         built = build_trainer(self.build, configuration, 0)
         if is_estimator(built):
             raise TypeError(
-                f"simplest: a {type(built).__name__} has no number of parameters, expected complexity=, a function of one"
+                f"simplest_configuration: a {type(built).__name__} has no number of parameters, expected complexity=, "
+                "a function of a configuration"
             )
         network = built.model
         return sum(np.size(array) for array in network.state_dict().values())

@@ -55,8 +55,8 @@ def predict(options: argparse.Namespace) -> None:
 
 def _fitted(result: SearchResult, options: argparse.Namespace) -> Any:
     """Fit the best or the simplest configuration on the whole training table."""
-    configuration = result.simplest().configuration if options.simplest else None
-    return result.fit(configuration, progress=not options.quiet)
+    progress = not options.quiet
+    return result.simplest(progress=progress) if options.simplest else result.fit(progress=progress)
 
 
 def _is_store(path: Path) -> bool:

@@ -198,12 +198,12 @@ def test_the_simplest_network_is_that_of_the_fewest_parameters():
     hidden = {"wide": (9, 8), "small": (2, 3), "smaller": (4, 1), "smallest but bad": (1, 1)}
     result = SearchResult(ranking_of(losses), partial(build_named, hidden), seed=0, folds=((range(9), range(9)),) * 2)
     # 4 + 4, 4 + 1 and 1 + 1 weights and biases are 15; 2 + 2, 6 + 3 and 3 + 1 are 17.
-    assert result.simplest().configuration == {"name": "smaller"}
-    assert result.simplest(lambda configuration: len(configuration["name"])).configuration == {"name": "wide"}
-    assert result.simplest(lambda configuration: -len(configuration["name"])).configuration == {"name": "smaller"}
+    assert result.simplest_configuration().configuration == {"name": "smaller"}
+    assert result.simplest_configuration(lambda configuration: len(configuration["name"])).configuration == {"name": "wide"}
+    assert result.simplest_configuration(lambda configuration: -len(configuration["name"])).configuration == {"name": "smaller"}
     nothing = replace(result, ranking=ranking_of({"bad": [outcome(math.nan, "failed")] * 2}))
     with pytest.raises(SearchError, match="every configuration failed or diverged"):
-        nothing.simplest()
+        nothing.simplest_configuration()
 
 
 def build_named(hidden, configuration, rng):

@@ -126,7 +126,7 @@ def test_plain_numbers_have_predictions_too(folder, capsys, monkeypatch):
     assert main(["save", "s.sqlite", "m", "--quiet"]) == 0
     assert main(["predict", "m", "new.csv", "--out", "r.csv"]) == 0
     assert Path("p.csv").read_bytes() == Path("r.csv").read_bytes()
-    monkeypatch.setattr("search.result.SearchResult.simplest", lambda result: result.ranking[1])
+    monkeypatch.setattr("search.result.SearchResult.simplest_configuration", lambda result, complexity: result.ranking[1])
     assert main(["save", "s.sqlite", "simple", "--simplest", "--quiet"]) == 0
     chosen = [own_models().load_model(name).details["configuration"]["hidden"] for name in ("m", "simple")]
     assert sorted(chosen) == [[2], [40]]

@@ -96,7 +96,7 @@ def test_the_ranking_the_nested_estimate_and_the_comparison():
     assert comparison[1].low <= comparison[1].difference <= comparison[1].high < 0.0
     assert [row.is_distinguishable for row in comparison] == [False, True, True]
     assert values(comparison.within_one_standard_error) == [3.0]
-    assert values([result.simplest(lambda configuration: configuration["value"])]) == [3.0]
+    assert values([result.simplest_configuration(lambda configuration: configuration["value"])]) == [3.0]
     assert result.ranking.table().endswith("ranked by value: the higher, the better")
 
 

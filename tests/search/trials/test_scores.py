@@ -139,9 +139,9 @@ def test_estimators_have_scikit_learns_scores_a_comparison_and_a_resume(scoring,
         np.testing.assert_allclose(row.scores[name], expected, rtol=1e-12)
     assert [row.configuration["alpha"] for row in result.ranking] == [1.0, 1e4]
     assert result.comparison()[1].is_distinguishable
-    assert result.simplest(lambda configuration: -configuration["alpha"]).configuration == {"alpha": 1.0}
-    with pytest.raises(TypeError, match="simplest: a Pipeline has no number of parameters, expected complexity="):
-        result.simplest()
+    assert result.simplest_configuration(lambda configuration: -configuration["alpha"]).configuration == {"alpha": 1.0}
+    with pytest.raises(TypeError, match="simplest_configuration: a Pipeline has no number of parameters, expected complexity="):
+        result.simplest_configuration()
     [retrained] = result.retrain(1, train=(x[:300], y[:300]), test=(x[300:], y[300:]), progress=False)
     ridge = build_ridge({"alpha": 1.0}, None).fit(x[:300], y[:300])
     assert retrained.scores[name] == pytest.approx(ridge.score(x[300:], y[300:]), rel=1e-12)
