@@ -115,3 +115,4 @@ with contextlib.chdir(folder):
     tinygrad_lab(["run", "reaction.sqlite", "reaction.toml", "--workers", "1", "--quiet"])
     tinygrad_lab(["predict", "reaction.sqlite", "new.csv", "--out", "predictions.csv", "--interval", "0.9"])
 print((folder / "predictions.csv").read_text())
+scratch.cleanup()

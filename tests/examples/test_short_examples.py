@@ -32,6 +32,15 @@ def test_estimate_a_function(tmp_path):
     np.testing.assert_allclose(values["winner"].evaluate(*values["test"]), values["retrained"][0].test_loss, rtol=1e-12)
 
 
+def test_predict_a_table(tmp_path, capsys):
+    text = (ROOT / "examples/predict_a_table.py").read_text(encoding="utf-8")
+    short = text.replace("[200]", "[2]").replace("RandomSampler(6,", "RandomSampler(1,").replace("[[16], [32, 16]]", "[[16]]")
+    (tmp_path / "short.py").write_text(short.replace('scoring = "r2"', 'scoring = "r2"\nbaselines = false'), encoding="utf-8")
+    values = run("short.py", tmp_path)
+    assert [row.configuration["(baseline)"] for row in values["result"].ranking.baselines] != []
+    assert len(capsys.readouterr().out.split("reacted,reacted lower,reacted upper\n")[1].split()) == 2
+
+
 def test_how_autodiff_works(capsys):
     text = printed(capsys, run, "how_autodiff_works.py")
     lines = text.splitlines()
