@@ -1,6 +1,7 @@
 """Strategies: what is drawn and what is resumed, and that neither depends on workers or interruptions."""
 
 import math
+import os
 
 import numpy as np
 import pytest
@@ -274,12 +275,9 @@ def test_a_halving_that_is_interrupted_goes_on(stored, tmp_path, monkeypatch):
     assert len(added) == 2 * (9 + 3 + 1), "a finished fit was run again"
 
 
-PENALTY = {"l1": 1e-3}
-
-
 def build_with_penalty(configuration, rng):
-    """A builder with a result that depends on more than its code."""
-    return build_network(configuration | PENALTY, rng)
+    """A builder with a result that depends on more than its code and the values that it reads."""
+    return build_network(configuration | {"l1": float(os.environ.get("PENALTY", "1e-3"))}, rng)
 
 
 def test_a_halving_stops_where_the_state_of_a_training_is_another_s(tmp_path, monkeypatch):
@@ -295,7 +293,7 @@ def test_a_halving_stops_where_the_state_of_a_training_is_another_s(tmp_path, mo
         with pytest.raises(KeyboardInterrupt):
             run(build_with_penalty, SuccessiveHalving(HALVED, **HALVING), path)
     with monkeypatch.context() as patch:
-        patch.setitem(PENALTY, "l1", 1e-2)
+        patch.setenv("PENALTY", "1e-2")
         with pytest.raises(StoreError, match="differs in penalty.*restore its code, or begin a new store") as failure:
             run(build_with_penalty, SuccessiveHalving(HALVED, **HALVING), path)
         assert "\n" not in str(failure.value)
