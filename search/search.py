@@ -237,6 +237,8 @@ class Search:
             samples.classes,
             scores=() if scoring is None else scoring.functions,
             packages=("sklearn",) if baselines or scoring is not None else (),
+            task=samples.task,
+            categories=samples.categories,
         )
         made_from["strategy"] = self.strategy.describe()
         asked_for = map(canonical_text, candidates) if len(candidates) else None

@@ -47,6 +47,8 @@ def fingerprint(
     classes: Array | None = None,
     scores: Sequence[Callable[..., float]] = (),
     packages: Iterable[str] = (),
+    task: str | None = None,
+    categories: Sequence[int] = (),
 ) -> dict[str, str]:
     """Return what the results of a search depend on.
 
@@ -77,6 +79,10 @@ def fingerprint(
         The functions among the scores.
     packages : iterable of str
         Installed packages on which results depend beside those that the builder uses.
+    task : str, optional
+        What y is. The same zeros and ones may be numbers to predict or, for "multilabel", labels.
+    categories : sequence of int
+        The columns of x that hold codes of categories.
 
     Returns
     -------
@@ -99,8 +105,11 @@ def fingerprint(
     """
     surroundings = surroundings_of([build, *scores])
     words = _describe_data(x, y) + ("" if weight is None else " with weights")
+    words += ", multilabel" if task == "multilabel" else ""
+    words += f", {len(categories)} with categories" if categories else ""
     known = () if classes is None else (np.frombuffer(repr(classes.tolist()).encode(), np.uint8),)
-    arrays = (x, y, *(() if weight is None else (weight,)), *known)
+    coded = (np.array(categories, np.int64),) if categories else ()
+    arrays = (x, y, *(() if weight is None else (weight,)), *known, *coded)
     return {
         "data": words + DIGEST + digest_arrays(arrays, _header),
         "grid": _describe_grid(grid),

@@ -2,6 +2,7 @@
 
 import sys
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import tinygrad_lab as tl
-from search import KFold, Search, Store, SuccessiveHalving
+from search import KFold, Search, Store, StoreError, SuccessiveHalving
 from search.trials.data import Samples
 from search.trials.scoring import default_scoring
 from search.trials.seeds import fit_seed
@@ -255,6 +256,29 @@ def test_a_sigmoid_classifies_and_has_several_labels():
     assert [row.status for row in result.ranking.baselines] == ["done"] * 3, result.ranking.table()
     mean = result.ranking.baselines[-1]
     assert mean.losses[0] == pytest.approx(np.log(2), rel=0.05)
+
+
+def test_a_store_is_not_resumed_with_another_meaning_of_the_same_numbers(tmp_path):
+    x = np.random.default_rng(0).normal(size=(40, 10))
+    y = (x[:, :2] > 0).astype(float)
+    forest = [{"n": 2}]
+    search(build_forest, forest, store=tmp_path / "labels").run(x, y, task="multilabel", progress=False)
+    with pytest.raises(StoreError, match=r"with other data \(.*2 targets in float64, multilabel there, .* in float64 here\)"):
+        search(build_forest, forest, store=tmp_path / "labels").run(x, y, progress=False)
+    for kinds in (["number"] * 10, ["category"] + ["number"] * 9):
+        table = Table(np.round(abs(x)), y[:, :1], "regression", columns=[SimpleNamespace(kind=kind) for kind in kinds])
+        searched = search(build_forest, forest, store=tmp_path / "table", baselines=True)
+        if kinds[0] == "number":
+            searched.run(table, progress=False)
+        else:
+            with pytest.raises(StoreError, match="1 with categories here"):
+                searched.run(table, progress=False)
+
+
+def build_forest(configuration, rng):
+    from sklearn.ensemble import ExtraTreesRegressor
+
+    return ExtraTreesRegressor(configuration["n"], random_state=0)
 
 
 def test_folds_without_a_class_are_named():
