@@ -20,6 +20,9 @@ Score = str | Callable[..., float]
 REGRESSION = "sklearn.metrics._regression"
 CLASSIFICATION = ("sklearn.metrics._classification", "sklearn.metrics._ranking")
 
+# Means over the samples, which exist also if no sample is of some class. Others, such as "roc_auc", are not defined then.
+MEANS_OF_PROBABILITIES = ("neg_log_loss", "neg_brier_score", "top_k_accuracy")
+
 
 class Scoring:
     """One or more scores of a trained model, of which the first decides.
@@ -117,7 +120,8 @@ class Scoring:
         scores = {}
         for name, score in zip(self.names, self._given, strict=True):
             if isinstance(score, str):
-                value = _scorer(score)(model, x, y, **weights)
+                known = None if classes is None or y.ndim > 1 else np.arange(len(classes))
+                value = _scorer(score, known)(model, x, y, **weights)
             elif classes is None or y.ndim > 1:
                 value = score(model, x, y, **weights)
             else:
@@ -153,13 +157,14 @@ def _name(score: Any) -> str:
     return str(getattr(function, "__name__", type(function).__name__))
 
 
-def _scorer(name: str) -> Any:
+def _scorer(name: str, classes: Array | None = None) -> Any:
+    """Return a scorer of scikit-learn's, which is told all classes if it needs them: a fold may not validate on each."""
     try:
         from sklearn.metrics import get_scorer
     except ImportError:
         raise ImportError(f"scoring={name!r} needs scikit-learn, which is not installed: {install_hint('sklearn')}") from None
     try:
-        return get_scorer(name)
+        scorer = get_scorer(name)  # a copy
     except ValueError:
         from difflib import get_close_matches
 
@@ -168,6 +173,9 @@ def _scorer(name: str) -> Any:
         near = get_close_matches(name, get_scorer_names(), n=1)
         advice = f"did you mean {near[0]!r}?" if near else "see sklearn.metrics.get_scorer_names()"
         raise ValueError(f"scoring: {name!r} given, expected a name of scikit-learn's or a function; {advice}") from None
+    if classes is not None and name in MEANS_OF_PROBABILITIES and "labels" in signature(scorer._score_func).parameters:
+        scorer._kwargs = {**scorer._kwargs, "labels": classes}
+    return scorer
 
 
 def _task_of(score: Any) -> str | None:

@@ -281,6 +281,18 @@ def build_forest(configuration, rng):
     return ExtraTreesRegressor(configuration["n"], random_state=0)
 
 
+def test_a_part_that_validates_on_some_classes_only_is_scored():
+    table = iris_table()
+    table.groups = np.repeat(np.arange(6), 25)  # two of each class
+    result = search(build_logistic, GRID[:1]).run(table, progress=False)
+    assert {row.status for row in (*result.ranking, *result.ranking.baselines)} == {"done"}, result.ranking.table()
+    row = result.ranking[0]
+    for fold, (train, validation) in enumerate(result.folds):
+        own = build_logistic(GRID[0], None).fit(table.x[train], table.y[train])
+        probability = own.predict_proba(table.x[validation])[np.arange(len(validation)), table.y[validation]]
+        assert row.scores["neg_log_loss"][fold] == pytest.approx(np.log(probability).mean())
+
+
 def test_folds_without_a_class_are_named():
     x, codes = load_iris(return_X_y=True)
     sorted_by_class = search(build_logistic, GRID[:1], scoring="accuracy", baselines=False, folds=KFold(3))
