@@ -14,12 +14,14 @@ import io
 import re
 from collections import Counter
 from collections.abc import Container, Iterable, Iterator, Sequence
+from datetime import date
 from itertools import islice
 from typing import Any
 
 import numpy as np
 
 from models.tables.cells import MISSING_WORDS, Cells, TableError, count, listed, objects
+from models.tables.dates import ISO
 from models.tables.formats import FORMATS, is_number
 
 Row = tuple[int, list[Any]]  # its line, its cells
@@ -41,26 +43,24 @@ BYTE_ORDER_MARKS = (
 
 
 def decode(source: str, content: bytes, encoding: str | None = None) -> str:
-    """Return the text of a file. Without `encoding`, a byte order mark decides, and UTF-8 is the default."""
+    """Return the text of a file. A byte order mark decides, then `encoding`, and UTF-8 is the default."""
     if encoding is None and b"\0" in content and not content.startswith(tuple(mark for mark, _ in BYTE_ORDER_MARKS)):
         raise TableError(
             f"{source}: has zero bytes, so it is no text in UTF-8; expected CSV, Parquet, Excel (.xlsx), .npz or .npy, or "
             'encoding = "utf-16-le" if it is text of Windows'
         )
-    guessed = next((name for mark, name in BYTE_ORDER_MARKS if content.startswith(mark)), None)
-    chosen = encoding or guessed or "utf-8"
-    if encoding is not None and guessed is not None and codecs.lookup(encoding).name == "utf-8":
-        chosen = guessed
+    marked = next((name for mark, name in BYTE_ORDER_MARKS if content.startswith(mark)), None)
+    chosen = marked or encoding or "utf-8"
     try:
         text = content.decode(chosen)
-    except LookupError:
-        raise TableError(f"{source}: encoding {encoding!r} is unknown, expected one such as 'utf-8' or 'cp1252'") from None
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
         raise TableError(
             f'{source}, line {line}: the byte {content[error.start]:#04x} is no text in {chosen}; give encoding = "cp1252" '
             "for a file of Windows in a western language, or another one"
         ) from None
+    except (LookupError, ValueError):
+        raise TableError(f"{source}: encoding {encoding!r} is unknown, expected one such as 'utf-8' or 'cp1252'") from None
     if "\0" in text:
         raise TableError(f"{source}: has zero characters, so it is no text in {chosen}; give another encoding")
     return text
@@ -154,10 +154,10 @@ def _rows(source: str, lines: Iterable[str], delimiter: str) -> Iterator[Row]:
                 yield start, [cell.strip() for cell in cells]
             start = reader.line_num + 1
     except csv.Error as error:
-        raise TableError(
-            f"{source}, line {start}: a quote is not closed, or is followed by other text than {delimiter!r} ({error}); "
-            "correct the quotes, or give the delimiter"
-        ) from None
+        reason = f"a quote is not closed, or is followed by other text than {delimiter!r} ({error})"
+        if "field limit" in str(error):
+            reason = f"a cell has more than {csv.field_size_limit():,} characters, or a quote is not closed"
+        raise TableError(f"{source}, line {start}: {reason}; correct the quotes, or give the delimiter") from None
 
 
 # ---- header --------------------------------------------------------------------------------------------------------
@@ -185,8 +185,17 @@ def make_cells(
         header = bool(set(known) & set(map(str, first))) or _is_header(source, unit, first_line, first, body, width, missing)
     if not header:
         names, body = [str(i) for i in range(width)], list(rows)
-    elif len(first) == width - 1 and body:  # R leaves out the name of the column of row names
-        names = ["row names", *map(_name, first)]
+    elif len(first) == width - 1 and body:
+        if all(len(cells) == width and _cell(cells[-1], missing) is None for _, cells in body):
+            body = [(line, cells[:-1]) for line, cells in body]  # each row ends with a delimiter, and the header does not
+            names = list(map(_name, first))
+        elif _are_row_names([cells[0] for _, cells in body]):  # R leaves out their name
+            names = ["row names", *map(_name, first)]
+        else:
+            raise TableError(
+                f"{source}, {unit} {first_line}: has {count(len(first), 'name')}, and the rows below have {width} cells; name "
+                "each column, put quotes around a cell with a delimiter in it, or give the delimiter"
+            )
     else:
         names = list(map(_name, first))
         names[0] = names[0].removeprefix("# ")  # as numpy.savetxt writes a header
@@ -222,6 +231,16 @@ def make_cells(
     return Cells(source, tuple(names[i] for i in kept), tuple(columns[i] for i in kept), lines, unit, delimiter, tuple(notes))
 
 
+def _are_row_names(cells: Sequence[Any]) -> bool:
+    """Whether cells are different texts, or whole numbers that grow: not the first part of numbers such as 1,5 or 1 000."""
+    texts = [str(cell) for cell in cells]
+    if len(set(texts)) < len(texts) or "" in texts:
+        return False
+    if not all(map(_is_value, texts)):
+        return True
+    return all(map(str.isdecimal, texts)) and texts == sorted(texts, key=int)
+
+
 def _cell(cell: Any, missing: Container[str]) -> Any:
     if isinstance(cell, str):
         cell = cell.strip()
@@ -247,8 +266,8 @@ def _is_header(
 ) -> bool:
     """Guess from the first rows whether the first of all is a header. Where both are possible, refuse the table.
 
-    A header has texts only, above at least one column of numbers, or of anything. A row has numbers where the rows below
-    have numbers, and the words that they have.
+    A header has texts only, above at least one column of numbers or dates, or above texts that are all different from it.
+    A row has numbers where the rows below have numbers, and the words that they have.
     """
     if len(first) not in (width, width - 1):
         last = next((number for number, cells in reversed([(line, first), *body[:SAMPLE]]) if len(cells) != width), line)
@@ -258,22 +277,35 @@ def _is_header(
             f"{source}, {unit} {line}: has {count(len(first), 'cell')}, and the rows below have {width}; give skip = {last}"
             f"{comment} if it is no part of the table, or give the delimiter"
         )
-    if not any(_is_numeric(cell) for cell in first):
-        return True
     below = [cells for _, cells in body[:SAMPLE] if len(cells) == len(first)]
-    for i, cell in enumerate(first):
-        if _cell(cell, missing) is None:
-            continue
-        others = [row[i] for row in below if _cell(row[i], missing) is not None]
-        numeric = sum(map(_is_numeric, others)) > len(others) / 2
-        if _is_numeric(cell) != numeric or not (numeric or cell in others):
-            number = next(x for x in first if _is_numeric(x))
-            raise TableError(
-                f"{source}, {unit} {line}: is it a header? {number!r} is a number, and {cell!r} is unlike the cells below; "
-                f"give header = true, or header = false, or skip = {line} with header = false to leave it out"
-            )
-    return False
+    present = {i: cell for i, cell in enumerate(first) if _cell(cell, missing) is not None}
+    others = {i: [row[i] for row in below if _cell(row[i], missing) is not None] for i in present}
+    valued = {i for i, cells in others.items() if sum(map(_is_value, cells)) > len(cells) / 2}
+    values = [cell for cell in present.values() if _is_value(cell)]
+    unlike: Any = None
+    if not values:
+        unlike = None if valued else next((cell for i, cell in present.items() if cell in others[i]), None)
+        if unlike is None:
+            return True
+        reason = f"{unlike!r:.80} is among the cells below"
+    elif len(present) > 1 and [str(cell) for cell in present.values()] == [str(i) for i in range(len(present))]:
+        reason = "it counts the columns from 0"
+    else:
+        unlike = next(
+            (cell for i, cell in present.items() if _is_value(cell) != (i in valued) or not (i in valued or cell in others[i])),
+            None,
+        )
+        if unlike is None:
+            return False
+        reason = f"{values[0]!r:.80} is a number, and {unlike!r:.80} is unlike the cells below"
+    raise TableError(
+        f"{source}, {unit} {line}: is it a header? {reason}; give header = true, or header = false, or skip = {line} with "
+        "header = false to leave it out"
+    )
 
 
-def _is_numeric(cell: Any) -> bool:
-    return is_number(cell) or (isinstance(cell, str) and any(form.fits(cell) for form in FORMATS))
+def _is_value(cell: Any) -> bool:
+    """Whether a cell is a number or a date, as names of columns are not."""
+    if isinstance(cell, str):
+        return any(form.fits(cell) for form in FORMATS) or ISO.fullmatch(cell) is not None
+    return is_number(cell) or isinstance(cell, date)

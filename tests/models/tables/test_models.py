@@ -229,8 +229,12 @@ def test_columns_without_names_are_matched_by_position(tmp_path):
     path = tmp_path / "t.csv"
     path.write_text("1,2,0.5\n3,4,1\n5,7,9\n")
     table = read_table(path, -1, verbose=False)
-    path.write_text("0,1\n3,2\n")  # rows, although they are the names of the columns too
-    np.testing.assert_array_equal(table.matrix(path), [[0, 1], [3, 2]])
+    path.write_text("1,0\n3,2\n")
+    np.testing.assert_array_equal(table.matrix(path), [[1, 0], [3, 2]])
+    path.write_text("0,1\n3,2\n")  # the first row has the names of the columns, or numbers
+    with pytest.raises(TableError, match=r"t.csv, line 1: is it a header\? it counts the columns from 0"):
+        table.matrix(path)
+    np.testing.assert_array_equal(table.matrix(path, header=False), [[0, 1], [3, 2]])
 
 
 def test_a_description_is_json():

@@ -56,6 +56,8 @@ PLAIN_FILES = {
     "xz": lzma.compress(PLAIN.encode()),
     "zip": zipped(inner__csv=PLAIN),
     "trailing delimiters": "a,b,y,\n1,2,3.5,\n4,5,6,\n7,8,10,\n",
+    "trailing delimiters below the header": "a,b,y\n1,2,3.5,\n4,5,6,\n7,8,10,\n",
+    "numbers of rows of R": "a,b,y\n1,1,2,3.5\n7,4,5,6\n10,7,8,10\n",
     "index of pandas": ",a,b,y\n0,1,2,3.5\n1,4,5,6\n2,7,8,10\n",
     "row names of R": '"a","b","y"\n"r1",1,2,3.5\n"r2",4,5,6\n"r3",7,8,10\n',
     "Excel's separator line": "sep=|\n" + PLAIN.replace(",", "|"),
@@ -112,6 +114,11 @@ def test_rows_that_begin_with_an_error_of_excel_stay_rows(tmp_path):
     table = read(tmp_path, "a,y\n#N/A,1\n#DIV/0!,2\n# 3,x\n", task="classification", categories="a")
     assert len(table) == 3
     assert table.columns[0].levels == ("# 3",)
+
+
+def test_a_byte_order_mark_decides_over_the_encoding(tmp_path):
+    for encoding, content in (("cp1252", PLAIN.encode("utf-8-sig")), ("utf-16-le", PLAIN.encode("utf-16"))):
+        assert read(tmp_path, content, encoding=encoding).names == ("a", "b")
 
 
 def test_a_file_without_a_header_has_numbered_columns(tmp_path):
