@@ -89,14 +89,15 @@ class Column:
             )
         if np.isinf(values).any():
             row = int(np.isinf(values).argmax())
-            raise TableError(f"{cells.where(row, self.name)}: {column[row]} is not finite; correct it, or leave it empty")
+            raise TableError(f"{cells.where(row, self.name)}: {level_key(column[row]):.80} is not finite; correct it, or leave it empty")
         return values
 
     def _codes(self, column: np.ndarray, form: NumberFormat) -> np.ndarray:
         codes = {level_key(level): float(code) for code, level in enumerate(self.levels)}
         if isinstance(self.levels[0], bool):  # Excel writes TRUE where pandas writes True
             codes |= {key.lower(): code for key, code in codes.items()} | {key.upper(): code for key, code in codes.items()}
-        elif not isinstance(self.levels[0], str):  # 1,0 and 1 are one level
+            codes |= {"0": codes.get("False", UNSEEN), "1": codes.get("True", UNSEEN)}
+        if not isinstance(self.levels[0], str):  # 1,0 and 1 are one level
             numbers, wrong = as_numbers(column, form)
             column = np.where(wrong | is_missing(column), column, numbers.astype(object))
         return np.array(
@@ -126,8 +127,9 @@ def levels_of(column: np.ndarray, form: NumberFormat) -> list[Level]:
     if all(isinstance(cell, bool) or (isinstance(cell, str) and cell.lower() in BOOLEANS) for cell in cells):
         return sorted({BOOLEANS[str(cell).lower()] for cell in cells})
     numbers, wrong = as_numbers(column, form)
-    if not wrong.any() and not any(isinstance(cell, str) and LEADING_ZERO.match(cell) for cell in cells):
-        present = numbers[~np.isnan(numbers)]
+    present = numbers[~np.isnan(numbers)]
+    is_exact = (abs(present) <= 2**53).all()  # larger whole numbers are names, and float64 does not tell them apart
+    if is_exact and not wrong.any() and not any(isinstance(cell, str) and LEADING_ZERO.match(cell) for cell in cells):
         return [int(x) if x.is_integer() else float(x) for x in sorted(set(present.tolist()))]
     return sorted({level_key(cell) for cell in cells})
 

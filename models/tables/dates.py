@@ -72,7 +72,7 @@ def _moment(cell: Any, form: str | None) -> datetime | None:
 
 def _parse(text: str, form: str | None) -> datetime | None:
     if form is not None:
-        return datetime.strptime(text.removesuffix(".0"), form)
+        return datetime.strptime(text if form.endswith("%f") else text.removesuffix(".0"), form)
     if ISO.fullmatch(text) is None:
         return None
     day, separator, clock = text.replace("/", "-").replace("T", " ").partition(" ")

@@ -18,7 +18,7 @@ from models.tables.cells import MISSING_WORDS, Cells, TableError, count, is_miss
 from models.tables.columns import UNSEEN, Column, Level, guess_column, level_key
 from models.tables.dates import looks_compact
 from models.tables.files import load_cells
-from models.tables.formats import NumberFormat, as_numbers, guess_format, joined, with_numbers
+from models.tables.formats import NumberFormat, as_numbers, guess_format, joined, with_numbers, without_numbers
 from models.tables.targets import TASKS, as_flags, guess_task, refuse_missing
 
 CODE = re.compile(r"^0+[1-9]\d*$", re.MULTILINE)
@@ -100,7 +100,8 @@ class Description:
         """Return the cells of another table, which is read as this one was where `options` do not say otherwise."""
         names = {*self.features, *self.targets}
         known = () if all(name.isdigit() for name in names) else tuple(names)  # rows may begin with the number 0
-        return load_cells(table, missing=frozenset(self.missing_words), known=known, **options)
+        cells = load_cells(table, missing=frozenset(self.missing_words), known=known, **options)
+        return without_numbers(cells, self.missing_words, self.form(cells))
 
     def form(self, cells: Cells) -> NumberFormat:
         """Return the format of the numbers of another table: that of this one, unless cells contradict it."""
@@ -224,7 +225,8 @@ def describe(
     missing_words : iterable of str
     """
     notes = []
-    original, cells = cells, with_numbers(cells, [name for name in features if kinds.get(name) != "category"], form)
+    numeric = [name for name in features if name not in dates and kinds.get(name) != "category"]
+    original, cells = cells, with_numbers(cells, numeric, form)
     for name in targets:
         refuse_missing(cells, name, "fill it, or leave such rows out with drop_missing_target = true")
     if both := [name for name in dates if kinds.get(name) == "category"]:

@@ -25,7 +25,6 @@ from typing import Any
 import numpy as np
 
 from models.tables.cells import MISSING_WORDS, Cells, TableError, join_columns, listed, objects
-from models.tables.formats import PLAIN, without_numbers
 from models.tables.text import make_cells, read_text
 from tinygrad_lab.checks import install_hint
 
@@ -55,21 +54,18 @@ def load_cells(table: Any, *, missing: Collection[str] = MISSING_WORDS, **option
     ----------
     table : path, sequence of paths, DataFrame, ndarray or mapping of str to ndarray
     missing : collection of str
-        Cells that are no values. A number among them, such as -999, stands for all ways to write it.
+        Cells that are no values.
     **options
         As for `read_cells`.
     """
     if isinstance(table, (str, os.PathLike)):
-        cells = read_cells(table, missing=missing, **options)
-    elif isinstance(table, (list, tuple)) and table and all(isinstance(x, (str, os.PathLike)) or is_frame(x) for x in table):
+        return read_cells(table, missing=missing, **options)
+    if isinstance(table, (list, tuple)) and table and all(isinstance(x, (str, os.PathLike)) or is_frame(x) for x in table):
         return join_columns([load_cells(part, missing=missing, **options) for part in table])
-    elif is_frame(table) or isinstance(table, (np.ndarray, Mapping)):
-        cells = frame_cells(table, missing=missing)
-    else:
-        kind = type(table).__name__
-        raise TableError(f"the table is of type {kind}, expected a path, paths, a DataFrame or an array")
-    numbers = [float(word) for word in missing if PLAIN.fullmatch(word)]
-    return without_numbers(cells, numbers) if numbers else cells
+    if is_frame(table) or isinstance(table, (np.ndarray, Mapping)):
+        return frame_cells(table, missing=missing)
+    kind = type(table).__name__
+    raise TableError(f"the table is of type {kind}, expected a path, paths, a DataFrame or an array")
 
 
 def read_cells(path: str | os.PathLike[str], *, sheet: str | int | None = None, **options: Any) -> Cells:

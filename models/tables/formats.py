@@ -87,14 +87,17 @@ def with_numbers(cells: Cells, names: Iterable[str], form: NumberFormat) -> Cell
     return replace(cells, columns=tuple(columns))
 
 
-def without_numbers(cells: Cells, numbers: Sequence[float]) -> Cells:
-    """Return cells in which some numbers, such as -999, are missing values."""
+def without_numbers(cells: Cells, words: Iterable[str], form: NumberFormat) -> Cells:
+    """Return cells in which the numbers among some words are missing values. -999 stands for all ways to write it."""
+    numbers = [float(word) for word in words if PLAIN.fullmatch(word)]
+    if not numbers:
+        return cells
     columns = []
     for column in cells.columns:
         if column.dtype.kind == "f":
             columns.append(np.where(np.isin(column, numbers), np.nan, column))
         else:
-            values, _ = as_numbers(column, NumberFormat())
+            values, _ = as_numbers(column, form)
             column = column.copy()
             column[np.isin(values, numbers)] = None
             columns.append(column)

@@ -19,7 +19,7 @@ from models.tables.cells import MISSING_WORDS, Cells, TableError, TableWarning, 
 from models.tables.columns import Column, Level
 from models.tables.description import Description, describe
 from models.tables.files import load_cells
-from models.tables.formats import guess_format
+from models.tables.formats import guess_format, without_numbers
 from models.tables.model import TableModel
 from models.tables.roles import Names, Roles, group_codes, row_names, row_weights
 from models.tables.targets import with_target
@@ -314,6 +314,8 @@ def read_table(
     missing = (MISSING_WORDS if keep_default_na else frozenset()) | set(map(str, words))
     options = {"delimiter": delimiter, "header": header, "skip": skip, "comment": comment, "encoding": encoding, "sheet": sheet}
     cells = load_cells(path, missing=missing, **options)
+    form = guess_format(cells, decimal, thousands)
+    cells = without_numbers(cells, missing, form)
     notes = list(cells.notes)
 
     roles = Roles(cells, target, features, drop, index, groups, weight)
@@ -321,7 +323,6 @@ def read_table(
     if drop_missing_target:
         cells, more = with_target(cells, roles.targets)
         notes += more
-    form = guess_format(cells, decimal, thousands)
     if decimal is None and form.decimal == ",":
         notes.append("decimal comma" + (f", {form.thousands!r} between thousands" if form.thousands else ""))
     elif thousands is None and form.thousands:
