@@ -89,7 +89,9 @@ class Column:
             )
         if np.isinf(values).any():
             row = int(np.isinf(values).argmax())
-            raise TableError(f"{cells.where(row, self.name)}: {level_key(column[row]):.80} is not finite; correct it, or leave it empty")
+            raise TableError(
+                f"{cells.where(row, self.name)}: {level_key(column[row]):.80} is not finite; correct it, or leave it empty"
+            )
         return values
 
     def _codes(self, column: np.ndarray, form: NumberFormat) -> np.ndarray:

@@ -182,9 +182,9 @@ class Description:
             codes = labels.encode(cells, cells.column(name), self.form(cells))
             if (codes == UNSEEN).any():
                 row = int((codes == UNSEEN).argmax())
+                label = level_key(cells.column(name)[row])
                 raise TableError(
-                    f"{cells.where(row, name)}: the class {cells.column(name)[row]!r} is not known; the classes are "
-                    f"{listed(self.classes)}"
+                    f"{cells.where(row, name)}: the class {label!r:.80} is not known; the classes are {listed(self.classes)}"
                 )
             return codes.astype(np.int64)
         form = self.form(cells)

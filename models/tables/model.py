@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from models.tables.cells import TableError, TableWarning, listed
+from models.tables.columns import UNSEEN
 from models.tables.description import Description
 from models.tables.files import is_frame
 from tinygrad_lab import Predictor
@@ -31,6 +32,11 @@ class TableModel:
     predictor : Predictor
         Or any object with `predict` for the raw columns.
     description : Description
+
+    Raises
+    ------
+    TableError
+        If the predictor has another task than the table, or other labels of classes.
 
     Notes
     -----
@@ -56,6 +62,18 @@ class TableModel:
     def __init__(self, predictor: Predictor, description: Description) -> None:
         self.predictor = predictor
         self.description = description
+        task, classes = getattr(predictor, "task", description.task), getattr(predictor, "classes_", None)
+        if task != description.task:
+            raise TableError(f"the predictor is for {task}, and the table for {description.task}; give it this task")
+        if (
+            description.classes is not None
+            and classes is not None
+            and list(map(repr, classes.tolist())) != list(map(repr, description.classes))
+        ):
+            raise TableError(
+                f"the predictor has the classes {listed(classes)}, and the table {listed(description.classes)}; give it "
+                "classes = table.classes"
+            )
 
     def __repr__(self) -> str:
         described = self.description
@@ -82,8 +100,20 @@ class TableModel:
                     f"x has shape {table.shape} of {table.dtype}, expected (rows, {len(described.columns)}) numbers "
                     f"({listed(described.features)}), or a DataFrame"
                 )
+            self._check_codes(table)
             return table.astype(np.float64), []
         return described.matrix(described.load(table, **options))
+
+    def _check_codes(self, x: np.ndarray) -> None:
+        for column, values in zip(self.description.columns, x.T, strict=True):
+            codes = np.arange(UNSEEN, len(column.levels))
+            wrong = ~(np.isnan(values) | np.isin(values, codes)) & (column.kind == "category")
+            if wrong.any():
+                row = int(wrong.argmax())
+                raise TableError(
+                    f"x, row {row}, column {column.name!r}: {values[row]:g} is no code of its {len(column.levels)} categories, "
+                    f"expected 0 to {len(column.levels) - 1}, -1 or nan; give a DataFrame if it is a label"
+                )
 
     def predict(self, table: Any, **options: Any) -> Any:
         """Return the prediction of each row: numbers, or the labels of classes.
@@ -125,15 +155,14 @@ class TableModel:
         Returns
         -------
         DataFrame or tuple of ndarray
-            For a DataFrame and one target, a DataFrame with the columns "lower" and "upper".
+            For a DataFrame and one target, a DataFrame with the columns "lower" and "upper". Else the lower and the upper
+            bounds, of the shape that `predict` returns.
         """
         found = self.predictor.predict_interval(self._warn(table, options), coverage=coverage)
-        if isinstance(found, tuple) and len(found) == 2:
-            lower, upper = map(self._flat, found)
-            if is_frame(table) and lower.ndim == 1:
-                return self._named(table, np.column_stack([lower, upper]), ("lower", "upper"))
-            return lower, upper
-        return found
+        lower, upper = map(self._flat, found)
+        if is_frame(table) and lower.ndim == 1:
+            return self._named(table, np.column_stack([lower, upper]), ("lower", "upper"))
+        return lower, upper
 
     def predict_set(self, table: Any, coverage: float = 0.9, **options: Any) -> Any:
         """Return which classes the set of each row has, which holds the true class with this probability.

@@ -32,7 +32,8 @@ def guess_task(
         [(name, classes)] = levels.items()
         if len(classes) < 2:
             raise TableError(
-                f"{cells.where(name=name)}: the target has one class, {classes[0]!r}, in all {len(cells):,} rows; expected two"
+                f"{cells.where(name=name)}: the target has one class, {classes[0]!r:.80}, in all {len(cells):,} rows; "
+                "expected two"
             )
         if len(classes) > max(50, len(cells) // 4):
             raise TableError(
@@ -40,6 +41,10 @@ def guess_task(
                 'or task = "regression"'
             )
         return task, tuple(classes), note
+    if task == "multilabel" and len(targets) == 1:
+        raise TableError(
+            f'{cells.where(name=targets[0])}: one target for "multilabel"; give several, or task = "classification"'
+        )
     for name, values in levels.items():
         if task == "multilabel":
             as_flags(cells, name, form)
@@ -47,7 +52,7 @@ def guess_task(
             guess_column(cells, name, form, "number")  # names the first cell that is no number
         if len(values) < 2:
             raise TableError(
-                f"{cells.where(name=name)}: the target is {values[0]!r} in all {len(cells):,} rows; nothing can be learnt"
+                f"{cells.where(name=name)}: the target is {values[0]!r:.80} in all {len(cells):,} rows; nothing can be learnt"
             )
     return task, None, note
 

@@ -28,7 +28,7 @@ FEATURES = ["size", "color", "when", "flag"]
 
 
 def table_of(target="price", **options):
-    return read_table(FRAME, target, features=FEATURES, verbose=False, **options)
+    return read_table(FRAME, target, features=[name for name in FEATURES if name != target], verbose=False, **options)
 
 
 def trained(table, configuration=None, rows=slice(None), **defaults):
@@ -190,12 +190,30 @@ def test_columns_are_matched_by_name_and_differences_reported():
         (FRAME[["when", "flag"]], r"frame: 2 columns \(size, color\) are missing; the columns are when, flag"),
         (FRAME.assign(size="tall"), "frame, row 0, column 'size': 'tall' is not a number"),
         (FRAME.assign(when=3), "frame, row 0, column 'when': '3' is not a date"),
+        (np.array([[50.0, 3.0, 0.0, 1.0]]), "x, row 0, column 'color': 3 is no code of its 3 categories, expected 0 to 2"),
         (np.zeros((2, 3)), r"x has shape \(2, 3\) of float64, expected \(rows, 4\) numbers \(size, color, when, flag\)"),
     ],
 )
 def test_a_table_that_does_not_fit_is_refused(frame, message):
     with pytest.raises(TableError, match=message):
         model_of(hidden=()).predict(frame)
+
+
+def test_a_predictor_without_the_labels_of_the_table_is_refused():
+    table = table_of("kind")
+    with pytest.raises(TableError, match="has the classes 0, 1, and the table cheap, dear; give it classes = table.classes"):
+        table.model(tl.Predictor.from_trainer(trained(table)))
+    flags = table_of("flag")  # 0 == False
+    with pytest.raises(TableError, match="has the classes 0, 1, and the table False, True"):
+        flags.model(tl.Predictor.from_trainer(trained(flags)))
+    with pytest.raises(TableError, match="the predictor is for regression, and the table for classification"):
+        table.model(model_of().predictor)
+
+
+@pytest.mark.parametrize("flags", [FRAME["flag"].astype(float), FRAME["flag"].astype(int), FRAME["flag"].astype(str)])
+def test_booleans_may_be_written_as_0_and_1(flags):
+    np.testing.assert_array_equal(table_of().matrix(FRAME.assign(flag=flags)), table_of().x)
+    assert table_of("flag").like(FRAME.assign(flag=flags)).y.tolist() == FRAME["flag"].tolist()
 
 
 def test_a_test_set_is_read_like_the_training_set(tmp_path):

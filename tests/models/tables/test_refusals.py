@@ -88,6 +88,7 @@ REFUSED = {
     "no label": (
         "a,y,z\n1,0,1\n2,1,2\n", {"target": ["y", "z"], "task": "multilabel"}, "line 3, column 'z': '2' is no label",
     ),
+    "one label": (PLAIN, {"task": "multilabel"}, "column 'y': one target for \"multilabel\"; give several, or task"),
     "two targets of a classification": (PLAIN, {"target": ["a", "y"], "task": "classification"}, "2 targets .* expected one"),
     "unknown task": (PLAIN, {"task": "ranking"}, "task is 'ranking', expected regression"),
     # roles of columns
