@@ -25,8 +25,9 @@ class ColumnEncoder(Preprocessor):
     """Turn the columns of a table into inputs of a network.
 
     Its input has nan where a value is missing, codes for categories and days for dates, as `Table.x` has. The number of outputs
-    follows from the description of the columns, not from the training rows. What those did not show gives zeros: a category
-    that they did not have, and the indicator of missing values if they had none. Otherwise an untrained weight would act.
+    follows from the description of the columns, not from the training rows. What those did not show gives zeros: a number
+    that was the same in all of them, a category that they did not have, and the indicator of missing values if they had none.
+    Otherwise an untrained weight would act.
 
     Parameters
     ----------
@@ -36,8 +37,8 @@ class ColumnEncoder(Preprocessor):
     ----------
     median, mean, scale : Buffer of shape (numbers and dates,)
         Of the training rows. A missing value counts as the median.
-    seen : Buffer of shape (levels of all categories + columns with missing values,)
-        1 for what the training rows have, else 0.
+    seen : Buffer of shape (out_features,)
+        1 for what the training rows show, else 0.
     category_blocks : list of (start, stop)
         The outputs of each category.
     out_features : int
@@ -73,14 +74,14 @@ class ColumnEncoder(Preprocessor):
         self.median = Buffer(np.zeros(width))
         self.mean = Buffer(np.zeros(width))
         self.scale = Buffer(np.ones(width))
-        self.seen = Buffer(np.zeros(len(levels) + len(self._with_gaps)))
         start = width + 2 * len(self._dates)
         self.category_blocks: list[tuple[int, int]] = []
         for column in self.columns:
             if column.levels:
                 self.category_blocks.append((start, start + len(column.levels)))
                 start += len(column.levels)
-        self.out_features = width + 2 * len(self._dates) + len(levels) + len(self._with_gaps)
+        self.out_features = start + len(self._with_gaps)
+        self.seen = Buffer(np.zeros(self.out_features))
 
     def learn(self, data: np.ndarray, weight: np.ndarray | None = None) -> None:
         """Set the buffers from the rows that train, of which only those with a weight above 0 count.
@@ -94,17 +95,21 @@ class ColumnEncoder(Preprocessor):
         rows = np.asarray(data, np.float64)
         if weight is not None:
             rows, weight = rows[weight > 0], weight[weight > 0]
+        varies = np.zeros(len(self.columns), bool)
         if self._scaled:
             values = rows[:, self._scaled]
             median = np.array([_median(column, weight) for column in values.T])
             self.median.tensor.assign(median)
+            values = np.where(np.isnan(values), median, values)
+            varies[self._scaled] = values.min(axis=0) < values.max(axis=0)
             scaler = Standardize(len(self._scaled))
-            scaler.learn(np.where(np.isnan(values), median, values), weight)
+            scaler.learn(values, weight)
             self.mean.tensor.assign(scaler.mean.tensor.numpy())
             self.scale.tensor.assign(scaler.scale.tensor.numpy())
         levels = (rows[:, self._level_columns] == self._level_codes).any(axis=0)
         missing = np.isnan(rows[:, self._with_gaps]).any(axis=0)
-        self.seen.tensor.assign(np.concatenate([levels, missing]).astype(float))
+        numbers = varies[[*self._scaled, *self._dates, *self._dates]]
+        self.seen.tensor.assign(np.concatenate([numbers, levels, missing]).astype(float))
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the inputs of a network, of shape (n, out_features), for raw columns of shape (n, columns)."""
@@ -120,15 +125,12 @@ class ColumnEncoder(Preprocessor):
             missing = np.isnan(days)
             angle = np.where(missing, 0.0, days) * (2 * pi / YEAR)
             parts += [np.where(missing, 0.0, np.sin(angle)), np.where(missing, 0.0, np.cos(angle))]
-        indicators = []
         for i, column in enumerate(self.columns):
             if column.levels:
-                indicators.append(np.equal(x[:, i : i + 1], np.arange(len(column.levels), dtype=dtype)).astype(dtype))
+                parts.append(np.equal(x[:, i : i + 1], np.arange(len(column.levels), dtype=dtype)).astype(dtype))
         if self._with_gaps:
-            indicators.append(np.isnan(_take(x, self._with_gaps)).astype(dtype))
-        if indicators:
-            parts.append(concatenate(indicators, axis=1) * self.seen.value.astype(dtype))
-        return concatenate(parts, axis=1)
+            parts.append(np.isnan(_take(x, self._with_gaps)).astype(dtype))
+        return concatenate(parts, axis=1) * self.seen.value.astype(dtype)
 
     def _check(self, shape: tuple[int, ...]) -> None:
         if len(shape) != 2 or shape[1] != len(self.columns):

@@ -88,7 +88,7 @@ def table_model(target, **configuration):
     trainer = table.builder(epochs=2)(configuration, rng)
     trainer.fit(table.x, table.y)
     x = table.x.copy()
-    x[0], x[1, 1] = np.nan, 7.0
+    x[0], x[1, 1] = np.nan, -1.0
     return table.model(tl.Predictor.from_trainer(trainer, classes=table.classes)), x
 
 

@@ -34,8 +34,9 @@ def test_the_outputs_are_those_computed_by_hand():
 
 
 def test_what_the_training_rows_did_not_show_gives_zeros():
-    learnt = encoder(ROWS[:2])  # no green, no gap
-    unseen = learnt(np.array([[NAN, 1, NAN, NAN], [NAN, -1, 5, 2], [2, NAN, 5, 2]])).numpy()
+    learnt = encoder(ROWS[:2])  # no green, no gap, one weight
+    unseen = learnt(np.array([[NAN, 1, NAN, NAN], [NAN, -1, 5, 700], [2, NAN, 5, 2]])).numpy()
+    np.testing.assert_array_equal(unseen[:, 2], np.zeros(3))
     np.testing.assert_array_equal(unseen[:, 5:], np.zeros((3, 5)))
     np.testing.assert_array_equal(unseen[0, :5], np.zeros(5))  # the median of two is their mean
     assert np.isfinite(unseen).all()
@@ -63,7 +64,7 @@ def test_a_weight_counts_as_so_many_rows():
 def test_a_column_without_values_in_the_training_rows_is_zero():
     rows = ROWS.copy()
     rows[:, 0] = NAN
-    np.testing.assert_array_equal(encoder(rows)(rows).numpy()[:, 0], np.zeros(4))
+    np.testing.assert_array_equal(encoder(rows)(ROWS).numpy()[:, 0], np.zeros(4))
 
 
 @pytest.mark.parametrize("engine", ["eager", "replay"])
