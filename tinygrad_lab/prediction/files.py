@@ -93,7 +93,7 @@ def load_networks(
     OSError
         If there is no file, or it cannot be read.
     """
-    arrays, texts = load_arrays(path)
+    arrays, texts = load_arrays(path, kind="a saved model")
     try:
         content = _parsed(texts)
         of_network: dict[str, dict[str, np.ndarray]] = {name: {} for name in content["networks"]}
@@ -115,7 +115,7 @@ def load_networks(
 def _parsed(texts: Mapping[str, str]) -> dict[str, Any]:
     text = texts.get(TEXT)
     if text is None:
-        raise ValueError("holds arrays but no model; expected a file by Predictor.save (weights alone are for load_weights)")
+        raise ValueError("holds arrays but no model; expected a saved model (weights alone are for load_weights)")
     if len(text) > LONGEST_TEXT:
         raise ValueError(f"the description has {len(text):,} characters, expected at most {LONGEST_TEXT:,}")
     content = json.loads(text)

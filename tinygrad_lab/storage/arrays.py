@@ -37,7 +37,7 @@ class WeightsError(ValueError):
     >>> with tempfile.NamedTemporaryFile() as file:
     ...     tl.load_weights(file.name, tl.Linear(1, 1, rng=np.random.default_rng(0)))
     Traceback (most recent call last):
-    tinygrad_lab.storage.arrays.WeightsError: ...: no readable file of arrays ...; expected one by save_arrays
+    tinygrad_lab.storage.arrays.WeightsError: ...: no readable file of arrays ...; expected a file by ...
     """
 
 
@@ -92,6 +92,7 @@ def load_arrays(
     *,
     optional: Collection[str] = (),
     foreign: bool = False,
+    kind: str = "a file by save_arrays",
 ) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """Read the arrays and texts that `save_arrays` wrote.
 
@@ -104,6 +105,8 @@ def load_arrays(
         Further names that the file may have, with any shape.
     foreign : bool
         Whether the file may be of another program, without a checksum. Then no damage to the numbers can be noticed.
+    kind : str
+        What error messages say that they expect, in the words of the caller.
 
     Raises
     ------
@@ -113,7 +116,7 @@ def load_arrays(
         If there is no file, or it cannot be read.
     """
     if os.path.isdir(path):
-        raise WeightsError(f"{os.fspath(path)}: is a directory, expected a file of arrays")
+        raise WeightsError(f"{os.fspath(path)}: is a directory, expected {kind}")
     try:
         with safe_open(path, framework="numpy") as file:
             texts = dict(file.metadata() or {})
@@ -128,12 +131,9 @@ def load_arrays(
         raise
     except UNREADABLE as error:
         reason = _one_line(str(error))
-        expected_file = (
-            "one by safetensors.torch.save_file(module.float().state_dict(), path)" if foreign else "one by save_arrays"
-        )
-        raise WeightsError(f"{os.fspath(path)}: no readable file of arrays ({reason}); expected {expected_file}") from None
+        raise WeightsError(f"{os.fspath(path)}: no readable file of arrays ({reason}); expected {kind}") from None
     if not foreign or CHECKSUM in texts:
-        _verify(os.fspath(path), arrays, texts)
+        _verify(os.fspath(path), arrays, texts, kind)
     return arrays, texts
 
 
@@ -157,17 +157,15 @@ def arrays_from_bytes(content: bytes, name: str = "bytes") -> tuple[dict[str, np
     except UNREADABLE as error:
         raise WeightsError(f"{name}: no readable arrays ({_one_line(str(error))}); expected those of save_arrays") from None
     texts = dict(header.get(METADATA, {}))
-    _verify(name, arrays, texts)
+    _verify(name, arrays, texts, "those of save_arrays")
     return arrays, texts
 
 
-def _verify(source: str, arrays: Mapping[str, np.ndarray], texts: dict[str, str]) -> None:
+def _verify(source: str, arrays: Mapping[str, np.ndarray], texts: dict[str, str], kind: str) -> None:
     """Take the checksum out of the texts, and compare it with the content."""
     checksum = texts.pop(CHECKSUM, None)
     if checksum is None:
-        raise WeightsError(
-            f"{source}: has no checksum; expected a file by save_arrays, or load_weights(..., pytorch=True) for one by PyTorch"
-        )
+        raise WeightsError(f"{source}: has no checksum; expected {kind}")
     if checksum != _digest(arrays, texts):
         raise WeightsError(f"{source}: the content does not fit its checksum; the file is damaged or not ours")
 

@@ -91,7 +91,10 @@ def load_weights(path: str | os.PathLike[str], layer: Layer, *, pytorch: bool = 
     names = _names_of_pytorch(layer) if pytorch else {}
     counts = _counts_of_pytorch(layer) if pytorch else set()
     expected = {names.get(name, name): tensor.shape for name, tensor in layer.named_state().items()}
-    arrays, _ = load_arrays(path, expected, optional=counts, foreign=pytorch)
+    kind = "a file by save_weights, or load_weights(..., pytorch=True) for one by PyTorch"
+    if pytorch:
+        kind = "a file by safetensors.torch.save_file(module.float().state_dict(), path)"
+    arrays, _ = load_arrays(path, expected, optional=counts, foreign=pytorch, kind=kind)
     ours = {theirs: name for name, theirs in names.items()}
     try:
         layer.load_state_dict({ours.get(name, name): array for name, array in arrays.items() if name not in counts})

@@ -104,7 +104,7 @@ def load_checkpoint(run: Run, source: str | os.PathLike[str] | bytes) -> Snapsho
         If the source is no checkpoint, or one of another training; the message names what differs.
     """
     name = "checkpoint in memory" if isinstance(source, bytes) else os.fspath(source)
-    arrays, texts = arrays_from_bytes(source, name) if isinstance(source, bytes) else load_arrays(source)
+    arrays, texts = arrays_from_bytes(source, name) if isinstance(source, bytes) else load_arrays(source, kind="a checkpoint")
     if "arrays" not in texts:
         raise WeightsError(f"{name}: is no checkpoint, expected a file that the callback Checkpoint has written")
     stop_reason, changes, forms = (texts.pop(key, "") for key in ("stop_reason", "changes", "arrays"))

@@ -58,7 +58,7 @@ def test_the_formats_of_numpy_are_refused(tmp_path):
     for path in list(tmp_path.iterdir()):
         message = refusal(lambda path=path: load_arrays(path))
         assert message.startswith(f"{path}: no readable file of arrays")
-        assert message.endswith("expected one by save_arrays")
+        assert message.endswith("expected a file by save_arrays")
 
 
 def pair(first, second, body=bytes(16)):
@@ -196,7 +196,7 @@ def test_an_empty_file_is_refused(tmp_path):
 
 @pytest.mark.parametrize("kind", [lambda path: path, str], ids=["Path", "str"])
 def test_a_folder_is_refused(tmp_path, kind):
-    assert refusal(lambda: load_arrays(kind(tmp_path))) == f"{tmp_path}: is a directory, expected a file of arrays"
+    assert refusal(lambda: load_arrays(kind(tmp_path))) == f"{tmp_path}: is a directory, expected a file by save_arrays"
 
 
 @pytest.mark.parametrize("kind", [lambda path: path, str], ids=["Path", "str"])

@@ -207,4 +207,4 @@ def test_what_pytorch_writes_in_other_ways_is_refused_with_the_cure(tmp_path, co
         import ml_dtypes  # noqa: F401 (onnx imports it; then NumPy knows bfloat16)
     (tmp_path / "file").write_bytes(content)
     message = refusal(lambda: tl.load_weights(tmp_path / "file", tl.LayerNorm(2), pytorch=True))
-    assert message.endswith("expected one by safetensors.torch.save_file(module.float().state_dict(), path)")
+    assert message.endswith("expected a file by safetensors.torch.save_file(module.float().state_dict(), path)")
