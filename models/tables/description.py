@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -43,6 +44,8 @@ class Description:
         How the table wrote its numbers. It decides where another table leaves a choice.
     missing_words : tuple of str
         Cells that were no values.
+    index : tuple of str
+        The columns with the names of the rows.
     """
 
     columns: tuple[Column, ...]
@@ -52,6 +55,7 @@ class Description:
     ignored: tuple[str, ...] = ()
     number_format: NumberFormat = NumberFormat()  # noqa: RUF009 (frozen)
     missing_words: tuple[str, ...] = tuple(sorted(MISSING_WORDS))
+    index: tuple[str, ...] = ()
 
     @property
     def features(self) -> tuple[str, ...]:
@@ -66,6 +70,7 @@ class Description:
             "classes": None if self.classes is None else list(self.classes),
             "ignored": list(self.ignored),
             "missing_words": list(self.missing_words),
+            "index": list(self.index),
         }
 
     @classmethod
@@ -79,17 +84,16 @@ class Description:
         """
         try:
             classes = description["classes"]
-            texts = [description["task"], *description["targets"], *description["ignored"], *description["missing_words"]]
+            lists = {name: tuple(description[name]) for name in ("targets", "ignored", "missing_words", "index")}
+            texts = [description["task"], *chain.from_iterable(lists.values())]
             if not all(isinstance(text, str) for text in texts) or description["task"] not in TASKS:
                 raise TypeError("a name or a word is no text")
             return cls(
                 columns=tuple(map(Column.from_json, description["columns"])),
-                targets=tuple(description["targets"]),
                 task=description["task"],
                 classes=None if classes is None else tuple(classes),
-                ignored=tuple(description["ignored"]),
                 number_format=NumberFormat(**description["number_format"]),
-                missing_words=tuple(description["missing_words"]),
+                **lists,
             )
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"the description of the columns is damaged or of another version ({error!r})") from None
@@ -133,7 +137,7 @@ class Description:
             hint = suggest(absent[0], others) if len(absent) == 1 and others else f"; the columns are {listed(cells.names)}"
             what = f"column {absent[0]!r} is" if len(absent) == 1 else f"{len(absent)} columns ({listed(absent)}) are"
             raise TableError(f"{cells.source}: {what} missing{hint}")
-        expected = {*self.features, *self.targets, *self.ignored}
+        expected = {*self.features, *self.targets, *self.ignored, *self.index}
         notes = []
         if additional := [name for name in cells.names if name not in expected]:
             notes.append(f"{cells.source}: additional columns are not used: {listed(additional)}")
@@ -208,6 +212,7 @@ def describe(
     dates: Mapping[str, str | None],
     form: NumberFormat,
     missing_words: Iterable[str],
+    index: Iterable[str] = (),
 ) -> tuple[Description, Cells, list[str]]:
     """Return the description of a table, the cells with columns of numbers converted, and what was guessed or left out.
 
@@ -222,7 +227,7 @@ def describe(
     dates : mapping of str to str or None
         The formats of columns of dates. None is ISO 8601, or 19580329.
     form : NumberFormat
-    missing_words : iterable of str
+    missing_words, index : iterable of str
     """
     notes = []
     numeric = [name for name in features if name not in dates and kinds.get(name) != "category"]
@@ -264,6 +269,7 @@ def describe(
         ignored=tuple(name for name in cells.names if name not in targets and name not in {x.name for x in columns}),
         number_format=form,
         missing_words=tuple(sorted(missing_words)),
+        index=tuple(index),
     )
     return described, cells, notes
 

@@ -8,14 +8,15 @@ from __future__ import annotations
 import json
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from copy import copy
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from models.tables.cells import TableError, TableWarning, listed
-from models.tables.columns import UNSEEN
+from models.tables.cells import TableError, TableWarning, is_missing, listed
+from models.tables.columns import UNSEEN, level_key
 from models.tables.description import Description
 from models.tables.files import is_frame
 from tinygrad_lab import Predictor
@@ -103,6 +104,46 @@ class TableModel:
             self._check_codes(table)
             return table.astype(np.float64), []
         return described.matrix(described.load(table, **options))
+
+    def read_file(
+        self, path: Any, index: Sequence[str] = (), **options: Any
+    ) -> tuple[np.ndarray, dict[str, list[str]], list[str]]:
+        """Return the raw columns of a file as a matrix, the names of its rows, and what is to be reported.
+
+        Parameters
+        ----------
+        path : path or paths
+        index : sequence of str
+            The columns with the names of the rows. By default the index of the training table, if it is there.
+        **options
+            How to read a file, as for `read_table`.
+
+        Returns
+        -------
+        x : float64 ndarray of shape (rows, features)
+        names : dict of str to list of str
+            The cells of each column of the index. A missing one is empty.
+        notes : list of str
+
+        Raises
+        ------
+        TableError
+            As for `Table.matrix`, and if a given column of the index is missing, or is a target.
+        """
+        cells = self.description.load(path, **options)
+        absent = [name for name in self.description.index if name not in cells.names and not index]
+        chosen = tuple(map(cells.resolve, index)) or tuple(name for name in self.description.index if name not in absent)
+        if wrong := [name for name in chosen if name in self.description.targets]:
+            raise TableError(f"{cells.source}: column {wrong[0]!r} is the target and the index, expected one of the two")
+        x, notes = replace(self.description, index=chosen).matrix(cells)
+        if absent:
+            notes.append(f"{cells.source}: no column {absent[0]!r}, the index of the training table; rows stay without a name")
+        names = {}
+        for name in chosen:
+            column = cells.column(name)
+            gaps = is_missing(column)
+            names[name] = ["" if gap else level_key(cell) for cell, gap in zip(column, gaps, strict=True)]
+        return x, names, notes
 
     def _check_codes(self, x: np.ndarray) -> None:
         for column, values in zip(self.description.columns, x.T, strict=True):

@@ -200,9 +200,8 @@ class Table:
             cells, notes = with_target(cells, self.targets)
         y = self.description.answers(cells)
         x = self._encode(cells)
-        return Table(
-            x, y, self.description, None, None, cells.lines, cells.source, None, self.drops_missing_target, tuple(notes)
-        )
+        index = row_names(cells, [name for name in self.description.index if name in cells.names])
+        return Table(x, y, self.description, None, None, index, cells.source, None, self.drops_missing_target, tuple(notes))
 
     def _encode(self, cells: Cells) -> np.ndarray:
         x, notes = self.description.matrix(cells)
@@ -338,6 +337,7 @@ def read_table(
         dates={**dict.fromkeys(others), **by_format},
         form=form,
         missing_words=missing,
+        index=roles.index,
     )
     x, _ = description.matrix(cells)
     table = Table(

@@ -137,6 +137,8 @@ def _parser() -> argparse.ArgumentParser:
         "--interval", type=_fraction, metavar="P", help="also an interval that holds the true value with this probability"
     )
     predict.add_argument("--proba", action="store_true", help="also the probability of each class")
+    text = "a column to copy, which names the rows (default: data.index of the search); may be given several times"
+    predict.add_argument("--index", action="append", default=[], metavar="NAME", help=text)
     for name, default, text in (("--header", True, "is one, with names"), ("--no-header", False, "is no header")):
         predict.add_argument(name, action="store_const", const=default, dest="header", help=f"the first line {text}")
     predict.add_argument("--skip", type=_integer_from(0), metavar="N", help="lines to leave out at the top")

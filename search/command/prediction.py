@@ -17,6 +17,8 @@ from search.errors import SearchError
 from search.output import naming_write_errors, write_csv
 from search.result import SearchResult
 
+Names = dict[str, list[str]]  # the columns of the new table that name its rows, which are copied to the predictions
+
 SQLITE = b"SQLite format 3\0"  # the first bytes of a store
 
 
@@ -41,15 +43,15 @@ def predict(options: argparse.Namespace) -> None:
         settings, result = finished(options)
         _check_asked(settings.tables[0], options)
         kept = {key: settings.data.options[key] for key in READER_KEYS if key in settings.data.options}
-        x = _rows_like(settings, options.table, kept | reading)
+        x, names = _rows_like(settings, options.table, kept | reading, options.index)
         model = _fitted(result, options)
     else:
         model = own_models().load_model(options.store)
         _check_asked(getattr(model, "predictor", model), options)
-        x = _rows_for(model, options.table, reading)
+        x, names = _rows_for(model, options.table, reading, options.index)
     with notes_of_warnings():
         header, columns = _predictions(model, x, options.interval, options.proba)
-    write_csv(options.out, header, list(zip(*columns, strict=True)))
+    write_csv(options.out, [*names, *header], list(zip(*names.values(), *columns, strict=True)))
     say(f"{len(x):,} predictions are in {options.out}")
 
 
@@ -72,11 +74,12 @@ def _check_asked(about: Any, options: argparse.Namespace) -> None:
         raise SearchError("--proba: the model predicts numbers, not classes; leave it out, or give --interval 0.9")
 
 
-def _rows_like(settings: Settings, path: Path, reading: dict[str, Any]) -> Any:
-    """Read new rows for the model of a search, before it is refitted."""
+def _rows_like(settings: Settings, path: Path, reading: dict[str, Any], index: list[str]) -> tuple[Any, Names]:
+    """Read new rows and their names for the model of a search, before it is refitted."""
     train, _ = settings.tables
     if not isinstance(train, PlainTable):
-        return _rows_for(train.model(None), path, reading)
+        return _rows_for(train.model(None), path, reading, index)
+    _refuse_index(index)
     x = settings.data.read_numbers(path)
     width, outputs = train.x.shape[1], train.y.shape[1]
     if x.shape[1] == width + outputs:
@@ -84,17 +87,23 @@ def _rows_like(settings: Settings, path: Path, reading: dict[str, Any]) -> Any:
         x = x[:, :width]
     if x.shape[1] != width:
         raise SettingsError(f"{path} has {x.shape[1]} columns, expected the {width} of x, as in {settings.data.train}")
-    return x
+    return x, {}
 
 
-def _rows_for(model: Any, path: Path, reading: dict[str, Any]) -> Any:
-    """Read new rows for a model, which knows the columns of its table if there was one with names."""
-    if not hasattr(model, "read"):
-        return DataSettings(path, None, reading).read_numbers(path)
-    x, notes = model.read(path, **reading)
+def _rows_for(model: Any, path: Path, reading: dict[str, Any], index: list[str]) -> tuple[Any, Names]:
+    """Read new rows and their names for a model, which knows the columns of its table if there was one with names."""
+    if not hasattr(model, "read_file"):
+        _refuse_index(index)
+        return DataSettings(path, None, reading).read_numbers(path), {}
+    x, names, notes = model.read_file(path, index, **reading)
     for text in notes:
         note(text)
-    return x
+    return x, names
+
+
+def _refuse_index(index: list[str]) -> None:
+    if index:
+        raise SearchError("--index: the columns of a plain table of numbers have no names; leave it out")
 
 
 def _predictions(model: Any, x: Any, interval: float | None, proba: bool) -> tuple[list[str], list[Any]]:

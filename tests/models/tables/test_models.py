@@ -219,6 +219,9 @@ def test_booleans_may_be_written_as_0_and_1(flags):
 def test_a_test_set_is_read_like_the_training_set(tmp_path):
     table = table_of("kind")
     test = table.like(FRAME[5:25])
+    assert test.index.tolist() == [*range(5, 25)]
+    named = FRAME.assign(id=[f"r{i}" for i in range(len(FRAME))])
+    assert read_table(named, "kind", index="id", verbose=False).like(named[5:7]).index.tolist() == ["r5", "r6"]
     np.testing.assert_array_equal(test.x, table.x[5:25])
     np.testing.assert_array_equal(test.y, table.y[5:25])
     np.testing.assert_array_equal(table.matrix(FRAME[5:25]), table.x[5:25])

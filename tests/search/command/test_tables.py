@@ -99,6 +99,31 @@ def test_a_regression_from_the_file_to_predictions(folder, capsys):
     assert not Path("r.csv").exists()
 
 
+def test_predictions_have_the_index_of_their_table(folder, capsys):
+    train = [f"{head},{line}" for head, line in zip(["id", *(f"r{i}" for i in range(24))], [HEADER, *rows(24)], strict=True)]
+    Path("train.csv").write_text("\n".join(train))
+    Path("s.toml").write_text(toml("price", "class").replace("[grid]", 'index = "id"\n[grid]').replace('test = "test.csv"', ""))
+    Path("new.csv").write_text("id,code,size,color\nx,007,2,red\n,8,3,blue\n")
+    assert main(["run", "s.sqlite", "s.toml", "--quiet"]) == 0
+    assert main(["save", "s.sqlite", "m", "--quiet"]) == 0
+    for source in ("s.sqlite", "m"):
+        assert main(["predict", source, "new.csv", "--out", "p.csv", "--quiet"]) == 0
+        assert [(row["id"], [*row]) for row in read("p.csv")] == [("x", ["id", "price"]), ("", ["id", "price"])]
+    capsys.readouterr()
+    assert main(["predict", "m", "new.csv", "--out", "p.csv", "--index", "code", "--index", "id"]) == 0
+    assert capsys.readouterr().err == ""
+    assert [[row["code"], row["id"]] for row in read("p.csv")] == [["007", "x"], ["8", ""]]
+    Path("nameless.csv").write_text("size,color,price\n2,red,1\n")
+    assert main(["predict", "m", "nameless.csv", "--out", "p.csv"]) == 0
+    assert "no column 'id', the index of the training table" in capsys.readouterr().err
+    assert [*read("p.csv")[0]] == ["price"]
+    assert "no column 'kode', did you mean 'code'?" in failure(
+        capsys, "predict", "m", "new.csv", "--out", "p", "--index", "kode"
+    )
+    failed = failure(capsys, "predict", "m", "nameless.csv", "--out", "p", "--index", "price")
+    assert "column 'price' is the target and the index" in failed
+
+
 def test_a_classification_has_labels_and_probabilities(folder, capsys):
     Path("s.toml").write_text(toml("class", "price", 'scoring = "accuracy"'))
     assert main(["run", "s.sqlite", "s.toml", "--quiet"]) == 0
