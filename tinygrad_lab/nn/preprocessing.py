@@ -20,6 +20,12 @@ from tinygrad_lab.nn.layers import Layer
 from tinygrad_lab.nn.mode import Buffer, entered
 from tinygrad_lab.returned import check_tensor
 
+PREPARED_IN = np.dtype(np.float64)
+"""The dtype of data before `inputs`, and of predictions after `targets`, also where the model is in single precision.
+
+In single precision, the seconds since 1970 would be rounded to two minutes before their mean is subtracted.
+"""
+
 
 class Preprocessor(Layer):
     """A layer without parameters, whose buffers are learnt from the training set before a training.
@@ -147,6 +153,10 @@ class PreparedNetwork(Layer):
     targets : Preprocessor or None
         Its `inverse` converts what the model predicts to the units of the data.
 
+    Notes
+    -----
+    `inputs` and `targets` compute in double precision, and the model in that of its parameters.
+
     Examples
     --------
     >>> from tinygrad_lab.nn.layers import Linear
@@ -161,5 +171,20 @@ class PreparedNetwork(Layer):
         self.targets = targets
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.model(x if self.inputs is None else self.inputs(x))
-        return y if self.targets is None else check_tensor(self.targets, "inverse", self.targets.inverse(y))
+        if self.inputs is not None:
+            x = _in_dtype(self.inputs(_in_dtype(x, PREPARED_IN)), dtype_of(self.model))
+        y = self.model(x)
+        if self.targets is None:
+            return y
+        return check_tensor(self.targets, "inverse", self.targets.inverse(_in_dtype(y, PREPARED_IN)))
+
+
+def dtype_of(network: Layer) -> np.dtype | None:
+    """Return the dtype of what a network is given: that of its parameters, unless it prepares its inputs itself."""
+    if isinstance(network, PreparedNetwork) and network.inputs is not None:
+        return PREPARED_IN
+    return next((x.dtype for x in network.named_state().values() if x.is_parameter), None)
+
+
+def _in_dtype(x: Tensor, dtype: np.dtype | None) -> Tensor:
+    return x if dtype is None or x.dtype.kind != "f" or x.dtype == dtype else x.astype(dtype)

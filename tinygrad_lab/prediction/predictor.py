@@ -17,7 +17,7 @@ from tinygrad_lab.autodiff.graph import without_gradients_of
 from tinygrad_lab.autodiff.tensor import Tensor, wrap
 from tinygrad_lab.nn.layers import Layer
 from tinygrad_lab.nn.mode import entered
-from tinygrad_lab.nn.preprocessing import PreparedNetwork
+from tinygrad_lab.nn.preprocessing import PreparedNetwork, dtype_of
 from tinygrad_lab.prediction import rules  # noqa: F401 (it registers the layers of this package)
 from tinygrad_lab.prediction.calibrated import CalibratedModel
 from tinygrad_lab.prediction.files import save_networks
@@ -198,7 +198,7 @@ class Predictor(CalibratedModel):
     ) -> None:
         """Write the model as an ONNX file, which other programs run for any number of samples.
 
-        Its input is ``x`` of shape (samples, features) in the dtype of the network. Its output is ``prediction`` of shape
+        Its input is ``x`` of shape (samples, features) in the dtype of the network, or in float64 if it prepares its inputs. Its output is ``prediction`` of shape
         (samples, outputs) or, for classes, ``probabilities`` of shape (samples, classes). The labels are in the metadata, as
         JSON under "classes". Intervals are not exported. `GELU` is exported in single precision, all else in its own.
 
@@ -236,20 +236,15 @@ class Predictor(CalibratedModel):
             notes["classes"] = json.dumps(self.classes_.tolist())
         output = "prediction" if self.task == "regression" else "probabilities"
         in_features = count_inputs(self.models[0]) if in_features is None else in_features
-        dtype = np.dtype(self._dtype or np.float64)
+        dtype = dtype_of(self.models[0]) or np.dtype(np.float64)
         write_onnx(path, lambda x: self._mean_output(self.models, x), in_features, dtype, output, notes)
 
     # Parts -----------------------------------------------------------------------------------------------------------
 
-    @property
-    def _dtype(self) -> np.dtype | None:
-        """The dtype of the parameters, or None if there are none."""
-        return next((x.dtype for x in self.models[0].named_state().values() if x.is_parameter), None)
-
     def _check_inputs(self, x: ArrayLike) -> np.ndarray:
         network = self.models[0]
         inputs = network.inputs if isinstance(network, PreparedNetwork) else None
-        return check_rows("x", x, self._dtype, missing=inputs is not None and inputs.takes_missing)
+        return check_rows("x", x, dtype_of(network), missing=inputs is not None and inputs.takes_missing)
 
     def _check_models(self, name: str, models: Any) -> tuple[Layer, ...]:
         found = tuple(models)

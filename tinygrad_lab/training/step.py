@@ -26,7 +26,7 @@ from tinygrad_lab.nn.layers import Layer
 from tinygrad_lab.nn.losses import Loss
 from tinygrad_lab.nn.mode import Buffer, RandomInput, TrainingMode, current_mode, entered
 from tinygrad_lab.nn.naming import walk
-from tinygrad_lab.nn.preprocessing import PreparedNetwork, Preprocessor
+from tinygrad_lab.nn.preprocessing import PREPARED_IN, PreparedNetwork, Preprocessor
 from tinygrad_lab.optim.hooks import GradientHook
 from tinygrad_lab.optim.optimizer import Optimizer, State
 from tinygrad_lab.optim.penalties import PLACEMENTS, Penalty
@@ -239,31 +239,40 @@ class TrainingStep:
         """Return data as arrays that fit each other, not yet prepared by `inputs` and `targets`."""
         inputs = self._check_inputs(f"{prefix}x", x)
         labels = check_labels(f"{prefix}y", y) if self.loss.class_labels else None
-        targets = check_rows(f"{prefix}y", y, self._dtype) if labels is None else labels
+        dtype = self._dtype if self.targets is None else PREPARED_IN
+        targets = check_rows(f"{prefix}y", y, dtype) if labels is None else labels
         check_same_length(**{f"{prefix}x": inputs, f"{prefix}y": targets})
-        try:
-            self.loss.check_target(targets)
-        except ValueError as error:
-            raise ValueError(f"{prefix}y: {error}") from None
+        if self.targets is None:
+            self._check_target(f"{prefix}y", targets)
         data = [inputs, targets]
         if sample_weight is not None:
             data.append(check_weights("sample_weight", sample_weight, len(inputs), self._dtype))
         return data
 
     def _check_inputs(self, name: str, x: ArrayLike) -> np.ndarray:
-        return check_rows(name, x, self._dtype, missing=self.inputs is not None and self.inputs.takes_missing)
+        if self.inputs is None:
+            return check_rows(name, x, self._dtype)
+        return check_rows(name, x, PREPARED_IN, missing=self.inputs.takes_missing)
+
+    def _check_target(self, name: str, target: np.ndarray) -> None:
+        try:
+            self.loss.check_target(target)
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from None
 
     def _prepared(self, data: Sequence[np.ndarray], prefix: str = "") -> list[np.ndarray]:
         """Return data as the model and the loss see them."""
         x, y, *weight = data
-        return [_transformed(f"{prefix}x", x, self.inputs), _transformed(f"{prefix}y", y, self.targets), *weight]
+        if self.inputs is not None:
+            x = self._transformed(f"{prefix}x", x, self.inputs)
+        if self.targets is not None:
+            y = self._transformed(f"{prefix}y", y, self.targets)
+            self._check_target(f"{prefix}y, as {type(self.targets).__name__} returns it", y)
+        return [x, y, *weight]
 
-
-def _transformed(name: str, data: np.ndarray, preprocessor: Preprocessor | None) -> np.ndarray:
-    if preprocessor is None:
-        return data
-    owner = type(preprocessor).__name__
-    result = check_rows(f"{name}, as {owner} returns it,", preprocessor.transform(data), data.dtype)
-    if len(result) != len(data):
-        raise ValueError(f"{owner}: forward returned {len(result)} rows for {len(data)}, expected as many")
-    return result
+    def _transformed(self, name: str, data: np.ndarray, preprocessor: Preprocessor) -> np.ndarray:
+        owner = type(preprocessor).__name__
+        result = check_rows(f"{name}, as {owner} returns it,", preprocessor.transform(data), self._dtype)
+        if len(result) != len(data):
+            raise ValueError(f"{owner}: forward returned {len(result)} rows for {len(data)}, expected as many")
+        return result

@@ -30,8 +30,7 @@ def test_a_regression_predicts_in_the_units_of_y():
     assert abs(predictor.predict(X)).max() > 1e4
 
 
-def test_a_network_of_single_precision_stays_one():
-    """Standardize has buffers of double precision beside it."""
+def test_a_network_of_single_precision_is_prepared_in_double_precision():
     network = tl.Linear(2, 1, rng=np.random.default_rng(0), dtype=np.float32)
     optimizer = tl.SGD(network.parameters())
     trainer = tl.Trainer(
@@ -40,7 +39,7 @@ def test_a_network_of_single_precision_stays_one():
     trainer.fit(X, X[:, 0])
     predictor = tl.Predictor.from_trainer(trainer, flat=False)
     np.testing.assert_array_equal(predictor.predict(X), trainer.predict(X), strict=True)
-    assert predictor.predict(X).dtype == np.float32
+    assert predictor.predict(X).dtype == np.float64
 
 
 @pytest.mark.parametrize(("outputs", "flat", "shape"), [(1, True, (6,)), (1, False, (6, 1)), (3, True, (6, 3))])

@@ -187,13 +187,19 @@ def test_what_a_fit_does_not_take():
         tl.Trainer(net, tl.CrossEntropy(), optimizer=tl.SGD(net.parameters()), targets=tl.Standardize(1))
 
 
-def test_a_network_in_single_precision_is_prepared_in_it():
-    net = tl.Linear(2, 1, rng=np.random.default_rng(0), dtype=np.float32)
+def test_data_of_a_network_in_single_precision_are_prepared_in_double_precision():
+    seconds, y = 1.7e9 + np.arange(40.0), 1e8 + np.sin(np.arange(40.0) / 6)
+    net = tl.Linear(1, 1, rng=np.random.default_rng(0), dtype=np.float32)
     ours = tl.Trainer(
-        net, tl.HalfSquaredError(), optimizer=tl.SGD(net.parameters()), inputs=tl.Standardize(2), targets=tl.Standardize(1)
+        net, tl.HalfSquaredError(), optimizer=tl.SGD(net.parameters()), inputs=tl.Standardize(1), targets=tl.Standardize(1)
     )
-    ours.fit(X, Y, epochs=2)
-    assert ours.predict(X).dtype == np.float32
+    inputs, targets = ours.prepare(seconds, y).data
+    assert inputs.dtype == targets.dtype == np.float32
+    np.testing.assert_allclose(inputs[:, 0], (np.arange(40.0) - 19.5) / np.arange(40.0).std(), rtol=1e-6)
+    np.testing.assert_allclose(targets[:, 0], (y - y.mean()) / y.std(), rtol=1e-5)
+    model = net(inputs).detach().numpy()
+    np.testing.assert_allclose(ours.predict(seconds), y.mean() + y.std() * model, rtol=1e-14)
+    np.testing.assert_array_equal(tl.Predictor.from_trainer(ours).predict(seconds), ours.predict(seconds)[:, 0])
 
 
 def test_verify_checks_the_step_on_prepared_data():
