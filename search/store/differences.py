@@ -64,7 +64,20 @@ def counted(number: int, noun: str) -> str:
     return f"{number} {plural(number, noun)}"
 
 
+def is_part(engine: str, other: str) -> bool:
+    """Whether another engine has all that an engine has, in the same versions.
+
+    Examples
+    --------
+    >>> is_part("NumPy 2.0", "NumPy 2.0, pandas 2.2"), is_part("NumPy 2.0", "NumPy 2.1, pandas 2.2")
+    (True, False)
+    """
+    return set(engine.split(", ")) <= set(other.split(", "))
+
+
 def _is_same(key: str, there: str, here: str) -> bool:
+    if key == "engine":  # what is not used here changes no result here
+        return is_part(here, there)
     if key == "folds":  # compare the last digest, that of all folds, as earlier versions described them in other words
         return there.rpartition(DIGEST)[2] == here.rpartition(DIGEST)[2]
     return there == here

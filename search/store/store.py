@@ -16,7 +16,7 @@ from typing import Any, Self
 
 from search.errors import StoreError, printable
 from search.space.configuration import as_configuration
-from search.store.differences import differences, name_differences
+from search.store.differences import differences, is_part, name_differences
 from search.store.file import INSERT, SET_META, check_structure, is_store, lay_out, meta_row, read_meta
 from search.store.fork import Fork
 from search.store.owner import InUseError, owning
@@ -172,7 +172,8 @@ class Store:
     def check_engine(self) -> None:
         """Refuse further results if those in the store were computed by another engine, so that a ranking never mixes them.
 
-        A store whose search has ended can be opened with any engine.
+        A store whose search has ended can be opened with any engine. If only further packages are used now, such as by
+        baselines that are added, they are noted: no result in the store depends on them.
 
         Raises
         ------
@@ -181,7 +182,7 @@ class Store:
         """
         if not self._other_engine:
             return
-        if self._count():
+        if self._count() and not is_part(self.meta.get("engine", ""), self._engine):
             raise StoreError(
                 f"store {self.name} has results of another engine ({self._other_engine}), whose last digits may differ, "
                 "expected the same for all; restore that one, or go on in a new store that is a fork of this one"

@@ -238,6 +238,15 @@ def test_trainers_and_estimators_are_not_ranked_together_without_a_score():
     assert values(result.ranking) == [3.0, 2.0, 1.0]
 
 
+def test_baselines_can_be_added_to_a_store(tmp_path):
+    rankings = [
+        Search(build_either, GRID[:1], store=tmp_path / "s", workers=1, baselines=baselines).run(X, X, progress=False).ranking
+        for baselines in (False, True)
+    ]
+    assert rankings[0][0].scores == rankings[1][0].scores
+    assert len(rankings[1].baselines) == 3
+
+
 def test_the_report_says_what_decided(tmp_path):
     grid = [{"value": value, "other": other} for value in (1.0, 3.0) for other in (0, 1)]
     result = run(grid=grid)

@@ -278,6 +278,18 @@ def test_a_store_without_results_takes_the_engine_of_the_first(tmp_path):
         store.add({"n": 1}, 2, Outcome("done", 0.5))
 
 
+def test_a_store_notes_further_packages_and_keeps_those_that_are_not_used_now(tmp_path):
+    path = tmp_path / "search.sqlite"
+    for fold, engine in enumerate(["NumPy 2.0", "NumPy 2.0, scikit-learn 1.9", "NumPy 2.0"]):
+        with Store(path, {"seed": "0", "engine": engine}) as store:
+            store.add({"n": 1}, fold, Outcome("done", 0.5))
+    with (
+        Store(path, {"seed": "0", "engine": "NumPy 2.0, scikit-learn 2.0"}) as store,
+        pytest.raises(StoreError, match=r"another engine \(scikit-learn 1.9 there, scikit-learn 2.0 here"),
+    ):
+        store.add({"n": 1}, 3, Outcome("done", 0.5))
+
+
 # ---- workers -------------------------------------------------------------------------------------------------------
 
 SCRIPT = """
