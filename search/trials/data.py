@@ -251,6 +251,13 @@ def _encode(name: str, labels: Array, classes: Any) -> tuple[Array, Array]:
             )
         if len(found) < 2:
             raise ValueError(f"{name} has one class, {found.tolist()[0]!r}, expected at least two; is it the right column?")
+        try:
+            as_classes(found)  # before a long search: no model could be made of it
+        except TypeError:
+            kind = type(found.tolist()[0]).__name__
+            raise TypeError(
+                f"{name} has labels of the type {kind}, expected numbers, texts or booleans; turn them into texts"
+            ) from None
         return codes.astype(np.int64), found
     known = as_classes(classes)
     positions = {value: position for position, value in enumerate(known.tolist())}

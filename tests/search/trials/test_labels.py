@@ -74,6 +74,12 @@ def test_labels_of_two_types_are_refused():
         read_samples(X)
 
 
+@pytest.mark.parametrize(("labels", "kind"), [([b"a", b"b"], "bytes"), (np.array(["2026", "2027"], "M8[D]"), "date")])
+def test_labels_of_which_no_model_could_be_made_are_refused_before_the_search(labels, kind):
+    with pytest.raises(TypeError, match=f"^y has labels of the type {kind}, expected numbers, texts or booleans; turn them"):
+        read_samples(X, np.repeat(labels, 3), task="classification")
+
+
 def test_labels_are_encoded_as_in_the_search_that_knew_them():
     classes = np.array(["a", "b", "c"])
     assert read_samples(X[:2], ["c", "b"], task="classification", classes=classes).y.tolist() == [2, 1]
