@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 import tinygrad_lab
@@ -79,7 +80,10 @@ def refit(
             fits.append(Fit(configuration, n_folds, fit_seed(seed, configuration, "retrain")))
     models: dict[Fit, Any] = {}
     # Not in a file: the property `best` has no argument to turn it off.
-    with tqdm(total=len(fits), unit="fit", disable=None if progress else True, delay=1.0) as bar:
+    with (
+        threadpool_limits(limits=1),  # as in the search, because more threads may add in another order
+        tqdm(total=len(fits), unit="fit", disable=None if progress else True, delay=1.0) as bar,
+    ):
         for position, outcome in run_fits(remembering, fits):
             fit = fits[position]
             if outcome.status != "done":

@@ -8,6 +8,7 @@ from sklearn.model_selection import ShuffleSplit, TimeSeriesSplit
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
+from threadpoolctl import threadpool_info, threadpool_limits
 
 import tinygrad_lab as tl
 from models import load_model, read_table
@@ -324,6 +325,22 @@ def test_a_fit_that_fails_says_where():
         SearchError, match=r'\Aconfiguration {"lr":0.05,"stumble":1.0} failed on fold 0: .*stumbled in epoch 1\Z'
     ):
         result.fit({"lr": 0.05, "stumble": 1.0})
+
+
+class Threaded(PolynomialTrainer):
+    def fit(self, x, y):
+        self.threads = {library["num_threads"] for library in threadpool_info()}
+        return super().fit(x, y)
+
+
+def build_threaded(configuration, rng):
+    return Threaded(Polynomial(1, rng), 0.1, 2)
+
+
+def test_the_fits_have_one_thread_as_in_the_search():
+    with threadpool_limits(limits=2):
+        model = run(build_threaded, lr=[0.1]).best
+    assert {frozenset(one.threads) for one in (*model.models, *(models[0] for models in model.fold_models))} == {frozenset({1})}
 
 
 class Mute:
