@@ -141,7 +141,7 @@ def loss_of_baseline(trainer: Any, estimator: Any, train: Sequence[Array], sampl
             prediction, target = trainer.targets.transform(prediction), trainer.targets.transform(target)
     elif kind is CrossEntropy and y.ndim == 1:
         prediction, target = _log(estimator.predict_proba(x)), y
-    elif kind is BinaryCrossEntropy:
+    elif kind is BinaryCrossEntropy and hasattr(estimator, "predict_proba"):
         found = estimator.predict_proba(x)
         several = np.column_stack([p[:, 1] for p in found]) if isinstance(found, list) else found
         positive = several[:, 1:] if y.ndim == 1 else several

@@ -24,7 +24,7 @@ def scored_model(trainer: Trainer, task: str, n_classes: int = 0) -> Predictor:
     Raises
     ------
     TypeError
-        If the task needs probabilities, and outputs that are trained by this loss are no logits.
+        If the task needs probabilities, and outputs that are trained by this loss are no logits; or the other way round.
 
     Examples
     --------
@@ -36,9 +36,15 @@ def scored_model(trainer: Trainer, task: str, n_classes: int = 0) -> Predictor:
     >>> scored_model(trainer, "classification", 2).predict(x)
     array([0, 0, 1, 1])
     """
+    makes_logits = trainer.loss.class_labels or isinstance(trainer.loss, BinaryCrossEntropy)
+    if task == "regression" and makes_logits:
+        raise TypeError(
+            f"{type(trainer.loss).__name__}: this loss makes logits, which cannot be compared with numbers, expected another "
+            "such as MeanSquaredError, or task='classification' or 'multilabel'"
+        )
     if task == "regression":
         return Predictor.from_trainer(trainer, task=task)
-    if not (trainer.loss.class_labels or isinstance(trainer.loss, BinaryCrossEntropy)):
+    if not makes_logits:
         raise TypeError(
             f"{type(trainer.loss).__name__}: this loss makes no probabilities, "
             f"expected CrossEntropy or BinaryCrossEntropy for the task {task!r}"

@@ -331,6 +331,15 @@ def test_a_network_without_probabilities_says_so():
     assert "MeanSquaredError: this loss makes no probabilities, expected CrossEntropy or" in result.ranking[0].reason
 
 
+def test_logits_are_not_scored_as_numbers():
+    x = np.random.default_rng(0).normal(size=(40, 2))
+    y = (x > 0).astype(float)
+    result = search(build_sigmoid, [{"outputs": 2}], scoring="r2", baselines=False).run(x, y, progress=False)
+    assert "BinaryCrossEntropy: this loss makes logits, which cannot be compared with numbers" in result.ranking[0].reason
+    result = search(build_sigmoid, [{"outputs": 2}], scoring="r2").run(x, y, progress=False)
+    assert {row.status for row in result.ranking.baselines} == {"done"}, "baselines of numbers have no loss of probabilities"
+
+
 def build_of_iris(configuration, rng):
     net = tl.Linear(4, 1, rng=rng)
     return tl.Trainer(net, tl.MeanSquaredError(), optimizer=tl.SGD(net.parameters(), lr=1e-3), epochs=1)
