@@ -220,7 +220,8 @@ class SearchResult:
 
         It is fitted once on all rows, and once on each fold as in the search: with the same seeds, so the fold models are the
         same to the bit. Their errors on the samples that they have not seen give the intervals of `predict_interval` (CV+).
-        The fits run in this process.
+        The fits run in this process. If a fold model is not that of the search, for instance because a global variable that
+        the builder reads has changed, a warning says so.
 
         Parameters
         ----------
@@ -257,15 +258,21 @@ class SearchResult:
         configurations = list(map(as_configuration, chosen))
         n_folds = len(self.folds)
         refits = refit(self.problem, self.seed, n_folds, configurations, ensemble != "folds", progress)
-        model = make_model(self.problem, refits, n_folds, self._details(configurations, ensemble))
+        known = {as_configuration(row.configuration).text: row for row in (*self.ranking, *self.ranking.baselines)}
+        rows = [known.get(one.text) for one in configurations]
+        for one, row in zip(refits, rows, strict=True):
+            if row is not None:
+                one.check(row)
+        model = make_model(self.problem, refits, n_folds, self._details(configurations, rows, ensemble))
         table = None if self.samples is None else self.samples.table
         return model if table is None else table.model(model)
 
-    def _details(self, configurations: Sequence[Configuration], ensemble: Any) -> dict[str, Any]:
+    def _details(
+        self, configurations: Sequence[Configuration], rows: Sequence[RankedConfiguration | None], ensemble: Any
+    ) -> dict[str, Any]:
         """Return what a file says about a model: values that JSON can hold."""
-        rows = {as_configuration(row.configuration).text: row for row in self.ranking}
         scores = []
-        for row in (rows.get(configuration.text) for configuration in configurations):
+        for row in rows:
             found = {} if row is None else {"validation_loss": row.losses} | getattr(row, "scores", {})
             scores.append({name: {"mean": float(np.mean(x)), "folds": list(x)} for name, x in found.items() if len(x)})
         plain = [json.loads(configuration.text) for configuration in configurations]

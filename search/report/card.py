@@ -97,6 +97,7 @@ def model_card(
     """
     best = ranking.done[0]
     [refitted] = refit(problem, seed, len(folds), [best.configuration], True, progress)
+    refitted.check(best)
     model = make_model(problem, [refitted], len(folds), {})
     fold_models = [make_model(problem, [replace(refitted, whole=one, folds=())], 0, {}) for one in refitted.folds]
     features = _features(table, problem.x.shape[1])

@@ -7,6 +7,7 @@ The fits run in this process, together where they can. Their seeds are those of 
 the bit.
 """
 
+import warnings
 from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
@@ -18,8 +19,10 @@ from tqdm import tqdm
 
 import tinygrad_lab
 from search.errors import SearchError
+from search.ranking.measure import measure_of
+from search.ranking.ranking import RankedConfiguration
 from search.run.fitted import FittedEstimator
-from search.space.configuration import Configuration
+from search.space.configuration import Configuration, as_configuration
 from search.trials.fits import Fit, Problem, Trainer
 from search.trials.folds import Fold
 from search.trials.running import run_fits
@@ -52,11 +55,27 @@ class Refit:
         Trained on all rows, unless only the fold models were asked for.
     folds : tuple of (Layer or estimator)
         Trained on the training part of each fold.
+    objectives : tuple of float
+        Of the fold models on the samples that they have not seen.
     """
 
     trainer: Any
     whole: Any
     folds: tuple[Any, ...]
+    objectives: tuple[float, ...]
+
+    def check(self, row: RankedConfiguration) -> None:
+        """Warn if the fold models are not those of the search."""
+        for fold, (now, before) in enumerate(zip(self.objectives, row.objectives, strict=False)):
+            if row.status == "done" and now != before:
+                measure = measure_of(row.scores)
+                warnings.warn(
+                    f"configuration {as_configuration(row.configuration).text} has {measure.name} {measure.shown(now):.6g} on "
+                    f"fold {fold}, and had {measure.shown(before):.6g} in the search: its builder, what that reads, or an "
+                    "installed package has changed since, or it draws random numbers of its own instead of from rng",
+                    stacklevel=3,
+                )
+                return
 
 
 def refit(
@@ -79,6 +98,7 @@ def refit(
         if on_all_rows:
             fits.append(Fit(configuration, n_folds, fit_seed(seed, configuration, "retrain")))
     models: dict[Fit, Any] = {}
+    objectives: dict[Fit, float] = {}
     # Not in a file: the property `best` has no argument to turn it off.
     with (
         threadpool_limits(limits=1),  # as in the search, because more threads may add in another order
@@ -91,12 +111,20 @@ def refit(
                 raise SearchError(f"configuration {fit.configuration.text} {outcome.status} on {where}: {outcome.reason}")
             # Copied at once: Trainers may share a part, which the next training would change.
             models[fit] = deepcopy(_model_of(remembering.built[fit]))
+            objectives[fit] = outcome.objective
             bar.update()
     each = len(fits) // len(configurations)
     refits = []
     for start in range(0, len(fits), each):
-        own = [models[fit] for fit in fits[start : start + each]]
-        refits.append(Refit(remembering.built[fits[start]], own[n_folds] if on_all_rows else None, tuple(own[:n_folds])))
+        own = fits[start : start + each]
+        refits.append(
+            Refit(
+                trainer=remembering.built[own[0]],
+                whole=models[own[n_folds]] if on_all_rows else None,
+                folds=tuple(models[fit] for fit in own[:n_folds]),
+                objectives=tuple(objectives[fit] for fit in own[:n_folds]),
+            )
+        )
     return refits
 
 

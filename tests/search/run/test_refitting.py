@@ -1,5 +1,7 @@
 """The model of a search: fitted on all rows and on each fold with the seeds of the search, in the units of the data."""
 
+import warnings
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -95,6 +97,25 @@ def test_the_model_is_kept_and_can_be_chosen():
     assert (result.fit(other).predict(X) != result.best.predict(X)).any()
     assert result.simplest(progress=False).details["configuration"] == result.simplest_configuration().configuration
     assert result.fit({"lr": 0.02}).details["scores"] == {}  # it was not in the search
+
+
+RATE = [0.05]
+
+
+def build_of_a_global(configuration, rng):
+    return build_scaled({"lr": RATE[0]}, rng)
+
+
+def test_fold_models_that_are_not_those_of_the_search_are_told(monkeypatch):
+    result = run(build_of_a_global, n=[1])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert result.fit().details["configuration"] == {"n": 1}
+    monkeypatch.setitem(globals(), "RATE", [0.06])
+    with pytest.warns(
+        UserWarning, match=r'configuration {"n":1} has loss \S+ on fold 0, and had \S+ in the search: its builder'
+    ):
+        result.fit()
 
 
 # Ensembles -------------------------------------------------------------------------------------------------------------
