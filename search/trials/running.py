@@ -194,9 +194,13 @@ def _fit_estimator(problem: Problem, fit: Fit, estimator: Any) -> Outcome:
         losses = [math.nan, math.nan]
         has_own_score = problem.scoring is None
         if baseline_of(fit.configuration) is not None and problem.reference is not None:
-            trainer = build_trainer(problem.build, problem.reference, fit.seed)
-            has_own_score = has_own_score and is_estimator(trainer)
-            losses = [loss_of_baseline(trainer, estimator, train, samples) for samples in (train, validation)]
+            try:
+                trainer = build_trainer(problem.build, problem.reference, fit.seed)
+                has_own_score = has_own_score and is_estimator(trainer)
+                losses = [loss_of_baseline(trainer, estimator, train, samples) for samples in (train, validation)]
+            except Exception:  # that configuration may be a bad one, and scores do not need it
+                if problem.scoring is None:
+                    raise
         scores = {}
         if problem.scoring is not None:
             scores = _scores(problem, problem.scoring, fit, estimator)

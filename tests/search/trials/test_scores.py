@@ -198,6 +198,13 @@ def test_baselines_by_the_loss_alone_if_they_are_asked_for():
     assert "better than the best configuration: the baseline linear" in result.ranking.table()
 
 
+def test_a_bad_configuration_does_not_cost_the_baselines():
+    x, y = load_diabetes(return_X_y=True)
+    result = search(build_line, [{"rate": 0.1}, *GRID[:1]], scoring="r2").run(x, y, progress=False)
+    assert [row.status for row in result.ranking] == ["done", "failed"]
+    assert [(row.status, row.mean != row.mean) for row in result.ranking.baselines] == [("done", True)] * 3
+
+
 def test_categories_and_gaps_of_a_table_in_baselines():
     @dataclass
     class Column:
