@@ -78,7 +78,7 @@ class Trainer(Protocol):
         ...
 
     def evaluate(self, x: Array, y: Array) -> float:
-        """Return the data loss on x and y, without penalty."""
+        """Return the data loss on x and y, without penalty. If samples have weights, these are a third argument."""
         ...
 
 
@@ -163,6 +163,11 @@ class Problem:
     def n_targets(self) -> int:
         """The number of targets, or of labels that a sample may have at once."""
         return 1 if self.y.ndim == 1 else self.y.shape[1]
+
+    @property
+    def n_classes(self) -> int:
+        """The number of classes, or of labels that a sample may have at once."""
+        return self.n_targets if self.classes is None else len(self.classes)
 
     def training_set(self, fit: "Fit") -> tuple[Array, ...]:
         """Return x, y and, if there are any, the weights of the training part of a fit's fold."""

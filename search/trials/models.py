@@ -9,6 +9,7 @@ import numpy as np
 
 from search.trials.data import Array
 from tinygrad_lab import BinaryCrossEntropy, Predictor, Trainer
+from tinygrad_lab.prediction.tasks import sklearn_tags
 
 
 def scored_model(trainer: Trainer, task: str, n_classes: int = 0) -> Predictor:
@@ -55,7 +56,44 @@ def scored_model(trainer: Trainer, task: str, n_classes: int = 0) -> Predictor:
     return model
 
 
-class LabelledModel:
+class Wrapped:
+    """A model with the attributes of another one."""
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_") and name != "__sklearn_tags__":  # pickle asks for some before there is a model
+            raise AttributeError(name)
+        return getattr(self._model, name)
+
+
+class OwnModel(Wrapped):
+    """A model of a user's class, as scikit-learn's scorers expect one: it has a task, and predicts one number as 1-D array.
+
+    Parameters
+    ----------
+    model : object with predict
+    task : {"regression", "classification", "multilabel"}
+    n_classes : int
+    """
+
+    def __init__(self, model: Any, task: str, n_classes: int) -> None:
+        super().__init__(model)
+        self._task = task
+        if task == "classification":
+            self.classes_ = getattr(model, "classes_", np.arange(n_classes))
+
+    def predict(self, x: Array) -> Array:
+        """Return the prediction for each sample."""
+        found = np.asarray(self._model.predict(x))
+        return found[:, 0] if found.ndim == 2 and found.shape[1] == 1 and self._task != "multilabel" else found
+
+    def __sklearn_tags__(self) -> Any:
+        return sklearn_tags(self._task)
+
+
+class LabelledModel(Wrapped):
     """A model of codes 0, 1, ... that predicts the labels as the user wrote them.
 
     Parameters
@@ -66,17 +104,12 @@ class LabelledModel:
     """
 
     def __init__(self, model: Any, classes: Array) -> None:
-        self._model = model
+        super().__init__(model)
         self.classes_ = classes
 
     def predict(self, x: Array) -> Array:
         """Return the label of each sample."""
         return np.asarray(self.classes_[np.asarray(self._model.predict(x), dtype=np.intp)])
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("_") and name != "__sklearn_tags__":  # pickle asks for some before there is a model
-            raise AttributeError(name)
-        return getattr(self._model, name)
 
 
 def is_estimator(built: Any) -> bool:

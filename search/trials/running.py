@@ -20,7 +20,7 @@ from search.trials.baselines import baseline_of, loss_of_baseline
 from search.trials.containment import contained, each_contained
 from search.trials.data import Array
 from search.trials.fits import HISTORY_KEYS, REFUSED, Fit, History, Outcome, Problem, Trained, Trainer, build_trainer
-from search.trials.models import fit_estimator, is_estimator, scored_model
+from search.trials.models import OwnModel, fit_estimator, is_estimator, scored_model
 from search.trials.scoring import Scoring
 from search.trials.watchers import LossWatcher, StateKeeper
 from tinygrad_lab.training import Run, checkpoint_bytes
@@ -175,8 +175,7 @@ def _score(problem: Problem, fit: Fit, trainer: Trainer, run: Run | None) -> Out
     if problem.scoring is not None:
         model: Any = trainer
         if isinstance(trainer, tinygrad_lab.Trainer):
-            n_classes = problem.n_targets if problem.classes is None else len(problem.classes)
-            model = scored_model(trainer, problem.task or "regression", n_classes)
+            model = scored_model(trainer, problem.task or "regression", problem.n_classes)
         scores = _scores(problem, problem.scoring, fit, model)
     state = None
     if run is not None and fit.epochs is not None:
@@ -213,6 +212,8 @@ def _fit_estimator(problem: Problem, fit: Fit, estimator: Any) -> Outcome:
 def _scores(problem: Problem, scoring: Scoring, fit: Fit, model: Any) -> dict[str, float]:
     if not callable(getattr(model, "predict", None)):
         raise TypeError(f"a {type(model).__name__} has no predict, expected one beside scoring={scoring!r}")
+    if not hasattr(model, "__sklearn_tags__"):
+        model = OwnModel(model, problem.task or "regression", problem.n_classes)
     x, y, *weight = problem.validation_set(fit)
     return scoring(model, x, _plain(problem, y), weight[0] if weight else None, problem.classes)
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from tinygrad_lab.prediction.conformal import Calibration, check_partition
-from tinygrad_lab.prediction.tasks import TASKS, as_classes, class_numbers
+from tinygrad_lab.prediction.tasks import TASKS, as_classes, class_numbers, sklearn_tags
 from tinygrad_lab.training.data import check_rows, check_same_length
 
 
@@ -218,12 +218,4 @@ class CalibratedModel(ABC):
 
     def __sklearn_tags__(self) -> Any:
         """Describe the task to scikit-learn, which alone calls this."""
-        from sklearn.utils import ClassifierTags, RegressorTags, Tags, TargetTags
-
-        is_regressor = self.task == "regression"
-        return Tags(
-            estimator_type="regressor" if is_regressor else "classifier",
-            target_tags=TargetTags(required=True, multi_output=self.task != "classification"),
-            regressor_tags=RegressorTags() if is_regressor else None,
-            classifier_tags=None if is_regressor else ClassifierTags(multi_label=self.task == "multilabel"),
-        )
+        return sklearn_tags(self.task)

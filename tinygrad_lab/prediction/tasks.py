@@ -6,6 +6,7 @@ loss --task_of--> task      networks, x --mean_output--> numbers, probabilities 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -146,3 +147,22 @@ def _meaning(output: Tensor, task: str) -> Tensor:
         return output
     excludes_others = task == "classification" and output.shape[1] > 1
     return output.softmax() if excludes_others else output.sigmoid()
+
+
+def sklearn_tags(task: str) -> Any:
+    """Return what scikit-learn's scorers and inspection ask a model of a task for.
+
+    Examples
+    --------
+    >>> sklearn_tags("regression").estimator_type
+    'regressor'
+    """
+    from sklearn.utils import ClassifierTags, RegressorTags, Tags, TargetTags
+
+    is_regressor = task == "regression"
+    return Tags(
+        estimator_type="regressor" if is_regressor else "classifier",
+        target_tags=TargetTags(required=True, multi_output=task != "classification"),
+        regressor_tags=RegressorTags() if is_regressor else None,
+        classifier_tags=None if is_regressor else ClassifierTags(multi_label=task == "multilabel"),
+    )

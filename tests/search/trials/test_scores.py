@@ -16,6 +16,7 @@ from sklearn.preprocessing import StandardScaler
 
 import tinygrad_lab as tl
 from search import KFold, Search, Store, StoreError, SuccessiveHalving
+from search.testing import Polynomial, PolynomialTrainer
 from search.trials.data import Samples
 from search.trials.scoring import default_scoring
 from search.trials.seeds import fit_seed
@@ -336,6 +337,29 @@ def test_a_network_without_probabilities_says_so():
     x, codes = load_iris(return_X_y=True)
     result = search(build_of_iris, GRID[:1], scoring="accuracy", baselines=False).run(x, codes, progress=False)
     assert "MeanSquaredError: this loss makes no probabilities, expected CrossEntropy or" in result.ranking[0].reason
+
+
+class Column(PolynomialTrainer):
+    """A trainer of a user's class, whose predictions have the shape of the targets that it was given."""
+
+    def predict(self, x):
+        return super().predict(x)[:, None]
+
+    def evaluate(self, x, y):
+        return float(np.mean((self.predict(x) - y) ** 2) / 2.0)
+
+
+def build_own(configuration, rng):
+    return (Column if configuration["column"] else PolynomialTrainer)(Polynomial(2, rng), 0.1, 9)
+
+
+def test_an_own_trainer_has_scikit_learns_scores_and_any_shape_of_predictions():
+    x = np.linspace(-1.0, 1.0, 24)
+    for column in (False, True):
+        grid, scoring = [{"column": column}], ["neg_mean_squared_error", mean_error]
+        [row] = search(build_own, grid, scoring=scoring, baselines=False).run(x, x**2, progress=False).ranking
+        assert (row.status, row.reason) == ("done", "")
+        np.testing.assert_allclose(row.scores["neg_mean_squared_error"], -2.0 * np.array(row.losses), rtol=1e-12)
 
 
 def test_logits_are_not_scored_as_numbers():
