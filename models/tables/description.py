@@ -234,6 +234,8 @@ def describe(
     original, cells = cells, with_numbers(cells, numeric, form)
     for name in targets:
         refuse_missing(cells, name, "fill it, or leave such rows out with drop_missing_target = true")
+    if wrong := [name for name, date in dates.items() if not isinstance(date, (str, type(None)))]:
+        raise TableError(f"dates is {dates[wrong[0]]!r} for column {wrong[0]!r}, expected a format such as '%d.%m.%Y'")
     if both := [name for name in dates if kinds.get(name) == "category"]:
         raise TableError(f"{cells.source}: column {both[0]!r} is in dates and a category, expected one of the two")
     chosen, classes, note = guess_task(cells, targets, task, kinds, form)

@@ -47,6 +47,16 @@ NOT_READ = {
 EXPECTED = "expected CSV or other text, Parquet, Excel (.xlsx), .npz or .npy"
 
 
+OPTIONS: dict[str, tuple[type | tuple[type, ...], str]] = {
+    "delimiter": (str, "text"),
+    "comment": (str, "text"),
+    "encoding": (str, "text"),
+    "header": (bool, "true or false"),
+    "skip": (int, "a number of lines of at least 0"),
+    "sheet": ((str, int), "a name or a number"),
+}
+
+
 def load_cells(table: Any, *, missing: Collection[str] = MISSING_WORDS, **options: Any) -> Cells:
     """Return the cells of a path, of several paths side by side, of a DataFrame, an array, or arrays by name.
 
@@ -57,15 +67,25 @@ def load_cells(table: Any, *, missing: Collection[str] = MISSING_WORDS, **option
         Cells that are no values.
     **options
         As for `read_cells`.
+
+    Raises
+    ------
+    TableError
+        If the table cannot be read, or an option is of the wrong type.
     """
+    for key, (types, expected) in OPTIONS.items():
+        value = options.get(key)
+        is_right = value is None or (isinstance(value, types) and isinstance(value, bool) == (types is bool))
+        if not is_right or (key == "skip" and value is not None and value < 0):
+            raise TableError(f"{key} is {value!r}, expected {expected}")
     if isinstance(table, (str, os.PathLike)):
         return read_cells(table, missing=missing, **options)
     if isinstance(table, (list, tuple)) and table and all(isinstance(x, (str, os.PathLike)) or is_frame(x) for x in table):
         return join_columns([load_cells(part, missing=missing, **options) for part in table])
     if is_frame(table) or isinstance(table, (np.ndarray, Mapping)):
         return frame_cells(table, missing=missing)
-    kind = type(table).__name__
-    raise TableError(f"the table is of type {kind}, expected a path, paths, a DataFrame or an array")
+    kind = f"{type(table).__module__}.{type(table).__name__}".removeprefix("builtins.")
+    raise TableError(f"the table is of type {kind}, expected a path, paths, a DataFrame of pandas or an array")
 
 
 def read_cells(path: str | os.PathLike[str], *, sheet: str | int | None = None, **options: Any) -> Cells:

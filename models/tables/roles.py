@@ -6,7 +6,7 @@ names and positions --Roles--> names of columns --group_codes, row_weights--> ar
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -33,6 +33,8 @@ class Roles:
             target = "y" if "y" in cells.names else -1
             self.notes.append(f"the target is {cells.resolve(target)!r}, as none was given")
         self.targets = self.resolve(target)
+        if not self.targets:
+            raise TableError(f"target is {target!r}, expected the name or the position of a column, or several")
         self.index = self.resolve(index)
         self.groups, self.weight = (self._one(key) for key in (groups, weight))
         if not self.index and _are_row_names(cells, cells.names[0]) and cells.names[0] not in self.targets:
@@ -52,7 +54,7 @@ class Roles:
         """Return the names of columns, each once."""
         if keys is None:
             return []
-        given = [keys] if isinstance(keys, (str, int, np.integer)) else list(keys)
+        given = list(keys) if isinstance(keys, Iterable) and not isinstance(keys, str) else [keys]
         names = [self._cells.resolve(key) for key in given]
         if twice := [name for name, count in Counter(names).items() if count > 1]:
             raise TableError(f"{self._cells.source}: column {twice[0]!r} is given twice, expected once")
@@ -98,6 +100,7 @@ def row_weights(cells: Cells, name: str, form: NumberFormat) -> np.ndarray:
 def row_names(cells: Cells, index: Sequence[str]) -> np.ndarray:
     """Return the name of each row: its cells in the columns of the index, or else its place."""
     columns = [cells.column(name) for name in index]
+    columns = [x.astype(int) if x.dtype.kind == "f" and (x % 1 == 0).all() else x for x in columns]
     if len(columns) < 2:
         return columns[0] if columns else cells.lines
     return np.array([", ".join(map(str, row)) for row in zip(*columns, strict=True)])

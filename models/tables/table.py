@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from models.tables.builder import TableBuilder
-from models.tables.cells import MISSING_WORDS, Cells, TableError, TableWarning, count, listed
+from models.tables.cells import MISSING_WORDS, Cells, TableWarning, count, listed
 from models.tables.columns import Column, Level
 from models.tables.description import Description, describe
 from models.tables.files import load_cells
@@ -223,7 +223,7 @@ def read_table(
     categories: Names = None,
     dates: Names | Mapping[str, str] = None,
     drop_missing_target: bool = False,
-    na_values: str | float | Sequence[str | float] = (),
+    na_values: str | float | Sequence[str | float] | None = None,
     keep_default_na: bool = True,
     delimiter: str | None = None,
     decimal: str | None = None,
@@ -260,7 +260,7 @@ def read_table(
         Columns of dates, with the format of each as of `datetime.strptime`. ISO 8601 and 20240229 need no format.
     drop_missing_target : bool
         Whether to leave out rows without a target, which are refused by default.
-    na_values : str, float or sequence of these
+    na_values : str, float or sequence of these, optional
         More cells that mean a missing value, such as "n.a." or -999.
     keep_default_na : bool
         Whether the words of `MISSING_WORDS` do too: the empty cell, NA, nan, null, None, ?, #N/A, #DIV/0! and so on.
@@ -307,9 +307,7 @@ def read_table(
            [ nan,  1. ],
            [10.5,  0. ]])
     """
-    if not isinstance(skip, int) or isinstance(skip, bool) or skip < 0:
-        raise TableError(f"skip is {skip!r}, expected a number of lines of at least 0")
-    words = [na_values] if isinstance(na_values, (str, int, float)) else na_values
+    words = [na_values] if isinstance(na_values, (str, int, float)) else na_values or ()
     missing = (MISSING_WORDS if keep_default_na else frozenset()) | set(map(str, words))
     options = {"delimiter": delimiter, "header": header, "skip": skip, "comment": comment, "encoding": encoding, "sheet": sheet}
     cells = load_cells(path, missing=missing, **options)

@@ -189,6 +189,9 @@ def test_columns_have_roles(tmp_path):
     assert table.names == ("a",)
     assert (table.groups.tolist(), table.weight.tolist(), table.index.tolist()) == ([0, 1, 0], [1, 0.5, 0], ["n1", "n2", "n3"])
     assert ", 2 groups by who, weighted" in table.summary()
+    numbers = read_table(np.array([[7, 1, 2], [8, 3, 4]]), -1, index=0, verbose=False)
+    assert numbers.index.tolist() == [7, 8]
+    assert isinstance(numbers.index[0], np.integer)
     assert read(tmp_path, text, features=["b", 1]).names == ("b", "a")
     assert read(tmp_path, text, index=["name", "who"]).index.tolist() == ["n1, u", "n2, v", "n3, u"]
 

@@ -108,6 +108,12 @@ REFUSED = {
     "delimiter": (PLAIN, {"delimiter": ",,"}, "delimiter is ',,', expected one character"),
     "decimal": (PLAIN, {"decimal": "'"}, "decimal is \"'\", expected"),
     "thousands": (PLAIN, {"decimal": ",", "thousands": ","}, "thousands is ','"),
+    "header as text": (PLAIN, {"header": "false"}, "header is 'false', expected true or false"),
+    "delimiter as a number": (PLAIN, {"delimiter": 5}, "delimiter is 5, expected text"),
+    "sheet as a bool": (PLAIN, {"sheet": True}, "sheet is True, expected a name or a number"),
+    "format as a number": (PLAIN, {"dates": {"a": 5}}, "dates is 5 for column 'a', expected a format such as"),
+    "no target": (PLAIN, {"target": []}, r"target is \[\], expected the name or the position"),
+    "half a position": (PLAIN, {"target": 1.5}, "no column '1.5'; the columns are a, b, y"),
     "skip": (PLAIN, {"skip": -1}, "skip is -1"),
 }  # fmt: skip
 
@@ -141,7 +147,7 @@ def test_a_frame_is_refused_by_row_and_column(column, message):
 
 def test_what_is_no_table_is_refused(tmp_path):
     for given in (None, 3, pd.Series([1, 2]), [[1, 2]]):
-        with pytest.raises(TableError, match="expected a path, paths, a DataFrame or an array"):
+        with pytest.raises(TableError, match="expected a path, paths, a DataFrame of pandas or an array"):
             read_table(given, "y")
     with pytest.raises(TableError, match=r"nowhere.csv cannot be read \(No such file"):
         read_table(tmp_path / "nowhere.csv", "y")
