@@ -110,7 +110,8 @@ class Description:
     def form(self, cells: Cells) -> NumberFormat:
         """Return the format of the numbers of another table: that of this one, unless cells contradict it."""
         numbers = [cells.column(x.name) for x in self.columns if x.kind == "number" and x.name in cells.names]
-        if not any(as_numbers(column, self.number_format)[1].any() for column in numbers):
+        quoted = cells.delimiter == "," == self.number_format.decimal  # so a number such as 1.234 has a decimal point
+        if not quoted and not any(as_numbers(column, self.number_format)[1].any() for column in numbers):
             return self.number_format
         try:
             return guess_format(cells)

@@ -189,8 +189,13 @@ def _read_excel(source: str, content: bytes, sheet: str | int | None, options: M
             raise TableError(f"{source}: no sheet {name!r}, expected {listed(book.sheet_names)}")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # openpyxl warns of what it does not keep, such as colours
-            frame = pandas.read_excel(book, sheet_name=name, header=None, dtype=object, keep_default_na=False, na_values=[])
-        grid = frame.to_numpy(object)
+            options_of_cells = {"header": None, "dtype": object, "keep_default_na": False, "na_values": []}
+            grid = pandas.read_excel(book, sheet_name=name, **options_of_cells).to_numpy(object)
+            empty = np.array([_is_gap(cell) or cell == "" for cell in grid.ravel()], bool).reshape(grid.shape)
+            if empty.any():
+                formulas = {"engine": "openpyxl", "engine_kwargs": {"data_only": False}}
+                written = pandas.read_excel(io.BytesIO(content), sheet_name=name, **options_of_cells, **formulas)
+                _refuse_formulas(source, empty, written.to_numpy(object))
     except TableError:
         raise
     except ImportError:
@@ -203,6 +208,17 @@ def _read_excel(source: str, content: bytes, sheet: str | int | None, options: M
     rows = [(number, [None if _is_gap(cell) else cell for cell in row]) for number, row in enumerate(grid, 1)]
     rows = [row for row in rows[options.get("skip", 0) :] if any(cell is not None for cell in row[1])]
     return make_cells(source, rows, "row", "", options.get("header"), missing, options.get("known", ()))
+
+
+def _refuse_formulas(source: str, empty: np.ndarray, written: np.ndarray) -> None:
+    """Refuse formulas whose result is not in the file: programs other than Excel may leave it out."""
+    for row, column in np.argwhere(empty):
+        formula = written[row, column] if row < len(written) and column < written.shape[1] else None
+        if isinstance(formula, str) and formula.startswith("="):
+            raise TableError(
+                f"{source}, row {row + 1}, column {column + 1}: {formula!r:.80} has no result in the file; open and save it in "
+                "Excel"
+            )
 
 
 def _read_parquet(source: str, content: bytes, missing: Container[str]) -> Cells:

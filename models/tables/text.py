@@ -297,7 +297,8 @@ def _is_header(
         )
         if unlike is None:
             return False
-        reason = f"{values[0]!r:.80} is a number, and {unlike!r:.80} is unlike the cells below"
+        kind = "date" if isinstance(values[0], date) else "number"
+        reason = f"{str(values[0])!r:.80} is a {kind}, and {str(unlike)!r:.80} is unlike the cells below"
     raise TableError(
         f"{source}, {unit} {line}: is it a header? {reason}; give header = true, or header = false, or skip = {line} with "
         "header = false to leave it out"

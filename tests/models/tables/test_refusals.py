@@ -16,6 +16,9 @@ with pd.ExcelWriter(TWO_SHEETS) as _writer:
     for _sheet in ("first", "second"):
         pd.DataFrame({"a": [1, 2], "y": [3, 4]}).to_excel(_writer, sheet_name=_sheet, index=False)
 
+FORMULAS = io.BytesIO()
+pd.DataFrame({"a": [1, "=A2+1"], "y": [3, 4]}).to_excel(FORMULAS, index=False)
+
 REFUSED = {
     # the file
     "empty": (" \n", {}, "is empty, expected CSV or other text, Parquet"),
@@ -33,6 +36,7 @@ REFUSED = {
     "JSON": ('[{"a": 1, "y": 2}]', {}, "is JSON; convert it"),
     "two sheets": (TWO_SHEETS.getvalue(), {}, "has the sheets first, second; give sheet, such as 'first'"),
     "no such sheet": (TWO_SHEETS.getvalue(), {"sheet": "third"}, "no sheet 'third', expected first, second"),
+    "formula": (FORMULAS.getvalue(), {}, "row 3, column 1: '=A2\\+1' has no result in the file; open and save it in Excel"),
     "sheet of text": (PLAIN, {"sheet": 0}, r"sheet is 0, and this is no Excel file \(.xlsx\); leave it out"),
     "latin-1": ("a,größe\n1,2\n3,4".encode("cp1252"), {}, 'line 1: the byte 0xf6 .* give encoding = "cp1252"'),
     "UTF-16 without a mark": (PLAIN.encode("utf-16-le"), {}, 'has zero bytes, .* or encoding = "utf-16-le"'),
