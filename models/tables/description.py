@@ -118,8 +118,14 @@ class Description:
         except TableError:
             return self.number_format
 
-    def matrix(self, cells: Cells) -> tuple[np.ndarray, list[str]]:
+    def matrix(self, cells: Cells, form: NumberFormat | None = None) -> tuple[np.ndarray, list[str]]:
         """Return the features of a table, and what is unlike the described table.
+
+        Parameters
+        ----------
+        cells : Cells
+        form : NumberFormat, optional
+            By default that of `form`.
 
         Returns
         -------
@@ -142,7 +148,7 @@ class Description:
         notes = []
         if additional := [name for name in cells.names if name not in expected]:
             notes.append(f"{cells.source}: additional columns are not used: {listed(additional)}")
-        form = self.form(cells)
+        form = form or self.form(cells)
         cells = with_numbers(cells, [x.name for x in self.columns if x.kind == "number"], form)
         x = np.empty((len(cells), len(self.columns)))
         for i, described in enumerate(self.columns):
@@ -164,8 +170,14 @@ class Description:
                 )
         return x, notes
 
-    def answers(self, cells: Cells) -> np.ndarray:
+    def answers(self, cells: Cells, form: NumberFormat | None = None) -> np.ndarray:
         """Return the targets of a table.
+
+        Parameters
+        ----------
+        cells : Cells
+        form : NumberFormat, optional
+            By default that of `form`.
 
         Returns
         -------
@@ -180,11 +192,12 @@ class Description:
         """
         for name in self.targets:
             refuse_missing(cells, name, "fill it, or leave such rows out with drop_missing_target = true")
+        form = form or self.form(cells)
         if self.task == "classification":
             assert self.classes is not None
             [name] = self.targets
             labels = Column(name, "category", self.classes)
-            codes = labels.encode(cells, cells.column(name), self.form(cells))
+            codes = labels.encode(cells, cells.column(name), form)
             if (codes == UNSEEN).any():
                 row = int((codes == UNSEEN).argmax())
                 label = level_key(cells.column(name)[row])
@@ -192,7 +205,6 @@ class Description:
                     f"{cells.where(row, name)}: the class {label!r:.80} is not known; the classes are {listed(self.classes)}"
                 )
             return codes.astype(np.int64)
-        form = self.form(cells)
         columns = []
         for name in self.targets:
             column = as_flags(cells, name, form) if self.task == "multilabel" else cells.column(name)

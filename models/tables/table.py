@@ -337,10 +337,10 @@ def read_table(
         missing_words=missing,
         index=roles.index,
     )
-    x, _ = description.matrix(cells)
+    x, _ = description.matrix(cells, form)
     table = Table(
         x=x,
-        y=description.answers(cells),
+        y=description.answers(cells, form),
         description=description,
         groups=None if roles.groups is None else group_codes(cells, roles.groups),
         weight=None if roles.weight is None else row_weights(cells, roles.weight, form),

@@ -115,6 +115,11 @@ def test_cells_are_read_as_what_they_mean(tmp_path, cells, options, expected):
     np.testing.assert_array_equal(read(tmp_path, text, **options).x[:, 0], expected)
 
 
+def test_a_target_has_the_format_of_the_other_columns(tmp_path):
+    table = read(tmp_path, 'a,y\n"1,5","2,345"\n"2,5","3,456"\n')
+    np.testing.assert_array_equal(np.hstack([table.x, table.y]), [[1.5, 2.345], [2.5, 3.456]])
+
+
 def test_rows_that_begin_with_an_error_of_excel_stay_rows(tmp_path):
     table = read(tmp_path, "a,y\n#N/A,1\n#DIV/0!,2\n# 3,x\n", task="classification", categories="a")
     assert len(table) == 3
