@@ -96,7 +96,7 @@ class Cells:
         if row is not None:
             parts.append(f"{self.unit} {self.lines[row]}")
         if name is not None:
-            parts.append(f"column {_shown(name)!r}")
+            parts.append(f"column {printable(name)!r}")
         return ", ".join(parts)
 
     def column(self, name: str) -> np.ndarray:
@@ -156,7 +156,7 @@ def listed(names: Iterable[object], most: int = 12) -> str:
     >>> listed(["a", "b", "c", "d"], most=2)
     'a, b and 2 more'
     """
-    texts = [_shown(str(name)) for name in names]
+    texts = [printable(str(name)) for name in names]
     return ", ".join(texts) if len(texts) <= most + 1 else f"{', '.join(texts[:most])} and {len(texts) - most} more"
 
 
@@ -171,10 +171,16 @@ def is_missing(column: np.ndarray) -> np.ndarray:
     return np.isnan(column) if column.dtype.kind == "f" else np.array([cell is None for cell in column], bool)
 
 
-def _shown(text: str) -> str:
-    """Return a text for a message: printable, and not long."""
+def printable(text: str, most: int = 40) -> str:
+    r"""Return a text for a message: printable, and not long.
+
+    Examples
+    --------
+    >>> printable("a\nb"), printable("abcd", most=2)
+    ('a�b', 'ab...')
+    """
     text = "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in text)
-    return text if len(text) <= 40 else f"{text[:40]}..."
+    return text if len(text) <= most else f"{text[:most]}..."
 
 
 def objects(cells: Sequence[Any]) -> np.ndarray:

@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from models.tables.cells import MISSING_WORDS, Cells, TableError, join_columns, listed, objects
+from models.tables.cells import MISSING_WORDS, Cells, TableError, join_columns, listed, objects, printable
 from models.tables.text import make_cells, read_text
 from tinygrad_lab.checks import install_hint
 
@@ -102,8 +102,9 @@ def read_cells(path: str | os.PathLike[str], *, sheet: str | int | None = None, 
     source = os.path.basename(os.fspath(path))
     try:
         content = Path(path).read_bytes()
-    except OSError as error:
-        raise TableError(f"{os.fspath(path)} cannot be read ({error.strerror}); give the path of a table") from None
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise TableError(f"{printable(os.fspath(path), 200)} cannot be read ({reason}); give the path of a table") from None
     try:
         return _read(source, content, sheet, options)
     except MemoryError:

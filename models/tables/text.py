@@ -13,7 +13,7 @@ import csv
 import io
 import re
 from collections import Counter
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from datetime import date
 from itertools import islice
 from typing import Any
@@ -100,7 +100,8 @@ def read_text(
         Names that a header has, if there is one.
     """
     text = decode(source, content, encoding)
-    lines = [line if number > skip else "\n" for number, line in enumerate(io.StringIO(text, newline=""), 1)]
+    given = list(io.StringIO(text, newline=""))
+    lines = ["\n" for _ in given[:skip]] + given[skip:]
     if comment:
         lines = ["\n" if line.startswith(comment) else line for line in lines]
     if lines and (said := SEPARATOR.fullmatch(lines[0].strip("\r\n"))):  # Excel begins a file with it
@@ -113,6 +114,12 @@ def read_text(
     elif len(delimiter) != 1 or delimiter in '"\r\n':
         raise TableError(f"{source}: delimiter is {delimiter!r}, expected one character, or ' ' for blanks")
     rows = list(_rows(source, lines, delimiter))
+    if rows and all(len(cells) == 1 for _, cells in rows):
+        blank = next((line for line in range(rows[0][0], rows[-1][0]) if not given[line - 1].strip()), None)
+        if blank is not None:
+            raise TableError(
+                f"{source}, line {blank}: is blank, in a table of one column; write NA for a missing value, or remove the line"
+            )
     return make_cells(source, rows, "line", delimiter, header, missing, known)
 
 
@@ -137,7 +144,7 @@ def choose_delimiter(lines: Sequence[str]) -> str:
     return best
 
 
-def _rows(source: str, lines: Iterable[str], delimiter: str) -> Iterator[Row]:
+def _rows(source: str, lines: Sequence[str], delimiter: str) -> Iterator[Row]:
     """Split lines into cells, without the blanks around them. Lines without any text are no rows."""
     if delimiter == BLANK:
         for number, line in enumerate(lines, 1):
@@ -145,12 +152,12 @@ def _rows(source: str, lines: Iterable[str], delimiter: str) -> Iterator[Row]:
                 yield number, [(word[0] or word[1]).replace('""', '"') for word in WORD.findall(line.strip())]
         return
     blanks = re.compile(rf'" +(?=[{re.escape(delimiter)}\r\n]|$)')  # after a quote, where strict rules allow none
-    lines = (blanks.sub('"', line) if '" ' in line else line for line in lines)
-    reader = csv.reader(lines, delimiter=delimiter, strict=True, skipinitialspace=True)
+    trimmed = (blanks.sub('"', line) if '" ' in line else line for line in lines)
+    reader = csv.reader(trimmed, delimiter=delimiter, strict=True, skipinitialspace=True)
     start = 1
     try:
         for cells in reader:
-            if cells and (len(cells) > 1 or cells[0].strip()):
+            if len(cells) > 1 or (cells and lines[start - 1].strip()):  # pandas writes a single missing value as ""
                 yield start, [cell.strip() for cell in cells]
             start = reader.line_num + 1
     except csv.Error as error:

@@ -259,6 +259,20 @@ def test_columns_without_names_are_matched_by_position(tmp_path):
     np.testing.assert_array_equal(table.matrix(path, header=False), [[0, 1], [3, 2]])
 
 
+def test_a_missing_value_alone_in_its_row_stays_a_row(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("a,y\n1,2\n3,4\n5,5\n")
+    table = read_table(path, "y", verbose=False)
+    path.write_text('a\n1\n""\n3\n')  # as pandas writes it
+    with pytest.warns(TableWarning, match="1 missing value"):
+        np.testing.assert_array_equal(table.matrix(path), [[1], [np.nan], [3]])
+    path.write_text("a\n1\n\n3\n")
+    with pytest.raises(TableError, match=r"t.csv, line 3: is blank, in a table of one column; write NA for"):
+        table.matrix(path)
+    path.write_text("\na\n1\n# b\n3\n\n")
+    np.testing.assert_array_equal(table.matrix(path, comment="#"), [[1], [3]])
+
+
 def test_a_description_is_json():
     description = table_of("kind").description
     text = json.dumps(description.to_json())

@@ -155,6 +155,8 @@ def test_what_is_no_table_is_refused(tmp_path):
             read_table(given, "y")
     with pytest.raises(TableError, match=r"nowhere.csv cannot be read \(No such file"):
         read_table(tmp_path / "nowhere.csv", "y")
+    with pytest.raises(TableError, match=r"a,y.1,2.3,4. cannot be read"):  # not a path, but what is in a file
+        read_table("a,y\n1,2\n3,4\n", "y")
     with pytest.raises(TableError, match=r"frame: two columns have the name 'a'"):
         read_table(pd.DataFrame([[1, 2, 3]], columns=["a", "a", "y"]), "y")
 
