@@ -9,7 +9,7 @@ import os
 from typing import Any
 
 import models.networks  # noqa: F401 (it registers the networks of this package)
-from models.tables import TableModel
+from models.tables import Description, TableModel
 from models.tables.model import DETAIL
 from tinygrad_lab import WeightsError, load_predictor
 
@@ -50,6 +50,6 @@ def load_model(path: str | os.PathLike[str]) -> Any:
     if DETAIL not in predictor.details:
         return predictor
     try:
-        return TableModel.from_predictor(predictor, predictor.details[DETAIL])
+        return TableModel(predictor, Description.from_json(predictor.details[DETAIL]))
     except ValueError as error:
         raise WeightsError(f"{os.fspath(path)}: {error}") from None

@@ -19,7 +19,7 @@ from models.tables.cells import MISSING_WORDS, Cells, TableError, count, is_miss
 from models.tables.columns import UNSEEN, Column, Level, guess_column, level_key
 from models.tables.dates import looks_compact
 from models.tables.files import load_cells
-from models.tables.formats import NumberFormat, as_numbers, guess_format, joined, with_numbers, without_numbers
+from models.tables.formats import FORMATS, NumberFormat, as_numbers, guess_format, joined, with_numbers, without_numbers
 from models.tables.targets import TASKS, as_flags, guess_task, refuse_missing
 
 CODE = re.compile(r"^0+[1-9]\d*$", re.MULTILINE)
@@ -88,11 +88,14 @@ class Description:
             texts = [description["task"], *chain.from_iterable(lists.values())]
             if not all(isinstance(text, str) for text in texts) or description["task"] not in TASKS:
                 raise TypeError("a name or a word is no text")
+            number_format = NumberFormat(**description["number_format"])
+            if number_format not in FORMATS or not description["columns"]:
+                raise TypeError("the format of numbers is unknown, or there are no columns")
             return cls(
                 columns=tuple(map(Column.from_json, description["columns"])),
                 task=description["task"],
                 classes=None if classes is None else tuple(classes),
-                number_format=NumberFormat(**description["number_format"]),
+                number_format=number_format,
                 **lists,
             )
         except (KeyError, TypeError, AttributeError) as error:

@@ -246,13 +246,6 @@ class TableModel:
         notes = {DETAIL: json.dumps(self.description.to_json())}
         self.predictor.to_onnx(path, in_features=len(self.description.columns), notes=notes)
 
-    @classmethod
-    def from_predictor(cls, predictor: Predictor, description: Description | Mapping[str, Any]) -> TableModel:
-        """Return the model of a predictor and a description, which may be what `Description.to_json` has returned."""
-        if not isinstance(description, Description):
-            description = Description.from_json(description)
-        return cls(predictor, description)
-
     def _warn(self, table: Any, options: Mapping[str, Any]) -> np.ndarray:
         x, notes = self.read(table, **options)
         for note in notes:

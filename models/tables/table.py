@@ -78,11 +78,6 @@ class Table:
     drops_missing_target: bool = False
     notes: tuple[str, ...] = ()
 
-    @classmethod
-    def from_frame(cls, frame: Any, target: Names = None, **options: Any) -> Table:
-        """Return the table of a pandas DataFrame. `options` are those of `read_table`."""
-        return read_table(frame, target, **options)
-
     @property
     def columns(self) -> tuple[Column, ...]:
         """The descriptions of the features."""
@@ -107,12 +102,6 @@ class Table:
     def classes(self) -> tuple[Level, ...] | None:
         """The labels of a classification, in the order of their codes."""
         return self.description.classes
-
-    @property
-    def class_counts(self) -> dict[Level, int]:
-        """The number of rows of each class of a classification."""
-        counts = np.bincount(self.y, minlength=len(self.classes)) if self.classes else ()
-        return {label: int(count) for label, count in zip(self.classes or (), counts, strict=True)}
 
     def __len__(self) -> int:
         return len(self.x)

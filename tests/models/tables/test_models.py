@@ -277,10 +277,13 @@ def test_a_description_is_json():
     description = table_of("kind").description
     text = json.dumps(description.to_json())
     assert Description.from_json(json.loads(text)) == description
-    broken = json.loads(text)
-    del broken["columns"][0]["kind"]
-    with pytest.raises(ValueError, match="the description of the columns is damaged or of another version"):
-        Description.from_json(broken)
+    without_kind, other_sign, empty = (json.loads(text) for _ in range(3))
+    del without_kind["columns"][0]["kind"]
+    other_sign["number_format"]["decimal"] = 5
+    empty["columns"] = []
+    for broken in (without_kind, other_sign, empty):
+        with pytest.raises(ValueError, match="the description of the columns is damaged or of another version"):
+            Description.from_json(broken)
 
 
 def test_nothing_is_reported_of_a_table_that_fits():
