@@ -173,6 +173,8 @@ class CalibratedModel(ABC):
         given = [one if isinstance(one, (list, tuple)) else (one,) for one in fold_models]
         models = tuple(self._check_models(f"fold_models[{i}]", one) for i, one in enumerate(given))
         rows = [np.asarray(part) for part in held_out]
+        if not models:
+            raise ValueError(f"{type(self).__name__}.calibrate: fold_models is empty, expected a model for each fold")
         if len(rows) != len(models):
             raise ValueError(
                 f"{type(self).__name__}.calibrate: {len(rows)} folds for {len(models)} fold models, expected as many"

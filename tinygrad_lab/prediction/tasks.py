@@ -63,6 +63,8 @@ def count_inputs(network: Layer) -> int:
 
 def as_classes(classes: ArrayLike) -> np.ndarray:
     """Return labels as an array. Labels of several types, such as 1 and "one", stay what they are."""
+    if np.ndim(classes) != 1:
+        raise TypeError(f"Predictor: classes is {classes!r}, expected a list with the label of each class")
     values = classes.tolist() if isinstance(classes, np.ndarray) else list(classes)  # type: ignore[arg-type]
     for value in values:
         if not isinstance(value, (bool, int, float, str, np.generic)) or value != value:
@@ -115,15 +117,16 @@ def mean_output(networks: Sequence[Layer], x: Tensor, task: str, classes: np.nda
     Raises
     ------
     ValueError
-        If an output has another shape, or another number of columns than the classes need.
+        If an output has another shape, or another number of columns than the classes or the first network need.
     """
-    total = _meaning(raw_output(networks[0], x, task, classes), task)
-    for network in networks[1:]:
-        total = total + _meaning(raw_output(network, x, task, classes), task)
-    mean = total if len(networks) == 1 else total / float(len(networks))
-    if task == "classification" and mean.shape[1] == 1:
-        return concatenate([1.0 - mean, mean], axis=1)
-    return mean
+    total, *others = (_meaning(raw_output(network, x, task, classes), task) for network in networks)
+    for other in others:
+        if other.shape != total.shape:
+            raise ValueError(
+                f"Predictor: members have {other.shape[1]} and {total.shape[1]} outputs, expected networks with as many"
+            )
+        total = total + other
+    return total / float(len(networks)) if others else total
 
 
 def raw_output(network: Layer, x: Tensor, task: str, classes: np.ndarray | None) -> Tensor:
@@ -145,8 +148,12 @@ def raw_output(network: Layer, x: Tensor, task: str, classes: np.ndarray | None)
 def _meaning(output: Tensor, task: str) -> Tensor:
     if task == "regression":
         return output
-    excludes_others = task == "classification" and output.shape[1] > 1
-    return output.softmax() if excludes_others else output.sigmoid()
+    if task == "multilabel":
+        return output.sigmoid()
+    if output.shape[1] > 1:
+        return output.softmax()
+    second = output.sigmoid()
+    return concatenate([1.0 - second, second], axis=1)
 
 
 def sklearn_tags(task: str) -> Any:

@@ -113,6 +113,15 @@ def test_members_are_averaged():
     np.testing.assert_array_equal(together.predict(X), probabilities.argmax(1))
 
 
+def test_a_member_may_have_one_logit_and_another_two():
+    alone = [tl.Predictor(linear(outputs), "classification") for outputs in (1, 2)]
+    expected = np.mean([one.predict_proba(X) for one in alone], axis=0)
+    for outputs in ((1, 2), (2, 1)):
+        first, second = map(linear, outputs)
+        found = tl.Predictor(first, "classification", members=[second]).predict_proba(X)
+        np.testing.assert_allclose(found, expected, rtol=1e-15)
+
+
 # scikit-learn ----------------------------------------------------------------------------------------------------------
 
 
@@ -134,6 +143,9 @@ def test_scikit_learns_scorers_take_it(task, y, scorer):
         (lambda: tl.Predictor(linear(1), "ranking"), "task is 'ranking', expected regression, classification, multilabel"),
         (lambda: tl.Predictor("net"), "models has 'net', expected a Layer, such as trainer.network"),
         (lambda: tl.Predictor(linear(1), members=[None]), "models has None, expected a Layer"),
+        (lambda: tl.Predictor(linear(2), members=[linear(1)]).predict(X), "members have 1 and 2 outputs, expected networks"),
+        (lambda: tl.Predictor(linear(2)).calibrate([], [], X, X), "calibrate: fold_models is empty, expected a model for each"),
+        (lambda: tl.Predictor(linear(2), "classification", "ab"), "classes is 'ab', expected a list with the label of each"),
         (lambda: tl.Predictor(linear(1), classes=[0, 1]), "classes are given for a regression"),
         (lambda: tl.Predictor(linear(2), "classification", [1, 1]), "expected at least two different labels"),
         (lambda: tl.Predictor(linear(2), "classification", [float("nan"), 1]), "classes holds nan"),
