@@ -52,7 +52,7 @@ class TableBuilder:
     - ``weight_decay``: the strength of a decoupled L2 penalty, or AdamW's;
     - ``dropout``: the share of units that is set to 0 after each hidden layer;
     - ``embedding``: the length of a vector that is learnt for each level of a category, in place of one-hot inputs;
-    - ``loss``: for regression, a name in `models.parts.LOSSES`; by default the half squared error;
+    - ``loss``: a name in `models.parts.LOSSES` that fits the task; by default the half squared error for a regression;
     - ``class_weight``: "balanced", or a mapping from each class to its weight;
     - ``patience``: the number of epochs without improvement on held-out training rows after which to stop;
     - ``validation_fraction``: the share of the training rows that is held out, by default 0.1 if ``patience`` is given.
@@ -137,6 +137,8 @@ class TableBuilder:
         if name is None:
             return default
         loss = get_loss(name)
+        if self.task == "classification" and loss.class_labels:
+            return loss
         if self.task != "regression" or loss.class_labels:
             raise ValueError(f"Table.builder: loss is {name!r} for {self.task}, expected None, which is {default!r}")
         return loss

@@ -16,7 +16,9 @@ from models.tables.formats import is_number
 
 EPOCH = datetime(1970, 1, 1)
 ISO = re.compile(r"\d{4}[-/]\d{1,2}([-/]\d{1,2}([T ]\d{1,2}:\d{2}(:\d{2}([.,]\d+)?)?)?)? ?(Z|[+-]\d{2}:?\d{2})?", re.ASCII)
-OTHER = re.compile(r"\d{1,4}[./ -](\d{1,2}|[A-Za-z]{3,9})\.?[./ -]\d{2,4}([T ].*)?|[A-Za-z]{3,9} \d{1,2},? \d{4}", re.ASCII)
+OTHER = re.compile(
+    r"\d{1,4}[./ -](\d{1,2}|[A-Za-z]{3,9})\.?[./ -]\d{2,4}([T ].*)?|[A-Za-z]{3,9}[ -]\d{1,2}[, -]\s?\d{4}", re.ASCII
+)
 COMPACT = "%Y%m%d"
 """The format of 19580329, which is a date if the name of the column says so, or if it is asked for."""
 

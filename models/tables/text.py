@@ -206,6 +206,8 @@ def make_cells(
     else:
         names = list(map(_name, first))
         names[0] = names[0].removeprefix("# ")  # as numpy.savetxt writes a header
+    if header and all(len(name) > 1 and name[0] == name[-1] == "'" for name in names):
+        names = [name[1:-1] for name in names]
     if not body:
         raise TableError(f"{source}: has a header and no rows ({listed(names)}), expected at least one row")
     for line, cells in body:

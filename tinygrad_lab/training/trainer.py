@@ -137,6 +137,8 @@ class Trainer(TrainingStep):
             )
         epochs = _positive("epochs", epochs)
         batch_size = batch_size if batch_size is None else _positive("batch_size", batch_size)
+        if not isinstance(shuffle, (bool, np.bool_)):
+            raise TypeError(f"Trainer: shuffle is {shuffle!r}, expected True or False")
         if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
             raise ValueError(f"Trainer: seed is {seed!r}, expected an integer of at least 0")
         if engine not in ENGINE_NAMES:

@@ -71,7 +71,8 @@ def test_every_hyper_parameter_has_its_effect(configuration, found):
 
 def test_the_loss_and_the_outputs_follow_from_the_task():
     assert isinstance(trained(table_of()).loss, tl.HalfSquaredError)
-    assert isinstance(trained(table_of("kind")).loss, tl.CrossEntropy)
+    for loss in (None, "cross_entropy"):
+        assert isinstance(trained(table_of("kind"), {"loss": loss}).loss, tl.CrossEntropy)
     several = read_table(FRAME.assign(a=FRAME["flag"], b=~FRAME["flag"]), ["a", "b"], features=FEATURES[:3], verbose=False)
     trainer = trained(several)
     assert isinstance(trainer.loss, tl.BinaryCrossEntropy)

@@ -47,6 +47,7 @@ PLAIN_FILES = {
     "decimal comma": PLAIN.replace(",", ";").replace(".", ","),
     "decimal comma between blanks": PLAIN.replace(",", " ").replace(".", ","),
     "quotes": '"a" , "b","y"\n"1","2","3.5"\n"4","5",6\n7,8,10\n',
+    "names in single quotes": "'a' 'b' 'y'\n1 2 3.5\n4 5 6\n7 8 10\n",
     "old Mac": PLAIN.replace("\n", "\r"),
     "Windows, blank lines": "\r\n" + PLAIN.replace("\n", "\r\n\r\n"),
     "byte order mark": b"\xef\xbb\xbf" + PLAIN.encode(),

@@ -73,6 +73,7 @@ REFUSED = {
     "point and comma": ("a;b;y\n1,5;2.5;1\n", {}, "column 'b' has '2.5' and column 'a' has '1,5', .* give decimal"),
     "no such day": ("a,y\n2024-02-28,1\n2024-02-30,2\n2024-03-01,3\n", {}, "line 3, column 'a': '2024-02-30' is not a date"),
     "which day": ("a,y\n01.02.2024,1\n02.03.2024,2\n", {}, 'line 2, column \'a\': .* give its format, such as dates = {"a"'),
+    "month first": ("a,y\nJan-1-2024,1\nFeb-2-2024,2\n", {}, "line 2, column 'a': 'Jan-1-2024' may be a date, .* give its"),
     "not in the format": (
         "a,y\n01.02.2024,1\n2,2\n", {"dates": {"a": "%d.%m.%Y"}}, "line 3, column 'a': '2' is not a date of the format %d.%m",
     ),

@@ -455,6 +455,11 @@ def test_sample_weights_that_do_not_fit_are_refused(sample_weight):
         make_trainer().fit(X, Y, sample_weight=sample_weight)
 
 
+def test_shuffle_is_a_bool():
+    with pytest.raises(TypeError, match="Trainer: shuffle is 'no', expected True or False"):
+        make_trainer(shuffle="no")
+
+
 @pytest.mark.parametrize("value", [0, -1, 1.5, "ten", True])
 def test_counts_that_are_no_positive_integers_are_refused(value):
     for name in ("epochs", "batch_size"):
