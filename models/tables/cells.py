@@ -118,10 +118,6 @@ class Cells:
         """Return some of the rows."""
         return replace(self, columns=tuple(column[rows] for column in self.columns), lines=self.lines[rows])
 
-    def noting(self, *notes: str) -> Cells:
-        """Return these cells with more notes."""
-        return replace(self, notes=(*self.notes, *notes))
-
 
 def suggest(name: str, known: Sequence[str]) -> str:
     """Return the part of a message that suggests a similar name, or lists the known ones.

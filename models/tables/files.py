@@ -190,7 +190,7 @@ def _read_excel(source: str, content: bytes, sheet: str | int | None, options: M
             raise TableError(f"{source}: no sheet {name!r}, expected {listed(book.sheet_names)}")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # openpyxl warns of what it does not keep, such as colours
-            options_of_cells = {"header": None, "dtype": object, "keep_default_na": False, "na_values": []}
+            options_of_cells: dict[str, Any] = {"header": None, "dtype": object, "keep_default_na": False, "na_values": []}
             grid = pandas.read_excel(book, sheet_name=name, **options_of_cells).to_numpy(object)
             empty = np.array([_is_gap(cell) or cell == "" for cell in grid.ravel()], bool).reshape(grid.shape)
             if empty.any():
