@@ -39,7 +39,8 @@ ORDER = {
     "tinygrad_lab/prediction": "architecture rules files tasks conformal calibrated onnx_export predictor loading",
     "models": "networks parts builders report_data tables files estimators",
     "models/estimators": "samples continuation base regressors classifier",
-    "models/tables": "cells formats dates text files columns targets roles description encoder embedding builder model table",
+    "models/tables": "cells formats dates header text frames files columns targets roles description "
+    "encoder embedding builder model table",
     "search": "errors output table frames space trials testing store pool ranking run report result search command __main__",
     "search/space": "configuration rounds grid union random halving optuna",
     "search/trials": "data folds models scoring baselines watchers seeds containment fits running engine sources surroundings",

@@ -1,6 +1,6 @@
 """Tables of one's own: from a file to the arrays, the network and the predictions.
 
-    cells, formats, dates --> text, files --> columns, targets, roles, description
+    cells, formats, dates --> header, text, frames, files --> columns, targets, roles, description
                                        --> encoder, embedding, builder --> model --> table
 
 `read_table` reads a file and says what it read. The description of its columns goes with a model into its file.

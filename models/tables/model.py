@@ -18,7 +18,7 @@ import numpy as np
 from models.tables.cells import TableError, TableWarning, is_missing, listed
 from models.tables.columns import UNSEEN, level_key
 from models.tables.description import Description
-from models.tables.files import is_frame
+from models.tables.frames import is_frame
 from tinygrad_lab import Predictor
 
 DETAIL = "table"
