@@ -113,8 +113,10 @@ class Description:
     def form(self, cells: Cells) -> NumberFormat:
         """Return the format of the numbers of another table: that of this one, unless cells contradict it."""
         numbers = [cells.column(x.name) for x in self.columns if x.kind == "number" and x.name in cells.names]
-        quoted = cells.delimiter == "," == self.number_format.decimal  # so a number such as 1.234 has a decimal point
-        if not quoted and not any(as_numbers(column, self.number_format)[1].any() for column in numbers):
+        # Between commas, a decimal comma is rare. So if there is none, the point in 1.234 is a decimal one.
+        text = "".join(map(joined, numbers)) if cells.delimiter == "," == self.number_format.decimal else ""
+        has_points = "." in text and "," not in text
+        if not has_points and not any(as_numbers(column, self.number_format)[1].any() for column in numbers):
             return self.number_format
         try:
             return guess_format(cells)
@@ -152,6 +154,8 @@ class Description:
         if additional := [name for name in cells.names if name not in expected]:
             notes.append(f"{cells.source}: additional columns are not used: {listed(additional)}")
         form = form or self.form(cells)
+        if form != self.number_format:
+            notes.append(f"{cells.source}: numbers have a {form}, and those of the training table a {self.number_format}")
         cells = with_numbers(cells, [x.name for x in self.columns if x.kind == "number"], form)
         x = np.empty((len(cells), len(self.columns)))
         for i, described in enumerate(self.columns):

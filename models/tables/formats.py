@@ -44,10 +44,16 @@ class NumberFormat:
     --------
     >>> NumberFormat(",", ".").parse("1.234,5"), NumberFormat(".", ",").parse("1,234.5"), NumberFormat().parse("1,5")
     (1234.5, 1234.5, None)
+    >>> print(NumberFormat(",", "."))
+    decimal comma, '.' between thousands
     """
 
     decimal: str = "."
     thousands: str = ""
+
+    def __str__(self) -> str:
+        sign = "comma" if self.decimal == "," else "point"
+        return f"decimal {sign}" + (f", {self.thousands!r} between thousands" if self.thousands else "")
 
     @cached_property
     def _pattern(self) -> re.Pattern[str]:

@@ -290,7 +290,7 @@ def read_table(
     ...     table = read_table(path, target="quality")
     3 samples, 2 features (1 number, 1 category with 2 levels), y = quality (regression), 1 missing value in 1 column
       decimal comma
-      column 'quality' has 3 whole numbers; give task = "classification" if they are classes
+      column 'quality' has 3 different whole numbers; give task = "classification" if they are classes
     >>> table.x
     array([[ 9.4,  0. ],
            [ nan,  1. ],
@@ -309,10 +309,8 @@ def read_table(
     if drop_missing_target:
         cells, more = with_target(cells, roles.targets)
         notes += more
-    if decimal is None and form.decimal == ",":
-        notes.append("decimal comma" + (f", {form.thousands!r} between thousands" if form.thousands else ""))
-    elif thousands is None and form.thousands:
-        notes.append(f"{form.thousands!r} between thousands")
+    if (decimal is None and form.decimal == ",") or (thousands is None and form.thousands):
+        notes.append(str(form))
     by_format = {cells.resolve(key): form for key, form in dates.items()} if isinstance(dates, Mapping) else {}
     others = () if isinstance(dates, Mapping) else roles.resolve(dates)
     description, cells, more = describe(

@@ -75,7 +75,7 @@ def _likely_task(
         return "classification", []
     if whole and 2 < len(values) <= 10:
         return "regression", [
-            f'column {name!r} has {len(values)} whole numbers; give task = "classification" if they are classes'
+            f'column {name!r} has {len(values)} different whole numbers; give task = "classification" if they are classes'
         ]
     return "regression", []
 

@@ -242,7 +242,12 @@ def test_another_file_is_read_as_the_first_unless_it_contradicts(tmp_path):
     np.testing.assert_array_equal(table.matrix(path), [[1.234, np.nan]])
     for number in (1.25, 1.234):
         path.write_text(f"a,b\n{number},3\n")
-        np.testing.assert_array_equal(table.matrix(path), [[number, 3]])
+        with pytest.warns(TableWarning, match="numbers have a decimal point, and those of the training table a decimal comma"):
+            np.testing.assert_array_equal(table.matrix(path), [[number, 3]])
+    path.write_text('a,b\n"1,234",3\n')
+    np.testing.assert_array_equal(table.matrix(path), [[1.234, 3]])
+    path.write_text("a,b\n1,3\n")
+    np.testing.assert_array_equal(table.matrix(path), [[1, 3]])
     path.write_text("a,b\n1,x\n")
     with pytest.raises(TableError, match="t.csv, line 2, column 'b': 'x' is not a number"):
         table.matrix(path)

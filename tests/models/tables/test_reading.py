@@ -220,7 +220,7 @@ def test_what_was_guessed_is_reported(tmp_path, capsys):
         "12 samples, 5 features (4 numbers, 1 date), y = y (regression)",
         "1 column without name and values left out",
         "decimal comma",
-        "column 'y' has 4 whole numbers; give task = \"classification\" if they are classes",
+        "column 'y' has 4 different whole numbers; give task = \"classification\" if they are classes",
         "column 'date' is read as dates, such as 20240101",
         "column 'day' has numbers such as 20240101; list it in dates if they are dates",
         "column 'id' numbers the rows; drop it, or make it the index, if it is no feature",
