@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from search.report.card import ModelCard
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class SearchResult:
     """What a search found. As a sequence it is its ranking.
 
@@ -122,8 +122,14 @@ class SearchResult:
     def __getitem__(self, position: int) -> RankedConfiguration:
         return self.ranking[position]
 
+    def __repr__(self) -> str:
+        return f"SearchResult({self.ranking!r})"
+
     def __str__(self) -> str:
         return str(self.ranking)
+
+    def _repr_html_(self) -> str:
+        return self.ranking._repr_html_()
 
     def comparison(self, confidence: float = 0.95) -> Comparison:
         """Compare each configuration with the best on the same folds; see `search.ranking.comparison.compare` for the meaning.

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
+from html import escape
 from typing import Any, Protocol, TypeVar, overload
 
 from search.errors import printable
@@ -82,6 +83,10 @@ class Rows(Sequence[Row], ABC):
 
     def __str__(self) -> str:
         return self.table()
+
+    def _repr_html_(self) -> str:
+        """Return the table for a notebook, which shows it for the last line of a cell."""
+        return f"<pre>{escape(str(self))}</pre>"
 
     @abstractmethod
     def table(self) -> str:

@@ -85,12 +85,10 @@ def finished(options: argparse.Namespace) -> tuple[Settings, SearchResult]:
 
 
 def check_success(result: SearchResult, store: Path) -> None:
-    """Raise a SearchError if no configuration could be fitted, with the reason of the first."""
-    if not any(row.status == "done" for row in result):
-        first = result[0]
+    """Raise a SearchError if no configuration could be fitted, with the most frequent reason."""
+    if failure := result.ranking.failure:
         raise SearchError(
-            f"store {store}: no configuration succeeded, of {len(result):,}; {first.configuration} {first.status} "
-            f"({first.reason}); correct the cause, and begin a new store, or run with --fork {shlex.quote(str(store))}"
+            f"store {store}: {failure}; correct the cause, and begin a new store, or run with --fork {shlex.quote(str(store))}"
         )
 
 

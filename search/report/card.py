@@ -36,7 +36,6 @@ from search.trials.folds import Fold
 MOST_TARGETS = 3  # whose predictions are drawn
 MOST_LEVELS = 8  # of a category that are listed
 MOST_LINES = 6  # outputs in a figure of partial dependence
-BASELINES = {"mean": "baseline: no features", "linear": "baseline: linear", "boosting": "baseline: boosted trees"}
 
 
 @dataclass(frozen=True)
@@ -233,7 +232,7 @@ def _verdict(baseline: str, score: str, is_score: bool, gain: float, low: float,
 
 def _name(row: RankedConfiguration, ranking: Ranking) -> str:
     kind = baseline_of(row.configuration)
-    return f"best of {len(ranking):,} {plural(len(ranking), 'configuration')}" if kind is None else BASELINES.get(kind, kind)
+    return f"best of {len(ranking):,} {plural(len(ranking), 'configuration')}" if kind is None else f"baseline: {kind}"
 
 
 # ---- figures -------------------------------------------------------------------------------------------------------

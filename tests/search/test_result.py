@@ -240,6 +240,15 @@ def test_winners(result):
     assert len(lines) == 1 + len(SEARCH_GRID)
 
 
+def test_a_notebook_shows_the_ranking(result):
+    assert repr(result) == f"SearchResult(Ranking({len(SEARCH_GRID)} configurations))"
+    assert result._repr_html_() == result.ranking._repr_html_() == f"<pre>{result.ranking}</pre>"
+    grid = ParameterGrid(name=["<b>"], loss=[0.5])
+    html = GridSearch(build_scored, grid, store=None, workers=1).run(*data(), progress=False).ranking._repr_html_()
+    assert "&lt;b&gt;" in html
+    assert "<b>" not in html
+
+
 def test_retrain_leaves_out_what_failed():
     grid = ParameterGrid(behaviour=["raises", "works"])
     result = GridSearch(build_troubled, grid, store=None, workers=1).run(*data(), progress=False)

@@ -119,7 +119,10 @@ def test_if_every_fit_failed_the_exit_code_is_1_and_a_line_gives_the_reason(fold
         assert main(command) == 1
         output, errors = capsys.readouterr()
         assert errors.count("\n") == 1
-        assert "no configuration succeeded, of 2; {'degree': 1} failed (fold 0: RuntimeError: no licence \\x1b[2J " in errors
+        assert (
+            "every configuration failed or diverged, all for the same reason: failed, RuntimeError: no licence \\x1b[2J "
+            in errors
+        )
         assert "\x1b" not in output + errors
     assert not Path("page").exists()
 
