@@ -13,6 +13,7 @@ from typing import Any, ParamSpec, Protocol, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from search.errors import message_line
 from search.trials.data import Array
 from tinygrad_lab.checks import install_hint, is_positive_integer
 
@@ -217,7 +218,7 @@ def make_folds(splitter: Splitter, x: Array, y: Array, groups: NDArray[Any] | No
     Raises
     ------
     ValueError
-        If the splitter yields folds that do not pass these checks.
+        If the splitter raises one, or yields folds that do not pass these checks.
 
     Examples
     --------
@@ -228,7 +229,12 @@ def make_folds(splitter: Splitter, x: Array, y: Array, groups: NDArray[Any] | No
     Traceback (most recent call last):
     ValueError: fold 0: group 2 both trains and validates, expected one of them; use a splitter that keeps groups together, ...
     """
-    splits = list(splitter.split(x, y) if groups is None else splitter.split(x, y, groups))
+    try:
+        splits = list(splitter.split(x, y) if groups is None else splitter.split(x, y, groups))
+    except ValueError as error:
+        if isinstance(splitter, KFold):
+            raise
+        raise ValueError(f"{splitter!r}: {message_line(error)}") from error  # scikit-learn does not say whose message it is
     for i, split in enumerate(splits):
         if not isinstance(split, tuple | list) or len(split) != 2:
             raise ValueError(f"fold {i}: a {type(split).__name__} is no pair, expected training and validation indices")

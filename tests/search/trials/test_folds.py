@@ -95,6 +95,12 @@ def test_bad_folds(folds, message):
         make_folds(Splits(*folds), np.zeros((3, 1)), np.zeros((3, 1)))
 
 
+def test_the_error_of_a_splitter_names_it():
+    splitter = model_selection.StratifiedKFold(2)
+    with pytest.raises(ValueError, match=r"^StratifiedKFold\(n_splits=2, .*\): Supported target types are"):
+        make_folds(splitter, np.zeros((4, 1)), np.linspace(0.0, 0.5, 4))
+
+
 def test_what_a_splitter_yields_is_pairs():
     x = np.zeros((3, 1))
     for split in (np.arange(3), (np.arange(1), np.arange(1, 2), np.arange(2, 3))):
