@@ -35,7 +35,7 @@ class Settings:
     build : str or None
         ``"module:function"``. None takes the builder that suits the data.
     data : DataSettings
-    strategy : Strategy or list of ParameterGrid
+    strategy : Strategy
     folds, outer : FoldSettings or None
         The folds of the search, by default those of `search.Search`, and the outer folds of a nested cross-validation.
     seed, repeats : int
@@ -49,7 +49,7 @@ class Settings:
     folder: Path
     build: str | None
     data: DataSettings
-    strategy: Any
+    strategy: Strategy
     folds: FoldSettings | None
     outer: FoldSettings | None
     seed: int

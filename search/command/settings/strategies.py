@@ -12,6 +12,7 @@ of them for each configuration.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from inspect import signature
 from typing import Any
 
 from search.command.settings.keys import SettingsError, expect_one_of, shown
@@ -129,6 +130,11 @@ def _scipy_distribution(kind: str, lowest: float, highest: float) -> Any:
     return stats.loguniform(lowest, highest) if kind == "loguniform" else stats.randint(lowest, highest + 1)
 
 
+def _needs_a_seed_only(samplers: Any, name: str) -> bool:
+    parameters = dict(signature(getattr(samplers, name)).parameters) if name.endswith("Sampler") else {}
+    return parameters.pop("seed", None) is not None and all(each.default is not each.empty for each in parameters.values())
+
+
 def _optuna(grids: list[Axes], options: dict[str, Any]) -> Strategy:
     OptunaSampler({"check": [0]}, 1)  # raises an ImportError that names the extra
     from optuna import samplers
@@ -141,7 +147,7 @@ def _optuna(grids: list[Axes], options: dict[str, Any]) -> Strategy:
 
     sampler = options.get("sampler")
     if sampler is not None:
-        expect_one_of("search.sampler", sampler, tuple(name for name in samplers.__all__ if name.endswith("Sampler")))
+        expect_one_of("search.sampler", sampler, tuple(name for name in samplers.__all__ if _needs_a_seed_only(samplers, name)))
         options["sampler"] = getattr(samplers, sampler)
     if len(grids) != 1:
         raise SettingsError(f'{len(grids)} tables [[grid]] with strategy = "optuna", expected one [grid], of which it learns')

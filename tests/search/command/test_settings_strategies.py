@@ -111,6 +111,7 @@ def test_folds_suit_the_data_unless_the_file_says_otherwise():
         ("[grid]\nlr = [1]\n[early_stopping]\npatience = 3", "early_stopping has an effect only on a table with data.target"),
         ("train = ''", "search.toml is no TOML: "),
         ("[[grid]]\na = [1]\n[[grid]]\nb = [1]\n[search]\nstrategy = 'optuna'\nn = 1", "2 tables [[grid]] with strategy"),
+        ("[grid]\na = [1]\n[search]\nstrategy = 'optuna'\nn = 1\nsampler = 'GridSampler'", "search.sampler = 'GridSampler', "),
         ("[[grid]]\nlr = {uniform = [0, 1]}\n[search]\nstrategy = 'halving'\nepochs = 3", "grid has a distribution"),
     ],
 )
