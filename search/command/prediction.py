@@ -19,14 +19,18 @@ from search.result import SearchResult
 
 Names = dict[str, list[str]]  # the columns of the new table that name its rows, which are copied to the predictions
 
+WIDTHS = "columns of x and y"  # among the details of a model of a plain table
 SQLITE = b"SQLite format 3\0"  # the first bytes of a store
 
 
 def save(options: argparse.Namespace) -> None:
     """Fit the best configuration, or the simplest that is as good, on the whole training table, and save the model."""
     check_output(options.file, options.store)
-    _, result = finished(options)
+    settings, result = finished(options)
     model = _fitted(result, options)
+    train, _ = settings.tables
+    if isinstance(train, PlainTable):
+        model.details[WIDTHS] = [train.x.shape[1], train.y.shape[1]]
     if not hasattr(model, "save"):
         raise SearchError(f"the model is {model!r}, which cannot be saved; use it in Python")
     with naming_write_errors(options.file):
@@ -79,31 +83,31 @@ def _rows_like(settings: Settings, path: Path, reading: dict[str, Any], index: l
     train, _ = settings.tables
     if not isinstance(train, PlainTable):
         return _rows_for(train.model(None), path, reading, index)
-    _refuse_index(index)
-    x = settings.data.read_numbers(path)
-    width, outputs = train.x.shape[1], train.y.shape[1]
-    if x.shape[1] == width + outputs:
-        note(f"{path}: the last column is y" if outputs == 1 else f"{path}: the last {outputs} columns are y")
-        x = x[:, :width]
-    if x.shape[1] != width:
-        raise SettingsError(f"{path} has {x.shape[1]} columns, expected the {width} of x, as in {settings.data.train}")
-    return x, {}
+    return _numbers(path, settings.data, index, train.x.shape[1], train.y.shape[1]), {}
 
 
 def _rows_for(model: Any, path: Path, reading: dict[str, Any], index: list[str]) -> tuple[Any, Names]:
     """Read new rows and their names for a model, which knows the columns of its table if there was one with names."""
     if not hasattr(model, "read_file"):
-        _refuse_index(index)
-        return DataSettings(path, None, reading).read_numbers(path), {}
+        width, outputs = getattr(model, "details", {}).get(WIDTHS, (None, 0))
+        return _numbers(path, DataSettings(path, None, reading), index, width, outputs), {}
     x, names, notes = model.read_file(path, index, **reading)
     for text in notes:
         note(text)
     return x, names
 
 
-def _refuse_index(index: list[str]) -> None:
+def _numbers(path: Path, data: DataSettings, index: list[str], width: int | None, outputs: int) -> Any:
+    """Read a plain table of x, beside which y may be. `width` is None if the model does not know that of x."""
     if index:
         raise SearchError("--index: the columns of a plain table of numbers have no names; leave it out")
+    x = data.read_numbers(path)
+    if width is not None and x.shape[1] == width + outputs:
+        note(f"{path}: the last column is y" if outputs == 1 else f"{path}: the last {outputs} columns are y")
+        x = x[:, :width]
+    if width not in (None, x.shape[1]):
+        raise SettingsError(f"{path} has {x.shape[1]} columns, expected the {width} of x, as in the training table")
+    return x
 
 
 def _predictions(model: Any, x: Any, interval: float | None, proba: bool) -> tuple[list[str], list[Any]]:

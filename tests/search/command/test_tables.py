@@ -149,14 +149,17 @@ def test_plain_numbers_have_predictions_too(folder, capsys, monkeypatch):
     assert Path("p.csv").read_bytes() == Path("q.csv").read_bytes()
     assert [*read("p.csv")[0]] == ["prediction"]
     assert main(["save", "s.sqlite", "m", "--quiet"]) == 0
-    assert main(["predict", "m", "new.csv", "--out", "r.csv"]) == 0
-    assert Path("p.csv").read_bytes() == Path("r.csv").read_bytes()
+    for name in ("new.csv", "again.csv"):
+        assert main(["predict", "m", name, "--out", "r.csv"]) == 0
+        assert Path("p.csv").read_bytes() == Path("r.csv").read_bytes()
     monkeypatch.setattr("search.result.SearchResult.simplest_configuration", lambda result, complexity: result.ranking[1])
     assert main(["save", "s.sqlite", "simple", "--simplest", "--quiet"]) == 0
     chosen = [own_models().load_model(name).details["configuration"]["hidden"] for name in ("m", "simple")]
     assert sorted(chosen) == [[2], [40]]
     Path("wide.csv").write_text("1,2,3,4\n")
-    assert "wide.csv has 4 columns, expected the 2 of x" in failure(capsys, "predict", "s.sqlite", "wide.csv", "--out", "o.csv")
+    for source in ("s.sqlite", "m"):
+        assert "wide.csv has 4 columns, expected the 2 of x" in failure(capsys, "predict", source, "wide.csv", "--out", "o.csv")
+        assert "--index: " in failure(capsys, "predict", source, "new.csv", "--out", "o.csv", "--index", "a")
 
 
 def test_a_target_that_the_table_does_not_have_is_told_before_the_search(folder, capsys):
