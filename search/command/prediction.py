@@ -49,6 +49,7 @@ def predict(options: argparse.Namespace) -> None:
         kept = {key: settings.data.options[key] for key in READER_KEYS if key in settings.data.options}
         x, names = _rows_like(settings, options.table, kept | reading, options.index)
         model = _fitted(result, options)
+        _check_asked(getattr(model, "predictor", model), options)
     else:
         model = own_models().load_model(options.store)
         _check_asked(getattr(model, "predictor", model), options)
@@ -76,6 +77,10 @@ def _is_store(path: Path) -> bool:
 def _check_asked(about: Any, options: argparse.Namespace) -> None:
     if options.proba and getattr(about, "task", None) == "regression":
         raise SearchError("--proba: the model predicts numbers, not classes; leave it out, or give --interval 0.9")
+    if options.interval is not None and getattr(about, "calibration", "not known yet") is None:
+        raise SearchError(
+            '--interval: no fold held out each row once, which an interval needs, as with folds of kind "time"; leave it out'
+        )
 
 
 def _rows_like(settings: Settings, path: Path, reading: dict[str, Any], index: list[str]) -> tuple[Any, Names]:

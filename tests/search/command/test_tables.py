@@ -124,6 +124,15 @@ def test_predictions_have_the_index_of_their_table(folder, capsys):
     assert "column 'price' is the target and the index" in failed
 
 
+def test_an_interval_is_refused_if_no_fold_held_out_some_rows(folder, capsys):
+    Path("s.toml").write_text(toml("price", "class").replace("n_splits", 'kind = "time"\nn_splits'))
+    assert main(["run", "s.sqlite", "s.toml", "--quiet"]) == 0
+    assert main(["save", "s.sqlite", "m", "--quiet"]) == 0
+    for source in ("s.sqlite", "m"):
+        error = failure(capsys, "predict", source, "test.csv", "--out", "p.csv", "--quiet", "--interval", "0.9")
+        assert "--interval: no fold held out each row once" in error
+
+
 def test_a_classification_has_labels_and_probabilities(folder, capsys):
     Path("s.toml").write_text(toml("class", "price", 'scoring = "accuracy"'))
     assert main(["run", "s.sqlite", "s.toml", "--quiet"]) == 0
