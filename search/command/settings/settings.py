@@ -6,6 +6,7 @@ search.toml --read_toml--> tables --read_data, make_strategy, read_folds--> Sett
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,13 @@ from search.command.settings.keys import EARLY_STOPPING, SettingsError, checked,
 from search.command.settings.splitters import FoldSettings, read_folds
 from search.command.settings.strategies import make_strategy
 from search.errors import message_line, one_line
+from search.space.configuration import Configuration
 from search.space.rounds import Strategy
 from search.trials.fits import Build, build_trainer
 from search.trials.folds import Splitter
 
 LARGEST_FILE = 1_000_000  # bytes of a settings file
+MOST_CHECKED = 1_000  # configurations of a grid whose names are looked at before the search
 
 
 @dataclass(frozen=True)
@@ -91,7 +94,7 @@ class Settings:
 
 
 def check_builder(build: Build, name: str | None, strategy: Strategy, seed: int) -> None:
-    """Build the Trainer of the first configuration, so that the errors of a builder show before all fits.
+    """Build a Trainer for each set of names that configurations have, so that the errors of a builder show before all fits.
 
     Parameters
     ----------
@@ -107,12 +110,17 @@ def check_builder(build: Build, name: str | None, strategy: Strategy, seed: int)
     SettingsError
         If the builder fails.
     """
-    first = next(strategy.rounds(seed)).configurations[0]
-    try:
-        build_trainer(build, first, seed=0)
-    except Exception as error:
-        what = "the default builder" if name is None else f'build = "{name}"'
-        raise SettingsError(f"{what} fails with {first}: {one_line(error)}") from error
+    configurations = next(strategy.rounds(seed)).configurations
+    firsts: dict[frozenset[str], Configuration] = {}
+    for part in getattr(configurations, "grids", [configurations]):
+        for configuration in islice(part, MOST_CHECKED):
+            firsts.setdefault(frozenset(configuration), configuration)
+    for first in firsts.values():
+        try:
+            build_trainer(build, first, seed=0)
+        except Exception as error:
+            what = "the default builder" if name is None else f'build = "{name}"'
+            raise SettingsError(f"{what} fails with {first}: {one_line(error)}") from error
 
 
 def read_settings(path: Path) -> Settings:

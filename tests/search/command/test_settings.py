@@ -232,6 +232,15 @@ def test_a_builder_that_does_not_build(text, message, tmp_path, monkeypatch):
     assert f'build = "faulty_builder:make" {message}'.replace('" :', '":') in str(refused.value)
 
 
+@pytest.mark.parametrize("search", ["", "[search]\nstrategy = 'random'\nn = 6", "[search]\nstrategy = 'halving'\nepochs = 3"])
+def test_the_parameters_of_all_grids_are_checked_before_the_search(search, tmp_path):
+    write(tmp_path, "t.csv", "1,2")
+    text = '[data]\ntrain = "t.csv"\n[[grid]]\nlr = [0.1, 0.2]\nepochs = [3, 9]\n[[grid]]\nlrr = [0.1, 0.2]\n' + search
+    settings = parse_settings(text, tmp_path, "search.toml")
+    with pytest.raises(SettingsError, match="the default builder fails with {'lrr': 0.[12]}: .* did you mean 'lr'"):
+        check_builder(settings.builder(), settings.build, settings.strategy, seed=0)
+
+
 @pytest.mark.parametrize(
     ("build", "message"),
     [
