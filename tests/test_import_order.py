@@ -31,7 +31,7 @@ ORDER = {
     "tinygrad_lab/codegen": "kinds dimensions passes nests merging source native",
     "tinygrad_lab/training": (
         "columns data history noise step snapshots parameters captured structure changes setup engines "
-        "run checkpoints callbacks trainer lanes"
+        "run checkpoints callbacks preparation trainer lanes"
     ),
     "tinygrad_lab/training/snapshots": "users_code nodes reading writing snapshot",
     "tinygrad_lab/training/engines": "engine eager replay compiled choice",

@@ -9,7 +9,7 @@ The caller decides which parts are leaves, and what to do with them. The only me
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from types import MethodType
 from typing import Any
@@ -79,13 +79,30 @@ def contains(x: Any, sought: Any, leaves: tuple[type, ...] = ()) -> bool:
     >>> contains({"a": (0, {"b": sought})}, sought), contains({"a": [1]}, sought)
     (True, False)
     """
+    return any(part is sought for part in parts_of(x, leaves))
+
+
+def parts_of(x: Any, leaves: tuple[type, ...] = ()) -> Iterator[Any]:
+    """Yield an object and its parts at any depth, each once, with the elements of sets and deques.
+
+    Parameters
+    ----------
+    x : object
+    leaves : tuple of type
+        The types of objects whose parts are not searched.
+
+    Examples
+    --------
+    >>> list(parts_of({"a": (0, [1])}))
+    [{'a': (0, [1])}, (0, [1]), [1], 1, 0]
+    """
     met: dict[int, Any] = {}  # with the objects, so that no new one gets the id of another
     stack = [x]
     while stack:
         part = stack.pop()
-        if part is sought:
-            return True
-        if id(part) not in met and not isinstance(part, leaves):
-            met[id(part)] = part
+        if id(part) in met:
+            continue
+        met[id(part)] = part
+        yield part
+        if not isinstance(part, leaves):
             stack += part if isinstance(part, (set, frozenset, deque)) else [inner for _, inner in children(part)]
-    return False

@@ -198,9 +198,10 @@ class Predictor(CalibratedModel):
     ) -> None:
         """Write the model as an ONNX file, which other programs run for any number of samples.
 
-        Its input is ``x`` of shape (samples, features) in the dtype of the network, or in float64 if it prepares its inputs. Its output is ``prediction`` of shape
-        (samples, outputs) or, for classes, ``probabilities`` of shape (samples, classes). The labels are in the metadata, as
-        JSON under "classes". Intervals are not exported. `GELU` is exported in single precision, all else in its own.
+        Its input is ``x`` of shape (samples, features) in the dtype of the network, or in float64 if it prepares its inputs.
+        Its output is ``prediction`` of shape (samples, outputs) or, for classes, ``probabilities`` of shape (samples, classes).
+        The labels are in the metadata, as JSON under "classes". Intervals are not exported. `GELU` is exported in single
+        precision, all else in its own.
 
         Parameters
         ----------

@@ -248,7 +248,9 @@ class _Parts:
             if isinstance(x, Tensor) and not x.is_leaf:
                 memo[id(x)] = x.detach()
         trainer = copy.deepcopy(self._trainer, memo)
-        prepared: dict[str, Any] = {"inputs": None, "targets": None, "validation_fraction": None, "callbacks": []}
+        prepared: dict[str, Any] = dict.fromkeys(("inputs", "targets", "validation_fraction", "class_weight")) | {
+            "callbacks": []
+        }
         for name, value in (prepared | attributes).items():
             setattr(trainer, name, value)
         return trainer

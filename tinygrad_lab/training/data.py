@@ -163,14 +163,15 @@ def weigh_classes(data: Sequence[np.ndarray], class_weight: str | Sequence[float
         raise ValueError(f"class_weight: y has shape {labels.shape} of {labels.dtype}, expected integer labels of shape (n,)")
     own = weight[0] if weight else np.ones(len(x), x.dtype)
     if isinstance(class_weight, str):
-        totals = np.bincount(labels, weights=own)
+        _, numbers = np.unique(labels, return_inverse=True)
+        totals = np.bincount(numbers, weights=own)
         present = totals > 0
         factors = np.divide(totals.sum(), totals * present.sum(), out=np.zeros_like(totals), where=present)
     else:
-        factors = np.array(class_weight)
+        numbers, factors = labels, np.array(class_weight)
         if labels.max() >= len(factors):
             raise ValueError(f"class_weight: has {len(factors)} weights, expected one for each label up to {labels.max()}")
-    return [x, labels, (own * factors[labels]).astype(own.dtype)]
+    return [x, labels, (own * factors[numbers]).astype(own.dtype)]
 
 
 def _real_array(name: str, data: ArrayLike) -> np.ndarray:

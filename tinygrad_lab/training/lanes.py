@@ -22,6 +22,7 @@ from tinygrad_lab.training.checkpoints import load_checkpoint
 from tinygrad_lab.training.engines.engine import Engine
 from tinygrad_lab.training.engines.replay import ReplayEngine
 from tinygrad_lab.training.noise import Drawn, EpochNumbers
+from tinygrad_lab.training.preparation import learning
 from tinygrad_lab.training.run import NonFiniteLossError, Run
 from tinygrad_lab.training.snapshots import Opaque, Snapshot
 from tinygrad_lab.training.structure import describe_step, scheduler_acts
@@ -63,7 +64,7 @@ def fit_lanes(
     Raises
     ------
     TypeError, ValueError
-        If data do not fit their Trainer, or two Trainers share a parameter. Then none is trained.
+        If data do not fit their Trainer, or two Trainers share a parameter or a Buffer. Then none is trained.
     WeightsError
         If a checkpoint belongs to another training. Then none is loaded, and none is trained.
     CaptureError
@@ -124,17 +125,18 @@ def lanes_as_completed(
     """
     checkpoints = [None] * len(trainers) if resume is None else resume
     _check(trainers, data, until, checkpoints)
-    runs = [
-        trainer.prepare(arrays[0], arrays[1], sample_weight=arrays[2] if len(arrays) > 2 else None, epochs=epochs, until=until)
-        for trainer, arrays in zip(trainers, data, strict=True)
-    ]
-    _load(runs, checkpoints)
+    with learning(trainers):
+        runs = [
+            trainer.prepare(x, y, sample_weight=weight[0] if weight else None, epochs=epochs, until=until)
+            for trainer, (x, y, *weight) in zip(trainers, data, strict=True)
+        ]
+        _load(runs, checkpoints)
     for trainer, run in zip(trainers, runs, strict=True):
         trainer.begin(run)
     groups: dict[Hashable, dict[int, Run]] = {}
     for i, (trainer, run) in enumerate(zip(trainers, runs, strict=True)):
         sample = tuple((array.shape[1:], array.dtype) for array in run.data)
-        engine = trainer.engine, run.choose_engine()
+        engine = trainer.engine, run.choose_engine(), run.is_watched
         groups.setdefault((structure_of(trainer), engine, sample), {})[i] = run
     for lanes in groups.values():
         for ended in _fit_group(lanes):
@@ -163,6 +165,9 @@ def _check(
     uses = Counter(id(parameter) for trainer in trainers for parameter in trainer.model.parameters())
     if any(uses[id(parameter)] > 1 for trainer in trainers for parameter in trainer.optimizer.parameters):
         raise ValueError("fit_lanes: two Trainers share a parameter, expected each with a model of its own")
+    buffers = Counter(buffer for trainer in trainers for _, buffer in trainer.network.named_buffers())
+    if buffers and max(buffers.values()) > 1:
+        raise ValueError("fit_lanes: two Trainers share a Buffer, expected each with layers and preprocessors of its own")
 
 
 def _load(runs: Sequence[Run], checkpoints: Sequence[bytes | None]) -> None:

@@ -411,8 +411,12 @@ class Run:
         """Return the name of the engine to begin with."""
         return first_engine(self.trainer.engine, self.epochs * self.batches, self.batch_size)
 
+    @property
+    def is_watched(self) -> bool:
+        """Whether a callback may look at results that the step keeps."""
+        return any(not is_of_this_package(type(callback).__module__) for callback in self.callbacks)
+
     def make_engine(self, first: str | None = None) -> Engine:
         """Make the engine named `first`, by default the chosen one, or a simpler one if that cannot run the step."""
-        is_watched = any(not is_of_this_package(type(callback).__module__) for callback in self.callbacks)
         batches = list(self.examples.values())
-        return make_engine(self.trainer, first or self.choose_engine(), batches, self.held_out, is_watched)
+        return make_engine(self.trainer, first or self.choose_engine(), batches, self.held_out, self.is_watched)

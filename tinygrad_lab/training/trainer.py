@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from tinygrad_lab.autodiff.graph import without_gradients_of
-from tinygrad_lab.autodiff.tensor import wrap
+from tinygrad_lab.autodiff.tensor import Tensor, wrap
 from tinygrad_lab.checks import is_finite_number, is_positive_integer
+from tinygrad_lab.contents import parts_of
 from tinygrad_lab.nn.layers import Layer
 from tinygrad_lab.nn.losses import Loss
 from tinygrad_lab.nn.mode import entered
@@ -32,6 +33,7 @@ from tinygrad_lab.training.checkpoints import load_checkpoint
 from tinygrad_lab.training.data import check_class_weight, split_rows, weigh_classes
 from tinygrad_lab.training.engines.choice import ENGINES
 from tinygrad_lab.training.history import History
+from tinygrad_lab.training.preparation import learning
 from tinygrad_lab.training.run import Callback, Run
 from tinygrad_lab.training.snapshots import trial_run
 from tinygrad_lab.training.step import TrainingStep
@@ -65,10 +67,11 @@ class Trainer(TrainingStep):
     inputs, targets : Preprocessor, optional
         What prepares x and y, such as `Standardize`. Each `fit` sets their buffers from the rows that train, and applies them
         once, before the first epoch. The model and the losses are then in the prepared units. `predict` converts predictions
-        to the units of y.
+        to the units of y. If a `fit` is refused, they are as before. Two models cannot share one.
     validation_fraction : float, optional
         The share of the training rows that each `fit` holds out at random, and evaluates after every epoch: for
-        `EarlyStopping`, if there are no other validation data. Of each class label, its share is held out.
+        `EarlyStopping`, if there are no other validation data. Of each class label, its share is held out. The rows keep
+        their `sample_weight` there, but `class_weight` is for the rows that train.
     callbacks : sequence of Callback
         Each `fit` calls copies of them, before those that it is given.
     class_weight : "balanced", sequence of float or None
@@ -203,7 +206,8 @@ class Trainer(TrainingStep):
         state  weight = v27
         state  bias = v30
         """
-        batch = self._fitting(self._arrays(x, y, sample_weight))
+        data = self._arrays(x, y, sample_weight)
+        batch = self._fitting(data if self.class_weight is None else weigh_classes(data, self.class_weight))
         with np.errstate(all="ignore"):  # `fit` reports a loss that is not finite
             return CapturedStep(self).program(batch)
 
@@ -255,9 +259,11 @@ class Trainer(TrainingStep):
         WeightsError
             If `resume` is no checkpoint, or one of another training.
         """
-        run = self.prepare(x, y, validation, epochs=epochs, sample_weight=sample_weight, callbacks=_check_callbacks(callbacks))
-        if resume is not None:
-            load_checkpoint(run, resume)
+        callbacks = _check_callbacks(callbacks)
+        with learning([self]):
+            run = self.prepare(x, y, validation, epochs=epochs, sample_weight=sample_weight, callbacks=callbacks)
+            if resume is not None:
+                load_checkpoint(run, resume)
         self.begin(run)
         run.train()
         return self.history
@@ -273,7 +279,7 @@ class Trainer(TrainingStep):
         callbacks: Sequence[Callback] = (),
         until: int | None = None,
     ) -> Run:
-        """Check everything that `fit` is given, and return the run; nothing has begun yet.
+        """Check everything that `fit` is given, and return the run; nothing has begun yet, but `inputs` and `targets` learn.
 
         Parameters
         ----------
@@ -294,11 +300,32 @@ class Trainer(TrainingStep):
         for preprocessor, array in zip((self.inputs, self.targets), data, strict=False):
             if preprocessor is not None:
                 preprocessor.learn(array, *data[2:])
-        if self.class_weight is not None:
-            data = weigh_classes(data, self.class_weight)
+        class_weight = check_class_weight(self.class_weight, self.loss)  # it may have been set since
+        if class_weight is not None:
+            data = weigh_classes(data, class_weight)
+        for rows, part in ((data, "train"), (held_out or (), "are held out")):
+            if len(rows) > 2 and not rows[2].any():
+                raise ValueError(f"fit: all {len(rows[0])} rows that {part} have weight 0, expected a weight above 0")
         data = self._fitting(data)
-        held_out = None if held_out is None else self._fitting(held_out[:2], "validation ")
-        return Run(self, data, epochs, held_out, [*deepcopy(self.callbacks), *callbacks], until)
+        held_out = None if held_out is None else self._fitting(held_out, "validation ")
+        return Run(self, data, epochs, held_out, [*self._own_callbacks(), *callbacks], until)
+
+    def _own_callbacks(self) -> list[Callback]:
+        """Return copies of the Trainer's callbacks. Where they refer to the Trainer or its parts, so do the copies."""
+        if not self.callbacks:
+            return []
+        parts = {name: x for name, x in vars(self).items() if name != "callbacks"}
+        kept = {id(part): part for part in (self, *parts_of(parts, leaves=(Tensor, np.ndarray)))}
+        copies = []
+        for i, callback in enumerate(self.callbacks):
+            try:
+                copies.append(deepcopy(callback, kept))
+            except Exception as error:
+                raise TypeError(
+                    f"Trainer: callbacks[{i}], a {type(callback).__name__}, cannot be copied for a fit ({error}); "
+                    "give it to fit, which does not copy it"
+                ) from None
+        return copies
 
     def begin(self, run: Run) -> None:
         """Make the history of a run that of the Trainer."""

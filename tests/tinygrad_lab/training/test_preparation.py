@@ -1,5 +1,8 @@
 """Data that are prepared inside a training: `inputs` and `targets`, the rows that are held out, the Trainer's own callbacks."""
 
+import gc
+import threading
+
 import numpy as np
 import pytest
 
@@ -251,3 +254,98 @@ def test_a_class_weight_needs_labels_and_a_number_for_each():
         trainer(class_weight="balanced")
     with pytest.raises(ValueError, match="has 2 weights, expected one for each label up to 2"):
         classifier([1.0, 2.0]).fit(X, LABELS)
+
+
+def test_a_fit_that_is_refused_does_not_change_what_was_learnt():
+    ours, new = trainer(), trainer()
+    ours.fit(X, Y)
+    before = ours.predict(X)
+    with pytest.raises(ValueError, match="input has shape"):
+        ours.fit(3.0 * X, Y, validation=(X[:, :1], Y))
+    with pytest.raises(FileNotFoundError):
+        ours.fit(3.0 * X, Y, resume="nothing")
+    with pytest.raises(ValueError, match="input has shape"):
+        tl.fit_lanes([ours, new], [(3.0 * X, Y), (X, Y[:, [0, 0]])])
+    np.testing.assert_array_equal(ours.predict(X), before)
+    assert not new.inputs.mean.tensor.numpy().any()
+
+
+def test_two_models_cannot_share_what_is_learnt():
+    scaler = tl.Standardize(2)
+    ours, other = trainer(inputs=scaler), trainer(inputs=scaler)
+    with pytest.raises(ValueError, match="two Trainers share a Buffer"):
+        tl.fit_lanes([ours, other], [(X, Y), (2.0 * X, Y)])
+    ours.fit(X, Y)
+    before = ours.predict(X)
+    with pytest.raises(ValueError, match=r"Standardize\(2\) has learnt from the data of another model"):
+        other.fit(2.0 * X, Y)
+    np.testing.assert_array_equal(ours.predict(X), before)
+    ours.fit(2.0 * X, Y)
+    del ours
+    gc.collect()
+    other.fit(2.0 * X, Y)
+
+
+@pytest.mark.parametrize("engine", ["eager", "replay", "compiled"])
+def test_weights_count_for_the_rows_that_are_held_out(engine):
+    weight = np.arange(40) % 2
+    ours, cleared = trainer(engine, validation_fraction=0.5), trainer(engine, validation_fraction=0.5)
+    ours.fit(X, Y + np.where(weight, 0.0, 1e9)[:, None], sample_weight=weight)
+    cleared.fit(X, Y, sample_weight=weight)
+    np.testing.assert_allclose(ours.history["validation_loss"], cleared.history["validation_loss"], rtol=1e-9)
+
+
+def test_a_part_without_any_weight_is_refused():
+    numbered = np.repeat(np.arange(40.0)[:, None], 2, axis=1)
+    [first, *_] = trainer(validation_fraction=0.5, inputs=None).prepare(numbered, Y).data[0][:, 0]
+    weight = np.arange(40) == first
+    with pytest.raises(ValueError, match="all 20 rows that are held out have weight 0"):
+        trainer(validation_fraction=0.5).fit(X, Y, sample_weight=weight)
+    net = tl.Linear(2, 2, rng=np.random.default_rng(0))
+    weighted = tl.Trainer(net, tl.CrossEntropy(), optimizer=tl.SGD(net.parameters()), class_weight=[1.0, 0.0])
+    with pytest.raises(ValueError, match="all 40 rows that train have weight 0"):
+        weighted.fit(X, np.ones(40, int))
+
+
+def test_class_weights_are_checked_where_they_are_used():
+    net = tl.Linear(2, 3, rng=np.random.default_rng(0))
+    ours = tl.Trainer(net, tl.CrossEntropy(), optimizer=tl.SGD(net.parameters()), class_weight="balanced")
+    assert "input  sample_weight" in str(ours.capture(X, np.arange(40) % 3))
+    with pytest.raises(ValueError, match="labels run from 0 to 1000000000000, expected 0 to 2"):
+        ours.fit(X, np.array([0, 10**12] * 20))
+    ours.class_weight = "uniform"
+    with pytest.raises(ValueError, match="class_weight is 'uniform', expected 'balanced'"):
+        ours.fit(X, np.arange(40) % 3)
+
+
+def test_a_loss_checks_the_targets_that_it_sees():
+    net = tl.Linear(2, 1, rng=np.random.default_rng(0))
+    ours = tl.Trainer(net, tl.BinaryCrossEntropy(), optimizer=tl.SGD(net.parameters()), targets=tl.Standardize(1))
+    with pytest.raises(ValueError, match="y, as Standardize returns it: BinaryCrossEntropy: target holds"):
+        ours.fit(X, np.arange(40) % 2)
+
+
+def test_copies_of_callbacks_refer_to_the_parts_of_the_trainer():
+    class Quieter(tl.Callback):
+        def __init__(self, noise):
+            self.noise = noise
+
+        def on_epoch_end(self, run):
+            self.noise.std = 1.0 / run.history.epochs
+            return ""
+
+    noise = tl.GaussianNoise(1.0)
+    net = tl.Sequential(noise, tl.Linear(2, 1, rng=np.random.default_rng(0)))
+    ours = tl.Trainer(net, tl.HalfSquaredError(), optimizer=tl.SGD(net.parameters(), lr=1e-9), callbacks=[Quieter(noise)])
+    ours.fit(X, Y, epochs=4)
+    assert noise.std.item() == 0.25
+
+
+class Open(tl.Callback):
+    def __init__(self):
+        self.lock = threading.Lock()
+
+
+def test_a_callback_that_cannot_be_copied_is_named():
+    with pytest.raises(TypeError, match=r"callbacks\[0\], a Open, cannot be copied for a fit .*; give it to fit"):
+        trainer(callbacks=[Open()]).fit(X, Y)

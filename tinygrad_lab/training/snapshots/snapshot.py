@@ -43,6 +43,7 @@ from tinygrad_lab.training.step import TrainingStep
 # Attributes of a Trainer that its step does not read.
 NOT_READ_BY_THE_STEP = {
     "scheduler", "epochs", "shuffle", "seed", "engine", "history", "inputs", "targets", "validation_fraction", "callbacks",
+    "class_weight",
 }  # fmt: skip
 GENERATORS = ("numpy.random", "random")
 """The random generators of the whole process."""
