@@ -3,7 +3,7 @@
 scoring="r2", or a function, or several --> Scoring --(model, x, y)--> {"r2": 0.83, ...}, of which the first decides
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from importlib.util import find_spec
 from inspect import signature
 from typing import Any
@@ -61,6 +61,10 @@ class Scoring:
     """
 
     def __init__(self, given: Score | Iterable[Score]) -> None:
+        if isinstance(given, Mapping):
+            raise TypeError(
+                "scoring: a mapping given, expected a name, a function, or a list of these; scores keep their own names"
+            )
         self._given = (given,) if isinstance(given, str) or callable(given) else tuple(given)
         if not self._given:
             raise ValueError("scoring: no score given, expected a name of scikit-learn's, a function, or a list of these")

@@ -150,6 +150,7 @@ def test_a_score_that_is_no_finite_number_is_a_failure():
     [
         ([], ValueError, "scoring: no score given, expected a name of scikit-learn's, a function, or a list of these"),
         ([value, value], ValueError, "scoring: 'value' is there twice, expected each score once"),
+        ({"value": "r2"}, TypeError, "scoring: a mapping given, expected a name, a function, or a list of these"),
         ([3], TypeError, "scoring: 3 given, expected a name of scikit-learn's, a function"),
     ],
 )
