@@ -41,6 +41,7 @@ from search.trials.folds import (
     Splitter,
     as_groups,
     check_class_sizes,
+    check_group_count,
     default_folds,
     make_layout,
     untrained_class,
@@ -317,6 +318,8 @@ class Search:
         splitter = self.folds
         if splitter is None:
             splitter = default_folds(samples.task, groups is not None, self.seed)
+            if groups is not None:
+                check_group_count(groups)
             if labels is not None and samples.classes is not None:
                 check_class_sizes(labels, samples.classes.tolist(), DEFAULT_SPLITS)
         layout = make_layout(splitter, samples.x, samples.y, groups, outer, self.repeats)

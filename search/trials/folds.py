@@ -150,6 +150,23 @@ def default_folds(task: str | None, has_groups: bool, seed: int) -> Splitter:
     return StratifiedKFold(DEFAULT_SPLITS, shuffle=True, random_state=seed % 2**32)
 
 
+def check_group_count(groups: NDArray[Any]) -> None:
+    """Raise a ValueError if there are fewer groups than default folds.
+
+    Examples
+    --------
+    >>> check_group_count(np.array(["a", "b", "b", "c"]))
+    Traceback (most recent call last):
+    ValueError: groups has 3 different groups, expected at least 4, one for each fold; give fewer folds, as folds=GroupKFold(3)
+    """
+    count = len(np.unique(groups))
+    if count < DEFAULT_SPLITS:
+        advice = f"give fewer folds, as folds=GroupKFold({count})" if count > 1 else "give others"
+        raise ValueError(
+            f"groups has {count} different groups, expected at least {DEFAULT_SPLITS}, one for each fold; {advice}"
+        )
+
+
 def check_class_sizes(y: Array, classes: Sequence[Any], n_folds: int) -> None:
     """Raise a ValueError if a class has fewer samples than there are folds: some training part might lack it.
 

@@ -308,6 +308,14 @@ def test_folds_without_a_class_are_named():
         sorted_by_class.run(x, codes, progress=False)
 
 
+def test_fewer_groups_than_default_folds_are_refused():
+    x, codes = load_iris(return_X_y=True)
+    message = "groups has 3 different groups, expected at least 4, one for each fold; give fewer folds, as folds=GroupKFold"
+    for y in (x[:, 0], codes.astype(str)):
+        with pytest.raises(ValueError, match=f"^{message}"):
+            search(build_ridge, [{"alpha": 1.0}]).run(x, y, groups=np.arange(150) % 3, progress=False)
+
+
 def test_groups_stay_together_by_default():
     x, y = load_diabetes(return_X_y=True)
     groups = np.arange(len(y)) % 20
