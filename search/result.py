@@ -321,8 +321,8 @@ class SearchResult:
             How many configurations, at most. Those that are not done in the search are skipped.
         configurations : iterable of mapping, optional
             Configurations of the ranking to train instead of the best ones. Then `top` has no effect.
-        train, test : pair of array_like
-            x and y of the training and the test set.
+        train, test : tuple of array_like, or table
+            x and y of the training and the test set, and the weights of their samples if the search had weights.
         progress : bool, default=True
             Whether to show a progress bar on standard error.
 
@@ -494,7 +494,7 @@ class SearchResult:
                 winner = retrained.best_by_test
                 seed_losses = next(x for row, x in zip(retrained, optimism.losses, strict=True) if row is winner)
                 is_plain = not (is_table(train) or is_table(test) or self.classes is not None)
-                figures = network_figures(self.build, winner, *((train, test) if is_plain else ()))
+                figures = network_figures(self.build, winner, *((train[:2], test[:2]) if is_plain else ()))
         return write_report(
             folder,
             self.ranking,

@@ -169,7 +169,7 @@ def retraining_problem(
     Parameters
     ----------
     build : callable
-    train, test : (x, y), or a table
+    train, test : (x, y), (x, y, weights of the samples), or a table
     searched : Samples, optional
         Of the search: its task, and its classes, by which labels are encoded.
     scoring : Scoring, optional
@@ -178,7 +178,8 @@ def retraining_problem(
     Raises
     ------
     ValueError
-        If the two sets differ in their features or dtypes, or `search.trials.data.read_samples` does not accept one of them.
+        If the two sets differ in their features or dtypes, one lacks the weights that the search had, or
+        `search.trials.data.read_samples` does not accept one of them.
 
     Examples
     --------
@@ -195,6 +196,11 @@ def retraining_problem(
                 f"test {name} has samples of shape {theirs.shape[1:]} and {theirs.dtype}, "
                 f"expected {ours.shape[1:]} and {ours.dtype} as in training {name}"
             )
+    if searched is not None and searched.weight is not None and one.weight is None:
+        raise ValueError(
+            "the samples of the search had weights and the training set has none, expected them too: "
+            "train=(x, y, sample_weight)"
+        )
     if (one.weight is None) != (other.weight is None):
         raise ValueError("one of the training and the test set has weights, expected both or none")
     weight = None if one.weight is None or other.weight is None else np.concatenate([one.weight, other.weight])
@@ -204,8 +210,8 @@ def retraining_problem(
 
 
 def _read(given: DataSet, label: str, task: str | None, classes: Array | None, gaps: bool) -> Samples:
-    x, y = (given, None) if is_table(given) else given
-    return read_samples(x, y, task=task, classes=classes, label=label, gaps=gaps)
+    x, y, weight = (given, None, None) if is_table(given) else given if len(given) == 3 else (*given, None)
+    return read_samples(x, y, weight=weight, task=task, classes=classes, label=label, gaps=gaps)
 
 
 def run_in_order(

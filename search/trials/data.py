@@ -13,7 +13,7 @@ from tinygrad_lab.prediction.tasks import as_classes
 from tinygrad_lab.training.data import check_labels, check_rows, check_same_length, check_weights
 
 Array = NDArray[Any]
-DataSet = tuple[ArrayLike, ArrayLike] | Any  # x and y, or a table
+DataSet = tuple[ArrayLike, ...] | Any  # x, y and possibly weights, or a table
 
 TASKS = ("regression", "classification", "multilabel")
 TABLE_ATTRIBUTES = ("x", "y", "groups", "weight", "task", "classes")

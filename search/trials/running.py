@@ -153,7 +153,8 @@ def _fit(problem: Problem, fit: Fit, trainer: Trainer) -> History:
     if not fit.keep:
         return trainer.fit(x, y, **options)
     if isinstance(trainer, tinygrad_lab.Trainer):
-        if type(trainer) is not tinygrad_lab.Trainer or trainer.callbacks or trainer.validation_fraction is not None:
+        is_plain = type(trainer) is tinygrad_lab.Trainer and not trainer.callbacks and trainer.validation_fraction is None
+        if weight or not is_plain:  # `validation` takes no weights, and other parts might use it
             watcher = LossWatcher(*problem.validation_set(fit))
             history = trainer.fit(x, y, callbacks=[watcher], **options)
             return {"train_loss": history["train_loss"], "validation_loss": watcher.losses, "lr": history["lr"]}

@@ -246,6 +246,15 @@ def test_weights_reach_the_training_the_loss_and_the_scores():
         assert result.ranking[0].scores["r2"][fold] == pytest.approx(r2_score(y[validation], predicted, sample_weight=own))
     unweighted = half.run(x, y, progress=False)
     assert unweighted.ranking[0].losses != result.ranking[0].losses
+    with pytest.raises(
+        ValueError, match=r"the samples of the search had weights and the training set has none, expected .*train="
+    ):
+        result.retrain(top=1, train=(x, y), test=(x, y), progress=False)
+    [retrained] = result.retrain(top=1, train=(x, y, weight), test=(x, y, weight), progress=False)
+    [plain] = unweighted.retrain(top=1, train=(x, y), test=(x, y), progress=False)
+    np.testing.assert_equal(retrained.state_dict, result.best.models[0].state_dict())
+    assert retrained.train_loss != plain.train_loss
+    assert retrained.history["validation_loss"][-1] == retrained.test_loss, "the curve is not weighted as the loss is"
 
 
 def test_a_sigmoid_classifies_and_has_several_labels():
