@@ -114,7 +114,7 @@ class ColumnEncoder(Preprocessor):
     def forward(self, x: Tensor) -> Tensor:
         """Return the inputs of a network, of shape (n, out_features), for raw columns of shape (n, columns)."""
         self._check(x.shape)
-        dtype = x.dtype
+        dtype = x.dtype if x.dtype.kind == "f" else np.dtype(np.float64)
         parts = []
         if self._scaled:
             values = _take(x, self._scaled)

@@ -111,8 +111,9 @@ class Standardize(Preprocessor):
         Raises
         ------
         ValueError
-            If the data have another number of features, or are so large that the variance overflows.
+            If the data have another number of features, are not finite, or are so large that the variance overflows.
         """
+        data = np.asarray(data)
         self._check(data)
         rows = data.reshape(-1, data.shape[-1]).astype(np.float64)
         weights = None if weight is None else np.repeat(weight, len(rows) // len(data))
@@ -121,9 +122,11 @@ class Standardize(Preprocessor):
             variance = np.average((rows - mean) ** 2, axis=0, weights=weights)
         if not np.isfinite(variance).all():
             worst = int(np.argmin(np.isfinite(variance)))
+            if not np.isfinite(rows[:, worst]).all():
+                raise ValueError(f"{self!r}: feature {worst} holds nan or infinity, expected finite numbers; fill the gaps")
             raise ValueError(f"{self!r}: the variance of feature {worst} overflows; divide it by a constant before")
         # The bound on rounding in a variance computed in two passes (Chan, Golub & LeVeque, 1983).
-        rounding = np.finfo(data.dtype).eps
+        rounding = np.finfo(data.dtype if data.dtype.kind == "f" else np.float64).eps
         is_constant = variance <= len(rows) * rounding * variance + (len(rows) * mean * rounding) ** 2
         self.mean.tensor.assign(mean)
         self.scale.tensor.assign(np.where(is_constant, 1.0, np.sqrt(variance)))

@@ -89,6 +89,11 @@ def test_a_program_of_it_has_lanes_and_takes_gaps():
     np.testing.assert_array_equal(result, [learnt(ROWS).numpy(), learnt(ROWS[::-1]).numpy()])
 
 
+def test_integers_are_encoded_as_the_same_floats():
+    rows = np.nan_to_num(ROWS).astype(int)
+    np.testing.assert_array_equal(encoder()(rows).numpy(), encoder()(rows.astype(float)).numpy())
+
+
 def test_columns_are_needed_and_their_number_is_checked():
     with pytest.raises(ValueError, match="columns is empty"):
         ColumnEncoder([])

@@ -190,6 +190,19 @@ def test_what_a_fit_does_not_take():
         tl.Trainer(net, tl.CrossEntropy(), optimizer=tl.SGD(net.parameters()), targets=tl.Standardize(1))
 
 
+def test_integers_are_prepared_as_the_same_floats():
+    """Constants that are cast to the dtype of integers would lose their decimals."""
+    x = np.array([[1, 0], [4, 1], [6, 7]])
+    scaler = tl.Standardize(2)
+    scaler.learn(x)
+    np.testing.assert_array_equal(scaler.mean.tensor.numpy(), x.mean(axis=0))
+    network = tl.PreparedNetwork(scaler, tl.Linear(2, 2, rng=np.random.default_rng(0)), scaler)
+    for layer in (scaler, scaler.inverse, network, tl.LayerNorm(2), tl.BatchNorm(2)):
+        np.testing.assert_array_equal(layer(tl.Tensor(x)).numpy(), layer(tl.Tensor(x.astype(float))).numpy())
+    with pytest.raises(ValueError, match="feature 1 holds nan or infinity, expected finite numbers; fill the gaps"):
+        scaler.learn(np.array([[1.0, np.nan], [2.0, 3.0]]))
+
+
 def test_data_of_a_network_in_single_precision_are_prepared_in_double_precision():
     seconds, y = 1.7e9 + np.arange(40.0), 1e8 + np.sin(np.arange(40.0) / 6)
     net = tl.Linear(1, 1, rng=np.random.default_rng(0), dtype=np.float32)

@@ -208,9 +208,9 @@ class Elementwise:
         return ops.astype(self if target.kind == "f" else self.detach(), dtype=target)
 
     def astype_like(self, other: Any) -> Self:
-        """Return the elements in the dtype of another Tensor."""
+        """Return the elements in the dtype of another Tensor of floats. Beside integers they stay as they are."""
         complex_step = "c" in (self.dtype.kind, other.dtype.kind)  # check_grad's: complex numbers beside floats
-        return self if complex_step else self.astype(other.dtype)
+        return self if complex_step or other.dtype.kind != "f" else self.astype(other.dtype)
 
 
 def _check_booleans(symbol: str, *operands: Any) -> None:
