@@ -111,7 +111,7 @@ class Description:
         return without_numbers(cells, self.missing_words, self.form(cells))
 
     def form(self, cells: Cells) -> NumberFormat:
-        """Return the format of the numbers of another table: that of this one, unless cells contradict it."""
+        """Return the format of the numbers of another table: that of this one, unless cells or the delimiter contradict it."""
         numbers = [cells.column(x.name) for x in self.columns if x.kind == "number" and x.name in cells.names]
         # Between commas, a decimal comma is rare. So if there is none, the point in 1.234 is a decimal one.
         text = "".join(map(joined, numbers)) if cells.delimiter == "," == self.number_format.decimal else ""

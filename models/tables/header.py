@@ -51,7 +51,7 @@ def make_cells(
         if all(len(cells) == width and _cell(cells[-1], missing) is None for _, cells in body):
             body = [(line, cells[:-1]) for line, cells in body]  # each row ends with a delimiter, and the header does not
             names = list(map(_name, first))
-        elif _are_row_names([cells[0] for _, cells in body]):  # R leaves out their name
+        elif _can_name_rows([cells[0] for _, cells in body]):  # R leaves out their name
             names = ["row names", *map(_name, first)]
         else:
             raise TableError(
@@ -95,7 +95,7 @@ def make_cells(
     return Cells(source, tuple(names[i] for i in kept), tuple(columns[i] for i in kept), lines, unit, delimiter, tuple(notes))
 
 
-def _are_row_names(cells: Sequence[Any]) -> bool:
+def _can_name_rows(cells: Sequence[Any]) -> bool:
     """Whether cells are different texts, or whole numbers that grow: not the first part of numbers such as 1,5 or 1 000."""
     texts = [str(cell) for cell in cells]
     if len(set(texts)) < len(texts) or "" in texts:
