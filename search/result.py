@@ -34,7 +34,7 @@ from search.space.configuration import Configuration, as_configuration
 from search.trials.data import DataSet, Samples, is_table
 from search.trials.fits import Build, Fit, Outcome, Problem, build_trainer
 from search.trials.folds import Fold
-from search.trials.models import is_estimator
+from search.trials.models import has_network
 from search.trials.scoring import Scoring
 from search.trials.seeds import fit_seed
 from tinygrad_lab.checks import is_positive_integer
@@ -502,7 +502,7 @@ class SearchResult:
             question=question,
             retrained=retrained,
             comparison=self.comparison() if is_done and self.folds else None,
-            simplest=self.simplest_configuration() if is_done and self.folds and not self._best_is_estimator() else None,
+            simplest=self.simplest_configuration() if is_done and self.folds and self._best_has_network() else None,
             optimism=optimism,
             nested=self.nested,
             seed_losses=seed_losses,
@@ -566,12 +566,12 @@ class SearchResult:
         problem = retraining_problem(self.build, train, test, self.samples, self.scoring)
         return run_in_order(problem, fits, self.workers, self.executor, self.time_limit, progress)
 
-    def _best_is_estimator(self) -> bool:
-        return is_estimator(build_trainer(self.build, self.ranking[0].configuration, 0))
+    def _best_has_network(self) -> bool:
+        return has_network(build_trainer(self.build, self.ranking[0].configuration, 0))
 
     def _n_parameters(self, configuration: Configuration) -> int:
         built = build_trainer(self.build, configuration, 0)
-        if is_estimator(built):
+        if not has_network(built):
             raise TypeError(
                 f"simplest_configuration: a {type(built).__name__} has no number of parameters, expected complexity=, "
                 "a function of a configuration"

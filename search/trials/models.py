@@ -56,6 +56,11 @@ def scored_model(trainer: Trainer, task: str, n_classes: int = 0) -> Predictor:
     return model
 
 
+def has_network(trainer: Any) -> bool:
+    """Whether a Trainer has a model with a state_dict, unlike estimators and simple objects with fit and evaluate."""
+    return hasattr(getattr(trainer, "model", None), "state_dict")
+
+
 class Wrapped:
     """A model with the attributes of another one."""
 

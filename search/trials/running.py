@@ -20,7 +20,7 @@ from search.trials.baselines import baseline_of, loss_of_baseline
 from search.trials.containment import contained, each_contained
 from search.trials.data import Array
 from search.trials.fits import HISTORY_KEYS, REFUSED, Fit, History, Outcome, Problem, Trained, Trainer, build_trainer
-from search.trials.models import OwnModel, fit_estimator, is_estimator, scored_model
+from search.trials.models import OwnModel, fit_estimator, has_network, is_estimator, scored_model
 from search.trials.scoring import Scoring
 from search.trials.watchers import LossWatcher, StateKeeper
 from tinygrad_lab.training import Run, checkpoint_bytes
@@ -139,7 +139,9 @@ def _run_alone(problem: Problem, fit: Fit, trainer: Trainer | None) -> Outcome:
     else:
         history = _fit(problem, fit, trainer)
     outcome = _score(problem, fit, trainer, run)
-    if fit.keep and outcome.status == "done":
+    if fit.keep and outcome.status == "done" and not has_network(trainer):
+        outcome = replace(outcome, trained=Trained({}, {}))
+    elif fit.keep and outcome.status == "done":
         curves = {key: np.array(history[key], dtype=np.float64) for key in HISTORY_KEYS}
         network = trainer.network if isinstance(trainer, tinygrad_lab.Trainer) else trainer.model  # with what it has learnt
         outcome = replace(outcome, trained=Trained(curves, network.state_dict()))
@@ -150,7 +152,7 @@ def _fit(problem: Problem, fit: Fit, trainer: Trainer) -> History:
     """Train without the fold that scores, which must not decide when to stop."""
     x, y, *weight = problem.training_set(fit)
     options: dict[str, Any] = {"sample_weight": weight[0]} if weight else {}
-    if not fit.keep:
+    if not fit.keep or not has_network(trainer):
         return trainer.fit(x, y, **options)
     if isinstance(trainer, tinygrad_lab.Trainer):
         is_plain = type(trainer) is tinygrad_lab.Trainer and not trainer.callbacks and trainer.validation_fraction is None

@@ -240,6 +240,28 @@ def test_winners(result):
     assert len(lines) == 1 + len(SEARCH_GRID)
 
 
+class Mean:
+    """The least that a search accepts: it has no network and no history."""
+
+    def fit(self, x, y):
+        self.mean = y.mean()
+
+    def evaluate(self, x, y):
+        return float(0.5 * ((y - self.mean) ** 2).mean())
+
+
+def test_an_object_with_fit_and_evaluate_only_is_tested_and_reported(tmp_path):
+    search = GridSearch(lambda config, rng: Mean(), ParameterGrid(name=["mean"]), store=None, workers=1)
+    result = search.run(*data(), progress=False)
+    [row] = result.retrain(train=data(), test=TEST, progress=False)
+    mean = data()[1].mean()
+    assert row.status == "done"
+    assert row.test_loss == pytest.approx(0.5 * ((TEST[1] - mean) ** 2).mean())
+    result.report(tmp_path, train=data(), test=TEST, progress=False)
+    with pytest.raises(TypeError, match="a Mean has no number of parameters, expected complexity=, a function"):
+        result.simplest_configuration()
+
+
 def test_a_notebook_shows_the_ranking(result):
     assert repr(result) == f"SearchResult(Ranking({len(SEARCH_GRID)} configurations))"
     assert result._repr_html_() == result.ranking._repr_html_() == f"<pre>{result.ranking}</pre>"
