@@ -97,7 +97,7 @@ def _parser() -> argparse.ArgumentParser:
         return added
 
     run = command("run", actions.run, "begin a search, or go on with one")
-    run.add_argument("settings", type=Path, nargs="?", metavar="TOML", help="what to search; not needed to go on")
+    run.add_argument("settings", type=Path, nargs="?", metavar="TOML", help="the settings file; not needed to go on")
     run.add_argument(
         "--fork", type=Path, metavar="OTHER", help="begin with the results of another store, whose grid may differ"
     )
@@ -139,7 +139,7 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument("--proba", action="store_true", help="also the probability of each class")
     text = "a column to copy, which names the rows (default: data.index of the search); may be given several times"
     predict.add_argument("--index", action="append", default=[], metavar="NAME", help=text)
-    for name, default, text in (("--header", True, "is one, with names"), ("--no-header", False, "is no header")):
+    for name, default, text in (("--header", True, "has the names of the columns"), ("--no-header", False, "is a row")):
         predict.add_argument(name, action="store_const", const=default, dest="header", help=f"the first line {text}")
     predict.add_argument("--skip", type=_integer_from(0), metavar="N", help="lines to leave out at the top")
     predict.add_argument("--delimiter", metavar="CHARACTER", help="of the new table, if it is not recognised")

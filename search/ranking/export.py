@@ -97,7 +97,7 @@ def export_optuna(
                 direction="maximize" if ranking.measure.is_score else "minimize",
             )
     except optuna.exceptions.DuplicatedStudyError:
-        raise SearchError(f"{name} has a study {study_name!r} already; give another name") from None
+        raise SearchError(f"{name} has a study {study_name!r} already; give another name or file") from None
     except Exception as error:  # each database has its own errors
         raise SearchError(f"{name} cannot be written: {one_line(error)}; give another storage") from error
     try:
