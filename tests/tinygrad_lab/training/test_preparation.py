@@ -57,16 +57,22 @@ def test_values_that_are_held_out_or_validate_do_not_change_what_is_learnt():
     assert ours.inputs.state_dict()["mean"].tolist() == other.inputs.state_dict()["mean"].tolist()
 
 
-@pytest.mark.parametrize("engine", ["replay", "compiled"])
+@pytest.mark.parametrize("engine", ["replay", pytest.param("compiled", marks=pytest.mark.xdist_group("compile"))])
 def test_engines_and_lanes_agree(engine):
     def make(seed, kind):
-        return trainer(kind, seed=seed, validation_fraction=0.25, callbacks=[tl.EarlyStopping(patience=1)], epochs=60)
+        net = tl.Linear(2, 1, rng=np.random.default_rng(seed))
+        return tl.Trainer(
+            net, tl.HalfSquaredError(), optimizer=tl.SGD(net.parameters(), lr=0.5), epochs=60, batch_size=10, engine=kind,
+            inputs=tl.Standardize(2), targets=tl.Standardize(1), validation_fraction=0.25,
+            callbacks=[tl.EarlyStopping(patience=1)],
+        )  # fmt: skip
 
+    y = np.sin(X[:, :1])  # not linear, so that the losses go up and down
     alone = [make(seed, "eager") for seed in range(3)]
     for one in alone:
-        one.fit(X, Y)
+        one.fit(X, y)
     lanes = [make(seed, engine) for seed in range(3)]
-    assert tl.fit_lanes(lanes, [(X, Y)] * 3) == [None] * 3
+    assert tl.fit_lanes(lanes, [(X, y)] * 3) == [None] * 3
     for one, lane in zip(alone, lanes, strict=True):
         assert one.history.stop_reason == lane.history.stop_reason != ""
         np.testing.assert_allclose(one.history["validation_loss"], lane.history["validation_loss"], rtol=1e-9)
@@ -299,7 +305,7 @@ def test_two_models_cannot_share_what_is_learnt():
     other.fit(2.0 * X, Y)
 
 
-@pytest.mark.parametrize("engine", ["eager", "replay", "compiled"])
+@pytest.mark.parametrize("engine", ["eager", "replay"])  # "compiled" evaluates by replay
 def test_weights_count_for_the_rows_that_are_held_out(engine):
     weight = np.arange(40) % 2
     ours, cleared = trainer(engine, validation_fraction=0.5), trainer(engine, validation_fraction=0.5)
