@@ -60,7 +60,7 @@ def build(configuration, rng):
         (Path(folder) / f"{os.getpid()}").touch()
         ctypes.PyDLL(None).sleep(600)
     epochs = FOREVER if folder and configuration["long"] else 5
-    return trainer((5, 4), epochs, Telling(configuration["lr"], 1000, folder), rng)
+    return trainer((5, 4), epochs, Telling(configuration["lr"], 3000, folder), rng)
 
 
 def make_search(store, workers):
