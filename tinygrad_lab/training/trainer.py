@@ -67,7 +67,8 @@ class Trainer(TrainingStep):
     inputs, targets : Preprocessor, optional
         What prepares x and y, such as `Standardize`. Each `fit` sets their buffers from the rows that train, and applies them
         once, before the first epoch. The model and the losses are then in the prepared units. `predict` converts predictions
-        to the units of y. If a `fit` is refused, they are as before. Two models cannot share one.
+        to the units of y. If a `fit` is refused, they are as before. Give each
+        model its own, as one that is shared has what it learnt last.
     validation_fraction : float, optional
         The share of the training rows that each `fit` holds out at random, and evaluates after every epoch: for
         `EarlyStopping`, if there are no other validation data. Of each class label, its share is held out. The rows keep
