@@ -69,9 +69,10 @@ class Hyperparameter:
     def __get__(self, part: Any, owner: type) -> Tensor | Self:
         if part is None:
             return self
-        if not self.is_set(part):
-            raise AttributeError(f"{owner.__name__}: {self._name} is not set; set it in the constructor")
-        tensor: Tensor = vars(part)[self._name]
+        try:
+            tensor: Tensor = vars(part)[self._name]
+        except KeyError:
+            raise AttributeError(f"{owner.__name__}: {self._name} is not set; set it in the constructor") from None
         return tensor
 
     def __set__(self, part: Any, value: Any) -> None:
