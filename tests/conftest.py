@@ -2,12 +2,15 @@ import gc
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 
 from tests.helpers.compilation import interpreted  # noqa: F401 (a fixture)
+from tinygrad_lab.autodiff.ops import OP_TABLE
+from tinygrad_lab.program.lanes import RULES
 
 # Derandomised: a failure in CI is a failure everywhere. The number of examples is what the default run has time for.
 settings.register_profile(
@@ -44,7 +47,8 @@ def pytest_configure(config):
 def pytest_collection():
     """Exempt what is collected from garbage collection: it stays until the end.
 
-    5,000 tests and the libraries that they import are 300,000 objects. To go through them took a tenth of a test run.
+    Thousands of tests and the libraries that they import are more than 300,000 objects. To go through them took a tenth of
+    a test run.
     """
     gc.disable()
     try:
@@ -52,6 +56,17 @@ def pytest_collection():
     finally:
         gc.freeze()
         gc.enable()
+
+
+@pytest.fixture
+def own_ops() -> Iterator[None]:
+    """Take back the ops that a test defines, since other tests range over the table of ops."""
+    known, rules = set(OP_TABLE), dict(RULES)
+    yield
+    for name in set(OP_TABLE) - known:
+        del OP_TABLE[name]
+    RULES.clear()
+    RULES.update(rules)
 
 
 @pytest.fixture(scope="session")

@@ -99,6 +99,7 @@ def test_every_link_into_the_repository_resolves(page):
     assert [target for target in links(page) if not (folder / target).exists()] == []
 
 
+@pytest.mark.usefixtures("own_ops")
 @pytest.mark.parametrize("page", PAGES)
 def test_the_examples_of_a_page_give_what_it_prints(page):
     # A fence becomes an empty line. Then it is not expected output, and line numbers stay right.

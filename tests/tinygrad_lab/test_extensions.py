@@ -11,7 +11,6 @@ from tinygrad_lab import Tensor
 from tinygrad_lab.autodiff.ops import OP_TABLE
 from tinygrad_lab.codegen import native
 from tinygrad_lab.program import capture
-from tinygrad_lab.program.lanes import RULES
 from tinygrad_lab.testing import check_grad
 
 X = np.array([0.5, -2.0, 1.25])
@@ -23,14 +22,7 @@ SOFTSIGN = {
 }
 
 
-@pytest.fixture(autouse=True)
-def _own_table():
-    known, rules = set(OP_TABLE), dict(RULES)
-    yield
-    for name in set(OP_TABLE) - known:
-        del OP_TABLE[name]
-    RULES.clear()
-    RULES.update(rules)
+pytestmark = pytest.mark.usefixtures("own_ops")
 
 
 def softsign(**changes):
