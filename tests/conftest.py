@@ -1,6 +1,7 @@
 import gc
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -41,6 +42,12 @@ def pytest_configure(config):
         folder = tempfile.mkdtemp(prefix="tinygrad-lab-tests-")
         os.environ["TINYGRAD_LAB_CACHE"] = folder
         config.add_cleanup(lambda: (os.environ.pop("TINYGRAD_LAB_CACHE"), shutil.rmtree(folder, ignore_errors=True)))
+
+
+def pytest_sessionstart():
+    """Let Ctrl-C arrive, as some tests expect. A shell's background jobs ignore it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(wrapper=True)
