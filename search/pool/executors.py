@@ -76,8 +76,7 @@ def _take(future: "Future[Packed]", chunk: Chunk, tasks: Tasks) -> None:
         results = future.result()
     except Exception as error:
         why = one_line(error)
-        # Dask's error is recognised by its name, because Dask may not be installed.
-        if isinstance(error, BrokenExecutor) or type(error).__name__ == "KilledWorker":
+        if isinstance(error, BrokenExecutor) or _is_of_dask(error):
             tasks.lost(chunk, why)
             return
         if isinstance(error, SearchError):
@@ -88,6 +87,20 @@ def _take(future: "Future[Packed]", chunk: Chunk, tasks: Tasks) -> None:
         ) from error
     for position, packed in results:
         tasks.handle(chunk[position], unpack(packed))
+
+
+def _is_of_dask(error: Exception) -> bool:
+    """Whether Dask says that a worker died, or fails itself to say how a call has ended, as it may after a worker died."""
+    if type(error).__name__ == "KilledWorker":  # by its name, because Dask may not be installed
+        return True
+    innermost = error.__traceback__
+    while innermost is not None and innermost.tb_next is not None:
+        innermost = innermost.tb_next
+    return (
+        type(error) is ValueError
+        and innermost is not None
+        and innermost.tb_frame.f_globals.get("__name__") == "distributed.cfexecutor"
+    )
 
 
 def _has_failed(future: "Future[Packed]") -> bool:
