@@ -123,3 +123,12 @@ def test_the_page_is_made_from_results(modules, monkeypatch, tmp_path, capsys):
     assert "old" not in filled
     assert "<!-- x -->\n\nNot measured yet.\n\n<!-- end of x -->" in filled
     assert modules.tables.fill(filled, {"updates": written}) == filled
+
+
+def test_the_page_has_the_lines_of_code_that_the_script_counts(modules):
+    from lines_of_code import NAMES, SCRIPTS, code_lines
+
+    page = " ".join((FOLDER / "README.md").read_text(encoding="utf-8").split())
+    ours, sklearn, optuna, skorch = (code_lines(SCRIPTS / f"{name}.py") for name in NAMES)
+    counts = f"{ours} with tinygrad-lab, {sklearn} with scikit-learn, {optuna} with Optuna and {skorch} with skorch"
+    assert counts in page

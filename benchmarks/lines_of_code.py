@@ -1,6 +1,6 @@
 """The same task on a table of one's own with this project, scikit-learn, Optuna and skorch: lines of code, and that it runs.
 
-    python benchmarks/table_task.py [NAME ...]     # needs scikit-learn, pandas, MAPIE, Optuna, skorch and torch
+    python benchmarks/lines_of_code.py [NAME ...]     # needs scikit-learn, pandas, MAPIE, Optuna, skorch and torch
 
 The task is in `table_task/__init__.py`. A line counts if it holds code: no blank line, comment or docstring.
 """
